@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Framing of log entries; see entry.h. */
+ * Encoder and decoder of log entries; see entry.h. */
 #include "consensus/entry.h"
 
 #include "base/mutant.h"
+#include "base/varint.h"
 #include "consensus/feature.h"
 
 #include "proto/internal.pb-c.h"
 
 #define HEADER_FIELD 100 /* InternalRaftRequest.header */
-/* Of InternalRaftRequest, etcd's: none of them changes the state, in etcd neither. */
+/* InternalRaftRequest: fields of etcd that change no state, in etcd neither. */
 #define REQUEST_ID_FIELD   1
 #define RANGE_FIELD        3
 #define VERSION_TEST_FIELD 9900
-/* Of the header: etcd's, then ours, which etcd's tools skip. */
+/* RequestHeader: fields of etcd, then Cairn's, which etcd's tools skip. */
 #define ID_FIELD       1
 #define USER_FIELD     2
 #define REVISION_FIELD 3
@@ -21,7 +22,7 @@
 #define NEEDS_FIELD    18
 #define LEVEL_FIELD    19
 #define VERSION_FIELD  64
-/* Of the needs. */
+/* AuthNeeds. */
 #define NEED_FIELD       1
 #define NEED_KEY_FIELD   1
 #define NEED_END_FIELD   2
@@ -159,7 +160,7 @@ static void put_pack(const Etcdserverpb__PutRequest *m, uint8_t *p)
     put_flag(p, 6, m->ignore_lease);
 }
 
-/* The header without a user: the request's id, the member, what it says about itself. */
+/* Writes the header without the user: the request's id, the member, is_own, the revision of auth. */
 static size_t put_header(uint8_t *fields, uint64_t member, uint64_t id, const struct entry_who *who)
 {
     size_t size = 0;
@@ -196,7 +197,7 @@ static void add_level(enum entry_op op, struct buf *out)
     buf_add(out, version, size);
 }
 
-/* As AuthNeeds of internal.proto, with its tag and size; of a native write alone. */
+/* Adds AuthNeeds of internal.proto with tag and size. Only writes of the native API have it. */
 static void add_needs(const struct auth_needs *needs, struct buf *out)
 {
     Etcdserverpb__AuthNeeds m = ETCDSERVERPB__AUTH_NEEDS__INIT;
@@ -266,55 +267,6 @@ struct blob *entry_encode(uint64_t member, uint64_t id, enum entry_op op, const 
     return b;
 }
 
-static bool take_varint(struct slice *s, uint64_t *ret_value)
-{
-    uint64_t v = 0;
-    for (unsigned shift = 0; shift < 64 && s->size; shift += 7) {
-        uint8_t byte = *s->data;
-        s->data++;
-        s->size--;
-        v |= (uint64_t)(byte & 0x7f) << shift;
-        if (!(byte & 0x80)) {
-            *ret_value = v;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* One field: number, and its bytes (wire type 2) or its value (varint); other types are passed over. */
-static bool take_field(struct slice *s, uint64_t *ret_number, struct slice *ret_bytes, uint64_t *ret_value)
-{
-    uint64_t tag, size = 0;
-    if (!take_varint(s, &tag))
-        return false;
-    *ret_number = tag >> 3;
-    *ret_bytes = (struct slice){0};
-    *ret_value = 0;
-    switch (tag & 7) {
-    case WIRE_VARINT:
-        return take_varint(s, ret_value);
-    case WIRE_64:
-        size = 8;
-        break;
-    case WIRE_32:
-        size = 4;
-        break;
-    case WIRE_BYTES:
-        if (!take_varint(s, &size))
-            return false;
-        break;
-    default:
-        return false;
-    }
-    if (size > s->size)
-        return false;
-    *ret_bytes = slice_of(s->data, size);
-    s->data += size;
-    s->size -= size;
-    return true;
-}
-
 static void note_unknown(struct entry *e, uint64_t number)
 {
     if (!e->unknown)
@@ -323,31 +275,30 @@ static void note_unknown(struct entry *e, uint64_t number)
 
 static int decode_header(struct slice rest, struct entry *e)
 {
-    uint64_t number, value;
-    struct slice bytes;
+    struct wire_field f;
     while (rest.size) {
-        if (!take_field(&rest, &number, &bytes, &value))
+        if (!wire_field_take(&rest, &f))
             return ERR_MALFORMED;
-        if (number == ID_FIELD)
-            e->id = value;
-        else if (number == USER_FIELD)
-            e->who.user = bytes;
-        else if (number == REVISION_FIELD)
-            e->who.auth_revision = value;
-        else if (number == OWN_FIELD)
-            e->who.is_own = value == 1;
-        else if (number == NEEDS_FIELD) {
+        if (f.number == ID_FIELD)
+            e->id = f.value;
+        else if (f.number == USER_FIELD)
+            e->who.user = f.bytes;
+        else if (f.number == REVISION_FIELD)
+            e->who.auth_revision = f.value;
+        else if (f.number == OWN_FIELD)
+            e->who.is_own = f.value == 1;
+        else if (f.number == NEEDS_FIELD) {
             e->has_needs = true;
-            e->needs = bytes;
-        } else if (number == MEMBER_FIELD && bytes.size == 8)
-            e->member = get_le64(bytes.data);
-        else if (number == LEVEL_FIELD)
-            e->level = value < UINT32_MAX ? (unsigned)value : UINT32_MAX;
-        else if (number == VERSION_FIELD)
-            e->version = bytes;
-        else if (number != MEMBER_FIELD &&
-                 (number < ENTRY_SKIP_HEADER_FIRST || number > ENTRY_SKIP_HEADER_LAST))
-            note_unknown(e, number);
+            e->needs = f.bytes;
+        } else if (f.number == MEMBER_FIELD && f.bytes.size == 8)
+            e->member = get_le64(f.bytes.data);
+        else if (f.number == LEVEL_FIELD)
+            e->level = f.value < UINT32_MAX ? (unsigned)f.value : UINT32_MAX;
+        else if (f.number == VERSION_FIELD)
+            e->version = f.bytes;
+        else if (f.number != MEMBER_FIELD &&
+                 (f.number < ENTRY_SKIP_HEADER_FIRST || f.number > ENTRY_SKIP_HEADER_LAST))
+            note_unknown(e, f.number);
     }
     return OK;
 }
@@ -361,21 +312,20 @@ static bool may_skip(uint64_t number)
 int entry_decode(struct slice bytes, struct entry *ret_entry)
 {
     struct entry e = {0};
-    uint64_t number, value;
-    struct slice field;
+    struct wire_field f;
     while (bytes.size) {
-        if (!take_field(&bytes, &number, &field, &value))
+        if (!wire_field_take(&bytes, &f))
             return ERR_MALFORMED;
-        if (number == HEADER_FIELD) {
-            if (decode_header(field, &e) != OK)
+        if (f.number == HEADER_FIELD) {
+            if (decode_header(f.bytes, &e) != OK)
                 return ERR_MALFORMED;
-        } else if (number <= INT32_MAX && entry_descriptor((enum entry_op)number)) {
-            e.op = (enum entry_op)number;
-            e.body = field;
-        } else if (may_skip(number)) {
+        } else if (f.number <= INT32_MAX && entry_descriptor((enum entry_op)f.number)) {
+            e.op = (enum entry_op)f.number;
+            e.body = f.bytes;
+        } else if (may_skip(f.number)) {
             e.is_skipped = true;
         } else {
-            note_unknown(&e, number);
+            note_unknown(&e, f.number);
         }
     }
     if (!e.op && !e.unknown && !e.is_skipped)
@@ -388,23 +338,23 @@ int entry_decode(struct slice bytes, struct entry *ret_entry)
 int entry_next_need(struct slice *rest, struct auth_need *ret_need)
 {
     struct auth_need need = {0};
-    uint64_t number, value;
-    struct slice row, bytes;
+    struct wire_field need_field, f;
     do {
         if (!rest->size)
             return ERR_NOT_FOUND;
-        if (!take_field(rest, &number, &row, &value))
+        if (!wire_field_take(rest, &need_field))
             return ERR_MALFORMED;
-    } while (number != NEED_FIELD);
+    } while (need_field.number != NEED_FIELD);
+    struct slice row = need_field.bytes;
     while (row.size) {
-        if (!take_field(&row, &number, &bytes, &value))
+        if (!wire_field_take(&row, &f))
             return ERR_MALFORMED;
-        if (number == NEED_KEY_FIELD)
-            need.key = bytes;
-        else if (number == NEED_END_FIELD)
-            need.range_end = bytes;
-        else if (number == NEED_WRITE_FIELD)
-            need.is_write = value == 1;
+        if (f.number == NEED_KEY_FIELD)
+            need.key = f.bytes;
+        else if (f.number == NEED_END_FIELD)
+            need.range_end = f.bytes;
+        else if (f.number == NEED_WRITE_FIELD)
+            need.is_write = f.value == 1;
     }
     *ret_need = need;
     return OK;

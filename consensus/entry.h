@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a log entry's bytes are: one InternalRaftRequest (proto/internal.proto), framed by hand because it is
- * on the path of every write: a header with the request's id, then one operation. Pure. */
+ * Encoding of log entries: one InternalRaftRequest (proto/internal.proto), a header with the request's id
+ * and one operation. It is encoded by hand, because every write needs it. Pure. */
 #ifndef CONSENSUS_ENTRY_H
 #define CONSENSUS_ENTRY_H
 
@@ -40,11 +40,11 @@ enum entry_op {
     ENTRY_CLUSTER_VERSION = 1300,
     ENTRY_MEMBER_ATTRIBUTES = 1301,
     ENTRY_DOWNGRADE_INFO = 1302,
-    ENTRY_STATE_CHECK = 15000, /* ours */
+    ENTRY_STATE_CHECK = 15000, /* Cairn's */
     ENTRY_TRIAL = 15001,       /* a Put of a kind that only tests propose (feature.h) */
 };
 
-/* Fields that a version may skip when it does not know them; any other one that it does not know stops it. */
+/* A version skips unknown fields of these ranges. Any other unknown field stops the member. */
 enum {
     ENTRY_SKIP_FIRST = 14000, /* of InternalRaftRequest */
     ENTRY_SKIP_LAST = 14999,
@@ -52,42 +52,42 @@ enum {
     ENTRY_SKIP_HEADER_LAST = 99,
 };
 
-/* Whose word an entry is, for the check of permissions when it is applied. */
+/* The author of an entry, for the authorization when it is applied. */
 struct entry_who {
-    bool is_own; /* of a member itself, which may everything; a client's entry never says so */
+    bool is_own; /* a member itself, which has every permission; never set for a client's entry */
     struct slice user;
-    uint64_t auth_revision; /* 0 = nobody */
-    /* For entry_encode: what the author must be allowed, in place of the operation's keys; NULL = those. */
+    uint64_t auth_revision; /* 0 = anonymous */
+    /* For entry_encode: the permissions that the author needs; NULL = those for the operation's keys. */
     const struct auth_needs *needs;
 };
 
 struct entry {
-    uint64_t member, id;  /* header: whose request this is and which; id 0 = nobody waits */
+    uint64_t member, id;  /* header: the proposing member and its request; id 0 = nobody waits */
     struct entry_who who; /* the user is borrowed */
     enum entry_op op;
     struct slice body; /* the operation's message, borrowed */
-    bool has_needs;    /* entry_next_need says which; there may be none of them */
+    bool has_needs;    /* entry_next_need reads them; the list may be empty */
     struct slice needs;
     unsigned level;       /* the feature level that it needs; 0 = the first */
-    struct slice version; /* of ours that brought that level, as its author knows it; may be empty */
-    /* The number of a field that this version does not know and must not skip; 0 = none. Then nothing else of
-     * the entry may be believed but its level and version. */
+    struct slice version; /* Cairn's version that added the level, as the author knows it; may be empty */
+    /* The number of an unknown field that must not be skipped; 0 = none. If it is set, only level and version
+     * of the entry are valid. */
     uint64_t unknown;
-    bool is_skipped; /* it holds nothing but what may be skipped */
+    bool is_skipped; /* all of its fields may be skipped */
 };
 
 /* NULL for operations that this version does not know. */
 const ProtobufCMessageDescriptor *entry_descriptor(enum entry_op op);
 
-/* One reference for the caller. */
+/* Returns a new blob; the caller owns one reference. */
 struct blob *entry_encode(uint64_t member, uint64_t id, enum entry_op op, const ProtobufCMessage *message,
                           const struct entry_who *who);
-/* ERR_MALFORMED if the bytes are no such message or hold no operation at all. Fields inside the operation's
- * message that this version does not know are skipped: clients send them (they come with newer clients), and
- * whatever a later version gives a meaning to, it reads only in entries of that level. */
+/* ERR_MALFORMED: the bytes are no such message, or have no operation. Unknown fields inside the operation's
+ * message are skipped, because newer clients send them. A later version that gives such a field a meaning
+ * reads it only in entries of its level. */
 MUST_CHECK int entry_decode(struct slice bytes, struct entry *ret_entry);
-/* Takes the first of an entry's needs from `rest`, which begins as entry.needs; the slices are borrowed.
- * ERR_NOT_FOUND: there is none left. ERR_MALFORMED. */
+/* Takes the next need from `rest`, which begins as entry.needs; the slices are borrowed. ERR_NOT_FOUND:
+ * none is left. ERR_MALFORMED. */
 MUST_CHECK int entry_next_need(struct slice *rest, struct auth_need *ret_need);
 
 #endif

@@ -25,8 +25,8 @@ unsigned feature_level_here(unsigned option)
 
 unsigned feature_level_of(enum entry_op op)
 {
-    /* ENTRY_DOWNGRADE_INFO came with level 2, but must be understood when a job has lowered the level to 1;
-     * members of level 1 skip it, and it changes nothing that they have. */
+    /* ENTRY_DOWNGRADE_INFO was added with level 2, but belongs to level 1: it must work after a job has
+     * lowered the level to 1. Members of level 1 skip it, and it changes nothing of their state. */
     return op == ENTRY_TRIAL ? FEATURE_LEVEL_TRIAL : FEATURE_LEVEL_FIRST;
 }
 

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A barrier, the pages of each prefix at the barrier's revision, then one watch stream from there on; see
- * feed.h.
+ * Feed of key changes; see feed.h.
  *
- * One prefix is one watch, whose events are given as they come, within the time that a turn has. Several
- * watches of a stream need not be equally far: their events are held until progress vouches that all have
- * come up to its revision, then given by revision. Progress is asked for in the turn in which something is
- * held, and mostly comes in it. */
+ *   1. LOADING: a barrier.
+ *   2. READING: the pages of each prefix, at the barrier's revision.
+ *   3. FOLLOWING: one watch stream from the next revision on, with one watch for each prefix.
+ *
+ * With one prefix, events are given as they come, within the time of a turn. The watches of several
+ * prefixes may be at different revisions: their events are held until a progress notification proves that
+ * all events up to its revision have come, and are then given by revision. The feed requests progress in
+ * the turn in which it holds something; mostly the notification comes in the same turn. */
 #include "consensus/feed.h"
 #include "consensus/watch_events.h"
 
@@ -17,26 +20,26 @@
 #define RETRY_MS           200
 #define RESPONSES_PER_TURN 256
 #define PAGE_KEYS          64
-#define READING_NS         4000000     /* in one turn: the loop has other things to do */
-#define READING_KEYS       1024        /* likewise, where the clock stands still */
-#define GIVING_NS          2000000     /* in one turn, of changes */
-#define HELD_BYTES_MAX     (64u << 20) /* more than that, and all is read anew */
+#define READING_NS         4000000     /* time for pages in one turn */
+#define READING_KEYS       1024        /* keys in one turn, for tests whose clock stands still */
+#define GIVING_NS          2000000     /* time for changes in one turn */
+#define HELD_BYTES_MAX     (64u << 20) /* with more, the state is read again */
 
 enum feed_state {
     FEED_LOADING,  /* waits for the barrier */
-    FEED_RETRYING, /* it failed: in a while again */
+    FEED_RETRYING, /* the barrier failed: waits before the next one */
     FEED_READING,  /* the state at `whole`, page by page */
     FEED_FOLLOWING,
 };
 
-/* A response, of whose events those before `events` were given. They are unpacked one at a time: one response
- * may have 100,000. */
+/* A response; its events before `events` were given. Events are unpacked one at a time: one response may have
+ * 100,000 of them. */
 struct held {
     struct link link;
     struct buf bytes;
     struct watch_events events;
     struct arena arena;   /* of event */
-    Mvccpb__Event *event; /* the next one; NULL: there is none */
+    Mvccpb__Event *event; /* the next event; NULL = none */
 };
 
 struct feed {
@@ -53,15 +56,15 @@ struct feed {
     bool is_woken, is_canceled, is_begun;
     int64_t revision;
     int64_t whole;  /* the revision being read */
-    size_t reading; /* the prefix */
-    struct buf key; /* where its next page begins */
+    size_t reading; /* index of the prefix being read */
+    struct buf key; /* the first key of its next page */
     struct link waiters;
-    struct link *held; /* of each prefix */
+    struct link *held; /* a list of struct held for each prefix */
     size_t held_count, held_bytes;
-    int64_t vouched;   /* all events up to this revision have come */
-    int64_t giving;    /* the revision that was begun and has not ended; 0 = none */
-    bool is_cut;       /* the only prefix: the last response was a fragment */
-    bool is_ending;    /* of giving, or of the whole state: all is given */
+    int64_t vouched; /* all events up to this revision have come (progress) */
+    int64_t giving;  /* the revision between begin and end; 0 = none */
+    bool is_cut;     /* with one prefix: the last response was a fragment */
+    bool is_ending;  /* all changes of `giving`, or of the whole state, were given; end has returned false */
     uint64_t until_ns; /* of this turn */
 };
 
@@ -69,7 +72,7 @@ static void feed_load(struct feed *f);
 
 /* --- the first state ------------------------------------------------------------------------------- */
 
-/* The smallest key behind all that begin with the prefix. */
+/* The first key after all keys with the prefix. */
 static size_t range_end(const char *prefix, uint8_t *ret_end)
 {
     size_t n = strlen(prefix);
@@ -88,7 +91,7 @@ static void begin_prefix(struct feed *f)
         buf_add_text(&f->key, f->prefixes[f->reading]);
 }
 
-/* The page's last key is the greatest that was read: the next page begins right behind it. */
+/* Reads a page. The next page begins right after the last key of this one. */
 static int read_page(struct feed *f, struct arena *a)
 {
     Etcdserverpb__RangeRequest m = ETCDSERVERPB__RANGE_REQUEST__INIT;
@@ -137,7 +140,7 @@ static void feed_on_barrier(struct kv_request *r, int err, const ProtobufCMessag
     struct feed *f = container_of(r, struct feed, barrier);
     (void)response;
     if (err) {
-        retry(f); /* no leader, most likely: what is known stays until there is one */
+        retry(f); /* mostly there is no leader: the view stays as it is until there is one */
         return;
     }
     f->whole = kv_revision(f->kv);
@@ -162,14 +165,14 @@ static void read_on(struct feed *f)
             break;
     }
     arena_done(&a);
-    if (err) { /* compacted meanwhile */
+    if (err) { /* compacted in the meantime */
         log_info("the state that was being read is compacted, it is read anew", F_INT("revision", f->whole));
         f->state = FEED_LOADING;
         feed_load(f);
     } else if (f->reading == f->count && f->events->end(f->arg, until)) {
         f->revision = f->whole;
         f->state = FEED_FOLLOWING;
-        watch_from(f, f->whole + 1); /* who waits is told when it is read */
+        watch_from(f, f->whole + 1); /* waiters are called at the end of the read */
     }
 }
 
@@ -224,7 +227,7 @@ static void unwatch(struct feed *f)
     while (f->is_ending && !f->events->end(f->arg, UINT64_MAX)) {
     }
     f->is_ending = false;
-    f->giving = 0; /* a revision that was given in part: the whole state has the rest */
+    f->giving = 0; /* a revision that was given in part: the whole state includes the rest */
     for (size_t i = 0; i < f->count; i++)
         while (!list_is_empty(&f->held[i]))
             free_held(f, container_of(f->held[i].next, struct held, link));
@@ -281,7 +284,7 @@ static int64_t first_held(const struct feed *f)
     return first;
 }
 
-/* Revision by revision, those that are known to be whole. Of one prefix alone they are given as they come.
+/* Gives revision by revision, as far as they are known to be whole; with one prefix, events as they come.
  * Returns true when the turn's time is over and there is more. */
 static bool give_some(struct feed *f)
 {
@@ -298,7 +301,7 @@ static bool give_some(struct feed *f)
         if (!f->is_ending && give_held(f))
             return true;
         if (!f->is_ending && f->is_cut && !f->held_count)
-            return false; /* the rest of the response comes */
+            return false; /* the rest of the response has not come yet */
         f->is_ending = !f->events->end(f->arg, f->until_ns);
         if (f->is_ending)
             return true;
@@ -310,7 +313,7 @@ static bool give_some(struct feed *f)
 static void hold(struct feed *f, struct held *h)
 {
     assert(h->events.watch_id >= 0 &&
-           (size_t)h->events.watch_id < f->count); /* as they were created, from 0 */
+           (size_t)h->events.watch_id < f->count); /* watch ids count from 0, in the order of creation */
     list_add_last(&f->held[h->events.watch_id], &h->link);
     f->held_count++;
     f->held_bytes += h->bytes.size;
@@ -342,7 +345,7 @@ static void take_response(struct feed *f, const struct watch_output *out)
     mem_free(h);
 }
 
-static void tell_waiters(struct feed *f)
+static void notify_waiters(struct feed *f)
 {
     LIST_FOR_EACH_SAFE (l, &f->waiters) {
         struct feed_waiter *w = container_of(l, struct feed_waiter, link);
@@ -368,18 +371,19 @@ static bool take_responses(struct feed *f)
             break;
         take_response(f, &out);
         n++;
-        has_more = is_time_over(f); /* a response may have 2 MiB */
+        has_more = is_time_over(f); /* checked after each response: one may have 2 MiB */
         if (has_more)
             break;
     }
     f->is_woken = has_more || n == RESPONSES_PER_TURN;
-    tell_waiters(f);
+    notify_waiters(f);
     return has_more;
 }
 
-/* Progress comes behind all events up to its revision, in this turn mostly: who waits for a revision that
- * changed nothing of ours need not wait for the next. While a watch catches up it is not given; the turn in
- * which it has caught up asks again. */
+/* Requests progress if events are held or somebody waits for a revision. The notification comes after all
+ * events up to its revision, mostly in the same turn. So a waiter for a revision without changes of these
+ * prefixes need not wait for the next change. While a watch catches up there is no progress; the turn in
+ * which it has caught up requests it again. */
 bool feed_turn(struct feed *f)
 {
     bool was_reading = f->state == FEED_READING;
@@ -393,14 +397,14 @@ bool feed_turn(struct feed *f)
         has_more = take_responses(f);
     }
     if (f->is_canceled) {
-        log_info("a view could not follow (history was compacted, or it is far behind): it is read anew",
+        log_info("a view could not follow (history was compacted, or it is far behind): it is read again",
                  F_INT("revision", f->revision));
         unwatch(f);
         f->state = FEED_LOADING;
         feed_load(f);
         return true;
     }
-    return f->is_woken || was_reading; /* the kv closes what was read from in its next turn */
+    return f->is_woken || was_reading; /* the kv closes the read in its next turn */
 }
 
 bool feed_is_following(const struct feed *f)
@@ -453,7 +457,7 @@ struct feed *feed_new(struct kv *kv, const char *const *prefixes, size_t count,
 void feed_free(struct feed *f)
 {
     kv_cancel(f->kv, &f->barrier);
-    f->io->ops->timer_stop(f->io, &f->retry); /* one that has fired is known to the seam still */
+    f->io->ops->timer_stop(f->io, &f->retry); /* also after it has fired: io still has its handle */
     unwatch(f);
     while (!list_is_empty(&f->waiters))
         list_remove(f->waiters.next);

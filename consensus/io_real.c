@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The seam on a real machine: clocks and randomness from base, timers of libuv, worker threads, POSIX
- * files. Foreign error numbers end here. */
+ * Implementation of io.h on a real machine: clocks and randomness of base/, timers of libuv, worker threads,
+ * POSIX files. It converts errno to enum err. */
 #include "consensus/io.h"
 
 #include <assert.h>
@@ -19,15 +19,15 @@
 #include "base/turn.h"
 
 enum {
-    DIRECT_ALIGN = 512,        /* of offset and size: the sector of most disks */
-    DIRECT_PAGE = 4096,        /* of the memory */
-    DIRECT_SIZE_MAX = 1 << 20, /* what is larger is worth the page cache's several writes at once */
+    DIRECT_ALIGN = 512,        /* alignment of offset and size: the sector of most disks */
+    DIRECT_PAGE = 4096,        /* alignment of the memory */
+    DIRECT_SIZE_MAX = 1 << 20, /* the page cache is faster for larger writes: it sends several at once */
 };
 
 struct io_file {
     int fd;
-    enum { BUFFERED, DIRECT, BUFFERED_ONLY } mode; /* of the descriptor, now; the last: no O_DIRECT here */
-    uint8_t *bounce, *aligned;                     /* what is written directly; aligned lies in bounce */
+    enum { BUFFERED, DIRECT, BUFFERED_ONLY } mode; /* of the descriptor; the last one: O_DIRECT fails */
+    uint8_t *bounce, *aligned; /* the buffer of direct writes; aligned points into bounce */
     size_t aligned_size;
 };
 
@@ -35,12 +35,12 @@ struct io_real {
     struct io io;
     uv_loop_t *loop;
     struct worker *workers[IO_WORKER_COUNT];
-    struct link timers; /* all that have a handle */
-    bool is_in_timer;   /* one is being fired */
+    struct link timers; /* all timers that have a handle */
+    bool is_in_timer;   /* a timer's function is running */
     bool no_sync;
 };
 
-/* The libuv side of a struct io_timer: made at its first start, closed by timer_stop. */
+/* The libuv part of a struct io_timer: created at its first start, closed by timer_stop. */
 struct real_timer {
     uv_timer_t handle;
     struct io_timer *owner;
@@ -87,9 +87,10 @@ static void io_real_on_timer(uv_timer_t *handle)
     r->is_in_timer = false;
 }
 
-/* From the loop's time, which stands still during a turn, so that a long turn makes no timer come early. It
- * must go on standing still: libuv 1.44 fires all that is due by it before it looks at a socket, and a timer
- * that starts itself or another one anew from its own end would keep everybody else out. */
+/* The delay for libuv, which counts from the loop's time. That time stands still during a turn, so the age
+ * of the turn is added: after a long turn no timer fires early. The loop's time must not be updated
+ * instead. libuv 1.44 fires all timers that are due before it reads a socket, and a timer that starts a
+ * timer from its function would then starve the sockets. */
 static uint64_t from_loop_time(const struct io_real *r, uint64_t after_ms)
 {
     uint64_t now_ms = uv_hrtime() / 1000000, loop_ms = uv_now(r->loop);
@@ -156,7 +157,7 @@ static int real_sync_dir(struct io *io, const char *dir)
     return err;
 }
 
-/* A folder that was made is synced into its parent, so that what is synced in it later can be found. */
+/* Creates the folder and syncs its parent, so that files which are synced in it later can be found. */
 static int make_dir(struct io *io, char *path)
 {
     struct stat st;
@@ -199,7 +200,7 @@ static int skip_dots(const struct dirent *e)
     return strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
 }
 
-/* Not alphasort: that asks the locale. */
+/* alphasort depends on the locale. */
 static int by_bytes(const struct dirent **a, const struct dirent **b)
 {
     return strcmp((*a)->d_name, (*b)->d_name);
@@ -249,7 +250,7 @@ static void real_close(struct io *io, struct io_file *file)
     mem_free(file);
 }
 
-/* O_DIRECT belongs to the open file, not to one call. False: it cannot be had. */
+/* Switches O_DIRECT, which belongs to the open file, not to one call. False: it does not work. */
 static bool set_mode(struct io_file *file, bool is_direct)
 {
     if (is_direct == (file->mode == DIRECT))
@@ -344,10 +345,11 @@ static int real_sync(struct io *io, struct io_file *file)
     return sync_fd(io, file->fd, fdatasync);
 }
 
-/* Direct, with the sync in the same call: no page cache to copy into, to make dirty and to write back. A
- * batch of a few KiB takes 28 us of CPU instead of 45 and a tenth to a quarter less time (ext4, virtio); a
- * put to three members at one connection, which is three of them, a tenth less CPU; at 64 the difference is
- * lost in the noise. False: nothing is known to be written. */
+/* Writes with O_DIRECT and syncs in the same call: nothing is copied into the page cache or written back
+ * later. Measured on ext4, virtio:
+ *   - a batch of a few KiB takes 28 us of CPU instead of 45, and 10 to 25 % less time;
+ *   - a put to three members over one connection takes 10 % less CPU; over 64 there is no difference.
+ * False: direct writes do not work; the caller must write the data in another way. */
 static bool write_direct(struct io_file *file, uint64_t at, const void *data, size_t size, int *ret_err)
 {
     if (at % DIRECT_ALIGN || size % DIRECT_ALIGN || size > DIRECT_SIZE_MAX || !set_mode(file, true))
@@ -366,7 +368,7 @@ static bool write_direct(struct io_file *file, uint64_t at, const void *data, si
     *ret_err = n < 0 ? err_from_errno(errno) : OK;
     if (n >= 0 || (errno != EINVAL && errno != EOPNOTSUPP))
         return n < 0 || (size_t)n == size;
-    use_page_cache(file); /* larger sectors, or a file system that cannot */
+    use_page_cache(file); /* larger sectors, or a file system without O_DIRECT */
     file->mode = BUFFERED_ONLY;
     return false;
 }
@@ -456,7 +458,7 @@ struct io *io_real_new(struct uv_loop_s *loop, bool unsafe_no_fsync)
     return &r->io;
 }
 
-/* Timers whose owner did not stop them are closed here: a handle must not outlive the loop's last turn. */
+/* Also closes timers that their owners did not stop: a handle must not outlive the loop's last turn. */
 void io_real_free(struct io *io)
 {
     struct io_real *r = real_of(io);

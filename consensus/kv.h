@@ -56,6 +56,7 @@ struct kv_options {
     const char *data_dir;       /* <data_dir>/member/{wal,store}; created 0700 */
     const char *wal_dir;        /* NULL = inside data_dir */
     const char *name;           /* this member */
+    const char *initial_name;   /* its name in initial_cluster; NULL = name */
     const char *initial_cluster_token;
     const struct kv_member_option *initial_cluster; /* one per peer URL */
     size_t initial_cluster_count;
@@ -85,10 +86,10 @@ struct kv_options {
     uint64_t lease_checkpoint_ms;      /* 0 = LEASE_CHECKPOINT_INTERVAL_MS; tests have less time */
     bool force_new_cluster;
     bool pre_vote, strict_reconfig_check;
-    bool advances_ticks;             /* a start that reaches a majority does not wait an election timeout */
-    bool promotes_learners;          /* a learner that has caught up becomes a voter by itself */
-    uint64_t snapshot_bytes_per_s;   /* to one follower; 0 = no limit */
-    uint64_t auth_token_ttl_ms;      /* of a simple token that is not used: 300,000 */
+    bool advances_ticks;           /* a start that reaches a majority does not wait an election timeout */
+    bool promotes_learners;        /* a learner that joined by itself becomes a voter when it has caught up */
+    uint64_t snapshot_bytes_per_s; /* to one follower; 0 = no limit */
+    uint64_t auth_token_ttl_ms;    /* of a simple token that is not used: 300,000 */
     int64_t long_units, slice_units; /* for tests: what is long, and a slice of it; 0 = about a millisecond */
     uint64_t corrupt_check_interval_ms; /* members' states are compared so often: 60,000; 0 = never */
     unsigned feature_level; /* 0 = all that this build has; else as an older or, in tests, newer one */
@@ -126,12 +127,13 @@ struct kv_request {
     /* NULL: `who` must be allowed the keys that the request itself names. Else a write of the native API:
      * these ranges are checked in their place, when the entry is applied; they live as `who` does. */
     const struct auth_needs *needs;
+    unsigned extra_ops; /* of kv_txn: operations beyond --max-txn-ops, which the process itself has added */
     /* Private to consensus/kv/. */
     struct link link;
-    uint64_t id, index, started_ms;
+    uint64_t id, index, started_ms, begun_ns;
     const ProtobufCMessage *message;
     struct kv_scan *slices;
-    int kind, state;
+    int kind, state, op;
 };
 
 void kv_range(struct kv *kv, struct kv_request *r, const Etcdserverpb__RangeRequest *m);
@@ -142,6 +144,10 @@ void kv_compact(struct kv *kv, struct kv_request *r, const Etcdserverpb__Compact
 void kv_lease_grant(struct kv *kv, struct kv_request *r, const Etcdserverpb__LeaseGrantRequest *m);
 void kv_lease_revoke(struct kv *kv, struct kv_request *r, const Etcdserverpb__LeaseRevokeRequest *m);
 void kv_lease_keep_alive(struct kv *kv, struct kv_request *r, const Etcdserverpb__LeaseKeepAliveRequest *m);
+/* The same for a client that needs the right to write all keys of the lease: r->who. Errors beside the others:
+ * ERR_USER_EMPTY, ERR_AUTH_OLD_REVISION, ERR_PERMISSION_DENIED. */
+void kv_lease_keep_alive_checked(struct kv *kv, struct kv_request *r,
+                                 const Etcdserverpb__LeaseKeepAliveRequest *m);
 void kv_lease_time_to_live(struct kv *kv, struct kv_request *r,
                            const Etcdserverpb__LeaseTimeToLiveRequest *m);
 void kv_lease_leases(struct kv *kv, struct kv_request *r, const Etcdserverpb__LeaseLeasesRequest *m);
@@ -159,6 +165,8 @@ void kv_member_add(struct kv *kv, struct kv_request *r, const Etcdserverpb__Memb
 void kv_member_remove(struct kv *kv, struct kv_request *r, const Etcdserverpb__MemberRemoveRequest *m);
 void kv_member_update(struct kv *kv, struct kv_request *r, const Etcdserverpb__MemberUpdateRequest *m);
 void kv_member_promote(struct kv *kv, struct kv_request *r, const Etcdserverpb__MemberPromoteRequest *m);
+/* A member that adds itself: a learner, which becomes a voter by itself when it has caught up. */
+void kv_member_add_joining(struct kv *kv, struct kv_request *r, const Etcdserverpb__MemberAddRequest *m);
 /* In one step: the old member goes, and m (its peer URLs, which may be the old one's) comes as a learner.
  * Answers as kv_member_add. */
 void kv_member_replace(struct kv *kv, struct kv_request *r, uint64_t old_id,
@@ -208,6 +216,9 @@ MUST_CHECK int kv_auth_readable(const struct kv *kv, const struct auth_who *who,
  * beside the others. */
 MUST_CHECK int kv_auth_check_lease(const struct kv *kv, const struct auth_who *who, int64_t lease,
                                    bool is_write, struct slice except, size_t *ret_count);
+/* A slice of the work of kv_auth_check_lease, subtracted from *units. True: that takes little time now. */
+MUST_CHECK bool kv_auth_prepare_lease(const struct kv *kv, const struct auth_who *who, int64_t lease,
+                                      bool is_write, struct slice except, int64_t *units);
 
 /* There is room again; nothing happens to a request that did not wait for it. */
 void kv_resume(struct kv *kv, struct kv_request *r);
@@ -268,6 +279,21 @@ void kv_on_query(struct kv *kv,
                             const struct peer_query_sender *asker, struct slice text),
                  void *arg);
 
+/* --- continuous backup -------------------------------------------------------------------------- */
+/* A log entry that this member has applied. */
+struct kv_applied {
+    uint64_t index, term;
+    int64_t revision;  /* after it */
+    struct slice data; /* borrowed; none: it changed nothing that a backup keeps (refused, tokens, members) */
+};
+
+/* fn gets each entry right after it was applied, in order; it must not call this interface. An installed
+ * snapshot leaves out the entries that it replaces. To be set before the first kv_turn. */
+void kv_on_entry(struct kv *kv, void (*fn)(void *arg, const struct kv_applied *entry), void *arg);
+uint64_t kv_applied_index(const struct kv *kv, uint64_t *ret_term);
+/* A sentence that Status of this member has among its errors, until another one or NULL. Copied. */
+void kv_set_notice(struct kv *kv, const char *text);
+
 /* --- member to member --------------------------------------------------------------------------- */
 enum { KV_TOPICS_MAX = 16, KV_MEMBER_RPC_BYTES_MAX = 1 << 20 /* of a question, of an answer */ };
 
@@ -276,6 +302,7 @@ enum kv_topic {
     KV_TOPIC_SUBSCRIBERS = 1, /* registry/survey.h */
     KV_TOPIC_LISTENERS = 2,   /* config/listen_wire.h */
     KV_TOPIC_LEVEL = 3,       /* kv/feature_level.c */
+    KV_TOPIC_CHECKS = 4,      /* registry/check_share.h */
 };
 
 struct kv_member_request; /* a question that waits for its answer */
@@ -321,7 +348,8 @@ struct kv_export;
 struct kv_export_progress {
     uint64_t size; /* of all blocks; known with the first one */
     int64_t revision;
-    bool is_done; /* everything was handed out; digest is the SHA-256 of it */
+    uint64_t index; /* of the last entry in it; 0 = it has not begun */
+    bool is_done;   /* everything was handed out; digest is the SHA-256 of it */
     uint8_t digest[32];
 };
 

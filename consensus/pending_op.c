@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See pending_op.h. */
+ * Pending operations; see pending_op.h. */
 #include "consensus/pending_op.h"
 
 #include <stdarg.h>
@@ -36,7 +36,7 @@ void *pending_op_new(struct pending_ops *d, void **handle, size_t size)
     return op;
 }
 
-/* Permissions are those of the moment in which the write is applied, even if a token began the request. */
+/* The permissions at the time of the apply count, also for a request that came with a token. */
 void pending_op_set_author(struct pending_op *op, const struct auth_who *who)
 {
     op->has_author = who != NULL;
@@ -69,7 +69,7 @@ int pending_op_check_key(const struct pending_op *op, struct slice key)
     return kv_auth_check_range(op->pending_ops->kv, &op->author, key, (struct slice){0}, true);
 }
 
-/* Nothing calls it any more. */
+/* Stops everything that could call the op. */
 static void stop_waiting(struct pending_op *op)
 {
     kv_cancel(op->pending_ops->kv, &op->kv);
@@ -127,7 +127,7 @@ void pending_op_limit(struct pending_op *op, uint64_t ms, void (*on_deadline)(st
         start_timer(d);
 }
 
-/* Those that were due when it fired: one that starts a new limit of 0 ms waits for the next time. */
+/* Handles the deadlines that were due when the timer fired. A new limit of 0 ms waits for the next time. */
 static void pending_op_on_timer(struct io_timer *timer)
 {
     struct pending_ops *d = container_of(timer, struct pending_ops, timer);
@@ -152,7 +152,8 @@ static void pending_op_on_written(struct feed_waiter *w)
     pending_op_end(container_of(w, struct pending_op, waiter), OK);
 }
 
-/* The view is being read anew and there is no leader: the write is there all the same. */
+/* The view does not get there in time (it is read again, without a leader). The write succeeded all the
+ * same. */
 static void on_view_late(struct pending_op *op)
 {
     feed_forget(&op->waiter);
@@ -177,7 +178,7 @@ void pending_op_cancel(struct pending_op *op)
 static void pending_op_answer(struct pending_op *op)
 {
     list_remove(&op->link);
-    op->goes_on = true; /* a cancel from inside must not free it */
+    op->goes_on = true; /* a cancel from inside the callback must not free it */
     if (op->handle && op->before_answer && !op->err)
         op->before_answer(op);
     if (op->handle) {
@@ -206,7 +207,7 @@ void pending_ops_init(struct pending_ops *d, struct kv *kv)
     list_init(&d->ended);
 }
 
-/* Requests that an answer starts now end here as well, a bounded number of times. */
+/* An answer may start new requests. They end here as well, a bounded number of times. */
 void pending_ops_done(struct pending_ops *d)
 {
     for (unsigned n = 0; n < 8 && !list_is_empty(&d->ops); n++) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See write_limits.h. A bucket exists while it is not full: it is dropped when a minute has passed without a
- * write. */
+ * Write limits; see write_limits.h. A bucket exists while it is not full: it is freed after a minute
+ * without a write. */
 #include "consensus/write_limits.h"
 
 #include <stdio.h>
@@ -12,16 +12,16 @@
 
 enum {
     MINUTE_MS = 60000,
-    CONTENT_RESERVE = 8, /* parts of the quota */
+    CONTENT_RESERVE = 8, /* 1/8 of the quota */
     REGISTRATION_RESERVE = 16,
     WRITTEN_PART = 16,
-    BUCKETS_SWEPT = 8, /* looked at in a turn with a write */
+    BUCKETS_SWEPT = 8, /* buckets checked with each write */
 };
 
 struct bucket {
     struct slice ns;  /* owned */
-    struct link link; /* the one used longest ago first */
-    double bytes;     /* that may be written; below 0 after a write that was larger than what was left */
+    struct link link; /* in write_limits.order, the least recently used first */
+    double bytes;     /* that may be written; negative after a write that was larger than the rest */
     uint64_t at_ms;
 };
 
@@ -32,8 +32,8 @@ struct write_limits {
     struct strmap buckets;
     struct link order;
     /* Compaction under pressure. */
-    uint64_t written; /* since the last one's mark */
-    int64_t mark;     /* a revision that is to be compacted at mark_ms; 0 = none */
+    uint64_t written; /* bytes since the mark of the last compaction */
+    int64_t mark;     /* the revision to compact at mark_ms; 0 = none */
     uint64_t mark_ms, marked, history_ms;
     struct io_timer timer;
     bool is_busy;
@@ -145,7 +145,7 @@ void write_limits_deleted(struct write_limits *l, size_t bytes)
 
 static void write_limits_on_timer(struct io_timer *timer)
 {
-    (void)timer; /* the turn follows */
+    (void)timer; /* write_limits_turn runs next */
 }
 
 static void on_compacted(struct kv_request *r, int err, const ProtobufCMessage *response)
@@ -153,7 +153,7 @@ static void on_compacted(struct kv_request *r, int err, const ProtobufCMessage *
     struct write_limits *l = container_of(r, struct write_limits, request);
     (void)response;
     l->is_busy = false;
-    if (err && err != ERR_COMPACTED) /* somebody else was ahead: as good */
+    if (err && err != ERR_COMPACTED) /* ERR_COMPACTED: another compaction was faster */
         log_warn("old history could not be compacted", F_ERR(err));
 }
 
@@ -168,7 +168,7 @@ static void compact(struct write_limits *l)
     l->written -= l->marked < l->written ? l->marked : l->written;
     metric_add(METRIC_PRESSURE_COMPACTIONS, 1);
     kv_compact(l->kv, &l->request, &l->compaction);
-    l->io->ops->timer_start(l->io, &l->timer, 0); /* kv_turn takes it */
+    l->io->ops->timer_start(l->io, &l->timer, 0); /* wakes the loop: kv_turn handles the request */
 }
 
 void write_limits_turn(struct write_limits *l)

@@ -14,9 +14,6 @@
 #include "base/mutant.h"
 #include "consensus/store/store.h"
 
-#define USER "user/"
-#define ROLE "role/"
-
 static struct slice auth_copy(struct slice s)
 {
     return slice_of(s.size ? mem_copy(s.data, s.size) : NULL, s.size);
@@ -255,7 +252,7 @@ void auth_save_user(const struct auth_user *u, struct store *s)
     m.n_roles = u->role_count;
     m.options = &options;
     m.credential_revision = u->credential;
-    auth_save(s, USER, u->name, &m.base);
+    auth_save(s, AUTH_ROW_USER, u->name, &m.base);
 }
 
 void auth_save_role(const struct auth_role *r, struct store *s)
@@ -272,7 +269,7 @@ void auth_save_role(const struct auth_role *r, struct store *s)
         rows[i].permtype = r->list[i].type;
         m.keypermission[i] = &rows[i];
     }
-    auth_save(s, ROLE, r->name, &m.base);
+    auth_save(s, AUTH_ROW_ROLE, r->name, &m.base);
     mem_free(m.keypermission);
     mem_free(rows);
 }
@@ -281,15 +278,15 @@ void auth_save_flags(const struct auth *a, struct store *s)
 {
     uint8_t revision[8], enabled = a->is_enabled;
     put_be64(revision, a->revision);
-    store_set(s, BACKEND_AUTH, slice_text("revision"), slice_of(revision, sizeof revision));
-    store_set(s, BACKEND_AUTH, slice_text("enabled"), slice_of(&enabled, 1));
+    store_set(s, BACKEND_AUTH, slice_text(AUTH_ROW_REVISION), slice_of(revision, sizeof revision));
+    store_set(s, BACKEND_AUTH, slice_text(AUTH_ROW_ENABLED), slice_of(&enabled, 1));
 }
 
 void auth_user_delete(struct auth *a, struct auth_user *u, struct store *s)
 {
     bool is_there;
     size_t at = auth_find((void *const *)a->users, a->user_count, slice_text(u->name), &is_there);
-    auth_save(s, USER, u->name, NULL);
+    auth_save(s, AUTH_ROW_USER, u->name, NULL);
     remove_at((void **)a->users, &a->user_count, at);
     user_free(u);
 }
@@ -298,7 +295,7 @@ void auth_role_delete(struct auth *a, struct auth_role *r, struct store *s)
 {
     bool is_there;
     size_t at = auth_find((void *const *)a->roles, a->role_count, slice_text(r->name), &is_there);
-    auth_save(s, ROLE, r->name, NULL);
+    auth_save(s, AUTH_ROW_ROLE, r->name, NULL);
     remove_at((void **)a->roles, &a->role_count, at);
     role_free(r);
 }
@@ -342,13 +339,13 @@ static void load_role(struct loading *l, struct slice value)
 static bool load_record(void *arg, struct slice key, struct slice value)
 {
     struct loading *l = arg;
-    if (key.size > 5 && memcmp(key.data, USER, 5) == 0)
+    if (key.size > 5 && memcmp(key.data, AUTH_ROW_USER, 5) == 0)
         load_user(l, value);
-    else if (key.size > 5 && memcmp(key.data, ROLE, 5) == 0)
+    else if (key.size > 5 && memcmp(key.data, AUTH_ROW_ROLE, 5) == 0)
         load_role(l, value);
-    else if (slice_equal(key, slice_text("revision")) && value.size == 8)
+    else if (slice_equal(key, slice_text(AUTH_ROW_REVISION)) && value.size == 8)
         l->auth->revision = get_be64(value.data);
-    else if (slice_equal(key, slice_text("enabled")) && value.size == 1)
+    else if (slice_equal(key, slice_text(AUTH_ROW_ENABLED)) && value.size == 1)
         l->auth->is_enabled = value.data[0] != 0;
     else
         l->err = ERR_CORRUPT; /* do not start with access open by mistake */
@@ -462,9 +459,9 @@ int auth_readable(const struct auth *a, const struct auth_who *who, const struct
     return err;
 }
 
-bool auth_prepare(const struct auth *a, const struct auth_who *who, int64_t *units)
+bool auth_prepare(const struct auth *a, const struct auth_who *who, bool is_write, int64_t *units)
 {
     struct auth_user *u = NULL;
     bool needs_rights = a->is_enabled && !who->is_role && find_author(a, who, &u) == OK && u;
-    return !needs_rights || auth_user_prepare(a, u, units);
+    return !needs_rights || auth_user_prepare(a, u, is_write, units);
 }

@@ -32,6 +32,12 @@ enum {
     AUTH_PERMISSIONS_MAX = 4096, /* of one role */
 };
 
+/* Rows of BACKEND_AUTH: a prefix and the name, or the whole key. */
+#define AUTH_ROW_USER     "user/"
+#define AUTH_ROW_ROLE     "role/"
+#define AUTH_ROW_REVISION "revision" /* 8 bytes BE */
+#define AUTH_ROW_ENABLED  "enabled"  /* 1 byte */
+
 struct auth_permission {
     struct slice key, range_end;
     Authpb__Permission__Type type;
@@ -104,9 +110,9 @@ MUST_CHECK int auth_check_range(const struct auth *a, const struct auth_who *who
 MUST_CHECK int auth_readable(const struct auth *a, const struct auth_who *who,
                              const struct auth_ranges **ret_ranges);
 
-/* Merges the rights that the author's next write needs, and subtracts its work from *units. True: they are
- * merged, or there are none. */
-bool auth_prepare(const struct auth *a, const struct auth_who *who, int64_t *units);
+/* Merges the rights that the author's next write, or read, needs, and subtracts its work from *units. True:
+ * they are merged, or there are none. */
+bool auth_prepare(const struct auth *a, const struct auth_who *who, bool is_write, int64_t *units);
 /* The same for users that needed their rights before these were merged. True: there are none left. */
 bool auth_merge_some(const struct auth *a, int64_t *units);
 

@@ -38,16 +38,43 @@ static int check_key(void *arg, struct slice key)
 }
 
 /* Any change of a user, a role or a permission is a new revision. The author itself is checked each time. */
+static struct lease_key_check lease_check_of(const struct auth_check *c, bool is_write, struct slice except)
+{
+    const void *author = c->who->is_role ? (const void *)auth_role_find(c->auth, c->who->user)
+                                         : (const void *)auth_user_find(c->auth, c->who->user);
+    return (struct lease_key_check){author, c->auth->revision, is_write, except.size};
+}
+
 int auth_check_lease(const struct auth_check *c, int64_t lease, bool is_write, struct slice except)
 {
     struct key_check k = {c, except, is_write};
-    struct lease_key_check q = {
-        .revision = c->auth->revision, .is_write = is_write, .leaves_out = except.size};
     if (auth_check_admin(c->auth, c->who) == OK)
         return OK;
-    if (!c->who->is_role)
-        q.user = auth_user_find(c->auth, c->who->user);
+    struct lease_key_check q = lease_check_of(c, is_write, except);
     return lease_check_keys(c->leases, lease, &q, check_key, &k);
+}
+
+bool auth_check_lease_some(const struct auth_check *c, int64_t lease, bool is_write, struct slice except,
+                           int64_t *units, int *ret_err)
+{
+    struct key_check k = {c, except, is_write};
+    *ret_err = OK;
+    if (!lease_exists(c->leases, lease) || auth_check_admin(c->auth, c->who) == OK)
+        return true;
+    if (!auth_prepare(c->auth, c->who, is_write, units))
+        return false;
+    struct lease_key_check q = lease_check_of(c, is_write, except);
+    if (!lease_check_some(c->leases, lease, &q, check_key, &k, units))
+        return false;
+    *ret_err = lease_check_keys(c->leases, lease, &q, check_key, &k);
+    return true;
+}
+
+bool auth_prepare_lease(const struct auth_check *c, int64_t lease, bool is_write, struct slice except,
+                        int64_t *units)
+{
+    int err;
+    return auth_check_lease_some(c, lease, is_write, except, units, &err);
 }
 
 int auth_check_read(const struct auth_check *c, const Etcdserverpb__RangeRequest *m)
@@ -112,4 +139,29 @@ int auth_check_txn(const struct auth_check *c, const Etcdserverpb__TxnRequest *m
     if (!err && !MUTANT(AUTH_TXN_BY_BRANCH))
         err = check_ops(c, m->failure, m->n_failure);
     return err;
+}
+
+/* --- preparation of a request's leases ----------------------------------------------------------------- */
+
+static bool prepare_ops(const struct auth_check *c, Etcdserverpb__RequestOp *const *ops, size_t count,
+                        int64_t *units)
+{
+    bool is_ready = true;
+    for (size_t i = 0; i < count && is_ready; i++) {
+        if (ops[i]->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT)
+            is_ready = auth_prepare_put(c, ops[i]->request_put, units);
+        else if (ops[i]->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN)
+            is_ready = auth_prepare_txn(c, ops[i]->request_txn, units);
+    }
+    return is_ready;
+}
+
+bool auth_prepare_put(const struct auth_check *c, const Etcdserverpb__PutRequest *m, int64_t *units)
+{
+    return !m->lease || auth_prepare_lease(c, m->lease, true, (struct slice){0}, units);
+}
+
+bool auth_prepare_txn(const struct auth_check *c, const Etcdserverpb__TxnRequest *m, int64_t *units)
+{
+    return prepare_ops(c, m->success, m->n_success, units) && prepare_ops(c, m->failure, m->n_failure, units);
 }

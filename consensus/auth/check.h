@@ -25,4 +25,17 @@ MUST_CHECK int auth_check_txn(const struct auth_check *c, const Etcdserverpb__Tx
 MUST_CHECK int auth_check_lease(const struct auth_check *c, int64_t lease, bool is_write,
                                 struct slice except);
 
+/* Does the long part of a check in slices: rights of very many ranges, leases of very many keys. Subtracts its
+ * work from *units. False: there is more to do. True: the check of the same name takes little time now. It
+ * gives the same result whether it was prepared or not. */
+MUST_CHECK bool auth_prepare_lease(const struct auth_check *c, int64_t lease, bool is_write,
+                                   struct slice except, int64_t *units);
+/* Both together. *ret_err is set when it returns true. */
+MUST_CHECK bool auth_check_lease_some(const struct auth_check *c, int64_t lease, bool is_write,
+                                      struct slice except, int64_t *units, int *ret_err);
+MUST_CHECK bool auth_prepare_put(const struct auth_check *c, const Etcdserverpb__PutRequest *m,
+                                 int64_t *units);
+MUST_CHECK bool auth_prepare_txn(const struct auth_check *c, const Etcdserverpb__TxnRequest *m,
+                                 int64_t *units);
+
 #endif

@@ -186,8 +186,7 @@ static bool merge_some(const struct auth *a, struct auth_user *u, bool is_write,
     return true;
 }
 
-/* --- checks ----------------------------------------------------------------------------------------------
- */
+/* --- checks ----------------------------------------------------------------------------------------- */
 
 static bool has_many(const struct auth *a, const struct auth_user *u)
 {
@@ -254,10 +253,12 @@ bool auth_user_is_allowed(const struct auth *a, struct auth_user *u, struct slic
     return auth_ranges_allow(auth_user_ranges(a, u, is_write), key, range_end);
 }
 
-/* Merges the read rights only of users that have read before. */
-bool auth_user_prepare(const struct auth *a, struct auth_user *u, int64_t *units)
+/* For a write, merges the read rights only of users that have read before. */
+bool auth_user_prepare(const struct auth *a, struct auth_user *u, bool is_write, int64_t *units)
 {
-    return merge_some(a, u, true, units) && (!u->read.merged || merge_some(a, u, false, units));
+    if (is_write && !merge_some(a, u, true, units))
+        return false;
+    return (is_write && !u->read.merged) || merge_some(a, u, false, units);
 }
 
 bool auth_merge_some(const struct auth *a, int64_t *units)

@@ -16,6 +16,6 @@ const struct auth_ranges *auth_role_ranges(struct auth_role *r, bool is_write);
 const struct auth_ranges *auth_user_ranges(const struct auth *a, struct auth_user *u, bool is_write);
 bool auth_user_is_allowed(const struct auth *a, struct auth_user *u, struct slice key, struct slice range_end,
                           bool is_write);
-bool auth_user_prepare(const struct auth *a, struct auth_user *u, int64_t *units);
+bool auth_user_prepare(const struct auth *a, struct auth_user *u, bool is_write, int64_t *units);
 
 #endif

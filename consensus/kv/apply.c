@@ -85,6 +85,7 @@ static struct kv_outcome apply_lease_grant(struct kv *kv, const ProtobufCMessage
     if (!err) {
         kv_save_lease(kv, grant->id, r->ttl, 0);
         metric_add(METRIC_LEASE_GRANTED, 1);
+        metric_observe(METRIC_LEASE_TTL, (double)r->ttl);
     }
     r->header = new_header(kv);
     return (struct kv_outcome){err, &r->base, r->header};
@@ -257,6 +258,7 @@ static void kv_apply_answer(struct kv *kv, struct kv_request *r, const struct en
         store_when_compacted(kv->store, answer_compaction, kv);
         return;
     }
+    kv_time_request(kv, r, true); /* as etcd counts: the entry was applied, whatever came of it */
     if (r->kind == KV_KEEP_ALIVE) {
         kv_start_read(kv, r, KV_KEEP_ALIVE, r->message, false);
         return;
@@ -301,12 +303,13 @@ static struct slice put_key(const struct raft_entry *entry)
     return slice_of(e.body.data + 2, e.body.data[1]);
 }
 
-/* Entries, index slots and index entries are not in the CPU's caches. Fetched together, the misses overlap.
- * */
+/* Entries, index slots and index entries are not in the CPU's caches. Fetched together, the misses
+ * overlap. */
 void kv_will_apply(void *arg, const struct raft_entry *entries, size_t count)
 {
     struct kv *kv = arg;
     struct slice keys[NODE_WILL_APPLY_MAX];
+    kv_time_chain(kv, count);
     _Static_assert(NODE_WILL_APPLY_MAX <= STORE_PREFETCH_PUTS, "all of them at once");
     _Static_assert((int)NODE_WILL_APPLY_MAX <= (int)WATCH_WILL_DELIVER_MAX, "all of them at once");
     for (size_t i = 0; i < count; i++) {
@@ -341,6 +344,7 @@ bool kv_apply(void *arg, const struct raft_entry *entry)
     const ProtobufCMessage *m = NULL;
     struct kv_request *r = NULL;
     bool is_request = entry->type == RAFT_ENTRY_NORMAL && entry->data && entry->data->size;
+    kv_time_entry(kv);
     if (is_request && kv_auth_is_enabled(kv) && !kv_prepare_author(kv, entry))
         return false;
     if (is_request) {
@@ -374,6 +378,9 @@ bool kv_apply(void *arg, const struct raft_entry *entry)
             store_digest_add(kv->store, blob_slice(entry->data));
     }
     store_end(kv->store);
+    kv_archive_entry(kv, entry, m && !o.err && e.op != ENTRY_AUTHENTICATE);
+    if (m)
+        kv_time_apply(kv, e.op, o.err);
     if (entry->type != RAFT_ENTRY_NORMAL)
         kv_answer_membership(kv, entry, o.err);
     /* The response borrows from the store; that lives until the next entry. */

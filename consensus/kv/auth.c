@@ -16,7 +16,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define SLICE_UNITS 2048
+#define SLICE_UNITS 512
 #define SLICE_NS    1500000
 
 /* --- requests ------------------------------------------------------------------------------------------ */
@@ -56,6 +56,11 @@ void kv_authenticate(struct kv *kv, struct kv_request *r, const char *user, bool
         m.simple_token = prefix;
     }
     kv_start_write(kv, r, KV_AUTH, ENTRY_AUTHENTICATE, &m.base, OK);
+}
+
+const struct auth *kv_rights(const struct kv *kv)
+{
+    return &kv->auth.rights;
 }
 
 bool kv_auth_is_enabled(const struct kv *kv)
@@ -147,10 +152,17 @@ int kv_auth_check_lease(const struct kv *kv, const struct auth_who *who, int64_t
     return auth_check_lease(&c, lease, is_write, except);
 }
 
+bool kv_auth_prepare_lease(const struct kv *kv, const struct auth_who *who, int64_t lease, bool is_write,
+                           struct slice except, int64_t *units)
+{
+    const struct auth_check c = {&kv->auth.rights, kv->leases, who};
+    return auth_prepare_lease(&c, lease, is_write, except, units);
+}
+
 /* --- entries ------------------------------------------------------------------------------------------- */
 
-/* A client's entry names its user, or no user. Whether that is allowed is checked when the entry is applied.
- * */
+/* A client's entry names its user, or no user. Whether that is allowed is checked when the entry is
+ * applied. */
 struct entry_who kv_author_of(const struct kv *kv, const struct kv_request *r)
 {
     if (!r->who)
@@ -194,40 +206,50 @@ static int check_needs(struct kv *kv, const struct entry *e)
     return err;
 }
 
-/* Rights of very many ranges are merged in slices. */
-static bool in_slices(struct kv *kv, bool (*step)(struct kv *kv, const struct auth_who *who, int64_t *units),
-                      const struct auth_who *who)
+struct author_check {
+    const struct raft_entry *raw;
+    const struct entry *entry;
+    struct auth_who who;
+};
+
+/* Runs a step for about SLICE_NS; false: there is more to do. */
+static bool in_slices(struct kv *kv, bool (*step)(struct kv *kv, const void *arg, int64_t *units),
+                      const void *arg)
 {
     uint64_t begin = kv->io->ops->mono_ns(kv->io);
     for (;;) {
         int64_t units = kv->settings.slice_units ? kv->settings.slice_units : SLICE_UNITS;
-        if (step(kv, who, &units))
+        if (step(kv, arg, &units))
             return true;
         if (kv->settings.slice_units || kv->io->ops->mono_ns(kv->io) - begin >= SLICE_NS)
             return false;
     }
 }
 
-static bool prepare(struct kv *kv, const struct auth_who *who, int64_t *units)
+/* Rights of very many ranges, then leases of very many keys. */
+static bool prepare_some(struct kv *kv, const void *arg, int64_t *units)
 {
-    return auth_prepare(&kv->auth.rights, who, units);
+    const struct author_check *c = arg;
+    return auth_prepare(&kv->auth.rights, &c->who, true, units) &&
+           kv_prepare_leases(kv, c->raw, c->entry, &c->who, units);
 }
 
-static bool merge_some(struct kv *kv, const struct auth_who *who, int64_t *units)
+/* Keep-alives need merged rights, too. */
+static bool merge_some(struct kv *kv, const void *arg, int64_t *units)
 {
-    (void)who;
-    return auth_merge_some(&kv->auth.rights, units);
+    (void)arg;
+    return auth_merge_some(&kv->auth.rights, units) && kv_pass_keep_alives(kv, units);
 }
 
-/* Changes no state: each member merges rights when it likes. */
+/* Changes no state: each member prepares when it likes. */
 bool kv_prepare_author(struct kv *kv, const struct raft_entry *entry)
 {
     struct entry e;
     if (entry_decode(blob_slice(entry->data), &e) != OK || e.who.is_own)
         return true;
-    struct auth_who who = who_of(&e);
-    who.is_renewed = e.has_needs;
-    return in_slices(kv, prepare, &who);
+    struct author_check c = {entry, &e, who_of(&e)};
+    c.who.is_renewed = e.has_needs;
+    return in_slices(kv, prepare_some, &c);
 }
 
 bool kv_auth_turn(struct kv *kv)

@@ -15,7 +15,7 @@
 
 #include "base/log.h"
 #include "consensus/kv/kv_impl.h"
-#include "consensus/node/boot.h"
+#include "consensus/node/boot_message.h"
 
 #define BLANK_INDEX 1 /* the bootstrap entry, see open.c */
 #define BLANK_TERM  1
@@ -25,7 +25,7 @@ struct pending {
     struct kv_request request;
     struct kv *kv;
     struct peer_served_query *question;
-    Peerpb__Question *query;
+    Peerpb__BootstrapQuery *query;
     union {
         Etcdserverpb__MemberAddRequest add;
         Etcdserverpb__ClusterMemberAttrSetRequest name;
@@ -46,11 +46,10 @@ struct confirmation {
     struct link link; /* of bootstrap.confirming */
     struct kv *kv;
     struct peer_served_query *question;
-    Peerpb__Question *query;
+    Peerpb__BootstrapQuery *query;
 };
 
-/* --- which cluster is here
- * -------------------------------------------------------------------------------------- */
+/* --- which cluster is here -------------------------------------------------------------------------- */
 /* Neither a vote nor an entry: what it was made with, and no term above the first. */
 static bool is_blank(const struct kv *kv)
 {
@@ -62,21 +61,21 @@ static bool was_started(const struct kv *kv, const struct member *m)
     return *m->name || m->was_heard || m->id == kv->member_id;
 }
 
-static void fill_seats(const struct kv *kv, struct arena *a, Peerpb__Answer *ret_answer)
+static void fill_members(const struct kv *kv, struct arena *a, Peerpb__Answer *ret_answer)
 {
     size_t count = kv->members.count;
-    Peerpb__Seat *seats = arena_new(a, (count + 1) * sizeof *seats);
-    Peerpb__Seat **list = arena_new(a, (count + 1) * sizeof *list);
+    Peerpb__ListedMember *members = arena_new(a, (count + 1) * sizeof *members);
+    Peerpb__ListedMember **list = arena_new(a, (count + 1) * sizeof *list);
     for (size_t i = 0; i < count; i++) {
         const struct member *m = &kv->members.list[i];
-        peerpb__seat__init(&seats[i]);
-        seats[i].id = m->id;
-        seats[i].name = m->name;
-        seats[i].peer_urls = m->peer_urls;
-        seats[i].n_peer_urls = m->peer_url_count;
-        seats[i].is_learner = m->is_learner;
-        seats[i].was_started = was_started(kv, m);
-        list[i] = &seats[i];
+        peerpb__listed_member__init(&members[i]);
+        members[i].id = m->id;
+        members[i].name = m->name;
+        members[i].peer_urls = m->peer_urls;
+        members[i].n_peer_urls = m->peer_url_count;
+        members[i].is_learner = m->is_learner;
+        members[i].was_started = was_started(kv, m);
+        list[i] = &members[i];
     }
     ret_answer->n_members = count;
     ret_answer->members = list;
@@ -104,14 +103,13 @@ static void answer_who(struct kv *kv, struct peer_served_query *question, uint64
         answer.applied_index = applied;
         answer.is_blank = is_blank(kv);
         answer.is_settled = !node_has_change_waiting(kv->node);
-        fill_seats(kv, &arena, &answer);
+        fill_members(kv, &arena, &answer);
     }
     send_answer(kv, question, &answer);
     arena_done(&arena);
 }
 
-/* --- requests of processes
- * -------------------------------------------------------------------------------------- */
+/* --- requests of processes -------------------------------------------------------------------------- */
 static void answer_with(struct kv *kv, struct peer_served_query *question, uint64_t run,
                         Peerpb__Answer__Outcome outcome, const char *reason)
 {
@@ -134,17 +132,17 @@ static void on_request_done(struct kv_request *r, int err, const ProtobufCMessag
     struct pending *w = container_of(r, struct pending, request);
     struct kv *kv = w->kv;
     (void)response;
-    if (w->query->kind == PEERPB__QUESTION__KIND__CLAIM)
+    if (w->query->kind == PEERPB__BOOTSTRAP_QUERY__KIND__CLAIM)
         kv->bootstrap.is_claim_pending = false;
     if (!err)
         log_info("did what a starting member asked for", F_INT("kind", w->query->kind),
                  F_STR("name", w->query->name), F_HEX("member-id", w->query->member_id));
     answer_outcome(kv, w->question, w->query->run, err ? err_text(err) : NULL);
-    peerpb__question__free_unpacked(w->query, NULL);
+    peerpb__bootstrap_query__free_unpacked(w->query, NULL);
     mem_free(w);
 }
 
-static bool has_url_of(const struct member *m, const Peerpb__Question *q)
+static bool has_url_of(const struct member *m, const Peerpb__BootstrapQuery *q)
 {
     for (size_t i = 0; i < m->peer_url_count; i++)
         for (size_t j = 0; j < q->n_peer_urls; j++)
@@ -154,15 +152,17 @@ static bool has_url_of(const struct member *m, const Peerpb__Question *q)
 }
 
 /* NULL: it may be done. */
-static const char *refusal_of(struct kv *kv, const Peerpb__Question *q)
+static const char *refusal_of(struct kv *kv, const Peerpb__BootstrapQuery *q)
 {
     const struct member *m = member_find(&kv->members, q->member_id);
-    bool is_claim = q->kind == PEERPB__QUESTION__KIND__CLAIM;
+    bool is_claim = q->kind == PEERPB__BOOTSTRAP_QUERY__KIND__CLAIM;
     if (q->cluster_id != kv->cluster_id)
         return "this is a member of another cluster";
     if (!kv->state.is_leader)
         return "this member does not lead";
-    if (q->kind == PEERPB__QUESTION__KIND__ADD)
+    if (!protobuf_c_enum_descriptor_get_value(&peerpb__bootstrap_query__kind__descriptor, (int)q->kind))
+        return "this version does not know this request: a later one may";
+    if (q->kind == PEERPB__BOOTSTRAP_QUERY__KIND__ADD)
         return NULL;
     if (!m || !has_url_of(m, q))
         return "the cluster has no such member at these peer URLs";
@@ -175,11 +175,11 @@ static const char *refusal_of(struct kv *kv, const Peerpb__Question *q)
     return NULL;
 }
 
-static void start_request(struct kv *kv, struct peer_served_query *question, Peerpb__Question *q)
+static void start_request(struct kv *kv, struct peer_served_query *question, Peerpb__BootstrapQuery *q)
 {
     struct pending *w = mem_new(sizeof *w);
     *w = (struct pending){.request.done = on_request_done, .kv = kv, .question = question, .query = q};
-    if (q->kind == PEERPB__QUESTION__KIND__CLAIM) {
+    if (q->kind == PEERPB__BOOTSTRAP_QUERY__KIND__CLAIM) {
         kv->bootstrap.claimed_id = q->member_id;
         kv->bootstrap.claimed_run = q->run;
         kv->bootstrap.is_claim_pending = true;
@@ -195,17 +195,17 @@ static void start_request(struct kv *kv, struct peer_served_query *question, Pee
     w->u.add.n_peerurls = q->n_peer_urls;
     w->u.add.peerurls = q->peer_urls;
     w->u.add.islearner = true;
-    if (q->kind == PEERPB__QUESTION__KIND__ADD)
-        kv_member_add(kv, &w->request, &w->u.add);
+    if (q->kind == PEERPB__BOOTSTRAP_QUERY__KIND__ADD)
+        kv_member_add_joining(kv, &w->request, &w->u.add);
     else
         kv_member_replace(kv, &w->request, q->member_id, &w->u.add);
 }
 
 /* The answer to its claim was lost, and this run sends it again. */
-static bool is_granted(const struct kv *kv, const Peerpb__Question *q)
+static bool is_granted(const struct kv *kv, const Peerpb__BootstrapQuery *q)
 {
     const struct member *m = member_find(&kv->members, q->member_id);
-    return q->kind == PEERPB__QUESTION__KIND__CLAIM && m && *m->name && !m->was_heard &&
+    return q->kind == PEERPB__BOOTSTRAP_QUERY__KIND__CLAIM && m && *m->name && !m->was_heard &&
            !kv->bootstrap.is_claim_pending && kv->bootstrap.claimed_id == q->member_id &&
            kv->bootstrap.claimed_run == q->run;
 }
@@ -224,16 +224,16 @@ static const char not_confirmed[] =
     "where "
     "that URL leads, or give all members the same --join-token-file, or peer TLS with --peer-trusted-ca-file";
 
-static enum peer_operation operation_of(const Peerpb__Question *q)
+static enum peer_operation operation_of(const Peerpb__BootstrapQuery *q)
 {
-    switch (q ? q->kind : PEERPB__QUESTION__KIND__WHO) {
-    case PEERPB__QUESTION__KIND__CLAIM:
+    switch (q ? q->kind : PEERPB__BOOTSTRAP_QUERY__KIND__WHO) {
+    case PEERPB__BOOTSTRAP_QUERY__KIND__CLAIM:
         return PEER_QUERY_CLAIM;
-    case PEERPB__QUESTION__KIND__REPLACE:
+    case PEERPB__BOOTSTRAP_QUERY__KIND__REPLACE:
         return PEER_QUERY_REPLACE;
-    case PEERPB__QUESTION__KIND__WHO:
+    case PEERPB__BOOTSTRAP_QUERY__KIND__WHO:
         return PEER_QUERY_WHO;
-    case PEERPB__QUESTION__KIND__ADD:
+    case PEERPB__BOOTSTRAP_QUERY__KIND__ADD:
     default: /* a kind that this version does not know needs what the strictest needs */
         return PEER_QUERY_ADD;
     }
@@ -252,7 +252,7 @@ static bool is_in_list(const char *url, struct slice list)
 }
 
 /* A certificate is for the URLs of the opening: a query for another member's does not have that proof. */
-static enum peer_proof proof_of(const Peerpb__Question *q, const struct peer_query_sender *asker)
+static enum peer_proof proof_of(const Peerpb__BootstrapQuery *q, const struct peer_query_sender *asker)
 {
     for (size_t i = 0; q && asker->proof == PEER_PROOF_CERTIFICATE && i < q->n_peer_urls; i++)
         if (!is_in_list(q->peer_urls[i], asker->urls))
@@ -261,7 +261,7 @@ static enum peer_proof proof_of(const Peerpb__Question *q, const struct peer_que
 }
 
 /* Takes q. */
-static void do_or_refuse(struct kv *kv, struct peer_served_query *question, Peerpb__Question *q)
+static void do_or_refuse(struct kv *kv, struct peer_served_query *question, Peerpb__BootstrapQuery *q)
 {
     const char *refusal = is_granted(kv, q) ? NULL : refusal_of(kv, q);
     if (!refusal && !is_granted(kv, q)) {
@@ -269,7 +269,7 @@ static void do_or_refuse(struct kv *kv, struct peer_served_query *question, Peer
         return;
     }
     answer_outcome(kv, question, q->run, refusal);
-    peerpb__question__free_unpacked(q, NULL);
+    peerpb__bootstrap_query__free_unpacked(q, NULL);
 }
 
 static void on_confirmed(void *arg, bool is_confirmed)
@@ -277,7 +277,7 @@ static void on_confirmed(void *arg, bool is_confirmed)
     struct confirmation *p = arg;
     struct kv *kv = p->kv;
     struct peer_served_query *question = p->question;
-    Peerpb__Question *q = p->query;
+    Peerpb__BootstrapQuery *q = p->query;
     list_remove(&p->link);
     mem_free(p);
     if (is_confirmed) {
@@ -288,11 +288,11 @@ static void on_confirmed(void *arg, bool is_confirmed)
     log_warn("a starting member was not confirmed by its recorded peer URL", F_INT("kind", q->kind),
              F_STR("name", q->name), F_HEX("member-id", q->member_id));
     answer_outcome(kv, question, q->run, not_confirmed);
-    peerpb__question__free_unpacked(q, NULL);
+    peerpb__bootstrap_query__free_unpacked(q, NULL);
 }
 
 /* Takes q. */
-static void confirm_first(struct kv *kv, struct peer_served_query *question, Peerpb__Question *q)
+static void confirm_first(struct kv *kv, struct peer_served_query *question, Peerpb__BootstrapQuery *q)
 {
     const struct member *m = member_find(&kv->members, q->member_id);
     struct confirmation *p = mem_new(sizeof *p);
@@ -308,20 +308,20 @@ void kv_bootstrap_close(struct kv *kv)
     while ((l = list_take_first(&kv->bootstrap.confirming))) {
         struct confirmation *p = container_of(l, struct confirmation, link);
         answer_outcome(kv, p->question, p->query->run, "this member is stopping");
-        peerpb__question__free_unpacked(p->query, NULL);
+        peerpb__bootstrap_query__free_unpacked(p->query, NULL);
         mem_free(p);
     }
 }
 
 /* Takes q. */
 static void answer_request(struct kv *kv, struct peer_served_query *question, enum peer_verdict verdict,
-                           Peerpb__Question *q)
+                           Peerpb__BootstrapQuery *q)
 {
     const char *too_old =
         kv->state.is_leader && q->cluster_id == kv->cluster_id ? kv_feature_refusal(kv, q->level) : NULL;
     if (too_old) {
         answer_with(kv, question, q->run, PEERPB__ANSWER__OUTCOME__REFUSED, too_old);
-        peerpb__question__free_unpacked(q, NULL);
+        peerpb__bootstrap_query__free_unpacked(q, NULL);
         return;
     }
     const char *refusal = is_granted(kv, q) ? NULL : refusal_of(kv, q);
@@ -343,13 +343,13 @@ static void answer_request(struct kv *kv, struct peer_served_query *question, en
         answer_with(kv, question, q->run,
                     is_add ? PEERPB__ANSWER__OUTCOME__REFUSED : PEERPB__ANSWER__OUTCOME__LATER,
                     is_add && !kv->settings.requires_peer_proof ? announce_first : proof_required);
-    peerpb__question__free_unpacked(q, NULL);
+    peerpb__bootstrap_query__free_unpacked(q, NULL);
 }
 
-void kv_answer_query(struct kv *kv, struct peer_served_query *question, const struct peer_query_sender *asker,
-                     struct slice text)
+static void answer_query(struct kv *kv, struct peer_served_query *question,
+                         const struct peer_query_sender *asker, struct slice text)
 {
-    Peerpb__Question *q = boot_read_query(text);
+    Peerpb__BootstrapQuery *q = boot_read_query(text);
     enum peer_operation operation = operation_of(q);
     enum peer_verdict verdict =
         peer_proof_judge(operation, proof_of(q, asker), kv->settings.requires_peer_proof);
@@ -363,7 +363,7 @@ void kv_answer_query(struct kv *kv, struct peer_served_query *question, const st
     else
         answer_with(kv, question, q ? q->run : 0, PEERPB__ANSWER__OUTCOME__REFUSED, proof_required);
     if (q)
-        peerpb__question__free_unpacked(q, NULL);
+        peerpb__bootstrap_query__free_unpacked(q, NULL);
 }
 
 void kv_on_query(struct kv *kv,
@@ -381,7 +381,7 @@ void kv_dispatch_query(struct kv *kv, struct peer_served_query *question,
     if (kv->bootstrap.on_query && !kv_is_closing(kv))
         kv->bootstrap.on_query(kv->bootstrap.on_query_arg, question, asker, text);
     else
-        kv_answer_query(kv, question, asker, text);
+        answer_query(kv, question, asker, text);
 }
 
 void kv_bootstrap_init(struct kv_bootstrap *b)

@@ -16,10 +16,8 @@ struct kv_bootstrap {
 
 void kv_bootstrap_init(struct kv_bootstrap *b);
 void kv_bootstrap_close(struct kv *kv); /* answers queries whose dial-back is under way */
-/* Any query of the transport: to kv_on_query's function, or to kv_answer_query. */
+/* Any query of the transport: to kv_on_query's function; without one it is answered here. */
 void kv_dispatch_query(struct kv *kv, struct peer_served_query *question,
                        const struct peer_query_sender *asker, struct slice text);
-void kv_answer_query(struct kv *kv, struct peer_served_query *question, const struct peer_query_sender *asker,
-                     struct slice text);
 
 #endif

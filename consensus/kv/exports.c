@@ -9,6 +9,7 @@
  * The disk space that it holds is limited by the store (store/export.c). */
 #include "base/log.h"
 #include "base/metric.h"
+#include "consensus/etcd_db/etcd_db.h"
 #include "consensus/kv/kv_impl.h"
 #include "consensus/store/export.h"
 
@@ -27,6 +28,7 @@ struct kv_export {
     uint64_t since_ms; /* of the request, then of its begin */
     uint64_t taken_ms; /* the last block was taken, or became ready */
     uint64_t taken_bytes;
+    uint64_t index; /* of the last entry in it */
     int err;
 };
 
@@ -66,7 +68,8 @@ static void kv_export_start(struct kv_export *e)
     list_add_last(&kv->exports.running, &e->link);
     kv->exports.running_count++;
     e->since_ms = e->taken_ms = kv_now_ms(kv);
-    e->source = store_export_new(kv->store, &export_lmdb, e->on_ready, e->arg);
+    e->index = store_applied_index(kv->store);
+    e->source = store_export_new(kv->store, &export_etcd, e->on_ready, e->arg);
     set_gauges(kv);
     log_info("a snapshot for a client begins", F_INT("revision", store_export_revision(e->source)),
              F_UINT("index", store_applied_index(kv->store)));
@@ -115,7 +118,7 @@ void kv_export_close(struct kv_export *e)
 int kv_export_next(struct kv_export *e, struct slice *ret_block, struct kv_export_progress *ret_progress)
 {
     *ret_block = (struct slice){0};
-    *ret_progress = (struct kv_export_progress){0};
+    *ret_progress = (struct kv_export_progress){.index = e->index};
     if (e->err || !e->source)
         return e->err;
     int err = store_export_next(e->source, ret_block);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The cluster's feature level and version (feature.h), and downgrade jobs, in etcd's way:
  *
- *   leader, now and then   queries every member for its level; the lowest becomes the cluster's level by an
- *                          entry (cluster_version_set) that names those members
+ *   leader, now and then   queries every member for its level. It proposes an entry (cluster_version_set) with
+ *                          the lowest level and the ids of the members that answered
  *   every member           an entry of a higher level than the cluster's is void, on all alike; one that is
  *                          not void and not understood stops the member, before anything of it is applied
  *   downgrade enable       an entry (downgrade_info_set); then the leader lowers level and version by one
@@ -19,9 +19,8 @@
 #include "base/mutant.h"
 #include "consensus/kv/kv_impl.h"
 
-#define STATE_KEY    "feature" /* in META */
-#define CHECK_MS     4000      /* as etcd's monitorVersionInterval */
-#define RETRY_MS     1000      /* while a member has not answered */
+#define CHECK_MS     4000 /* as etcd's monitorVersionInterval */
+#define RETRY_MS     1000 /* while a member has not answered */
 #define ASK_MS       1000
 #define ANSWER_SIZE  5 /* format 1, level 4 */
 #define ANSWER_FIRST 1
@@ -39,7 +38,7 @@ static void kv_feature_save(struct kv *kv)
 {
     struct buf b = {0};
     feature_state_write(&b, &kv->feature_level.state);
-    store_set(kv->store, BACKEND_META, slice_text(STATE_KEY), buf_slice(&b));
+    store_set(kv->store, BACKEND_META, slice_text(FEATURE_STORE_KEY), buf_slice(&b));
     buf_done(&b);
     announce(kv);
 }
@@ -62,7 +61,7 @@ int kv_feature_load(struct kv *kv)
     struct slice value;
     struct arena arena = {0};
     struct feature_state s = feature_state_first();
-    int err = store_get(kv->store, BACKEND_META, slice_text(STATE_KEY), &arena, &value);
+    int err = store_get(kv->store, BACKEND_META, slice_text(FEATURE_STORE_KEY), &arena, &value);
     if (!err)
         err = feature_state_read(value, &s);
     if (err == ERR_NOT_FOUND)
@@ -156,8 +155,8 @@ void kv_feature_apply_version(struct kv *kv, const Etcdserverpb__ClusterVersionS
     bool is_lowered = m->level < s->level || minor < s->minor;
     if (is_lowered ? minor != s->target_minor : !may_raise(kv, m))
         return;
-    log_info("updated the cluster version and feature level", F_UINT("from-level", s->level),
-             F_UINT("level", m->level), F_UINT("from-minor", s->minor), F_UINT("minor", minor));
+    log_info("updated the cluster version and feature level", F_UINT("from-feature-level", s->level),
+             F_UINT("feature-level", m->level), F_UINT("from-minor", s->minor), F_UINT("minor", minor));
     s->level = m->level;
     s->minor = minor;
     if (!is_lowered)

@@ -14,6 +14,7 @@ void kv_move_leader(struct kv *kv, struct kv_request *r, const Etcdserverpb__Mov
     r->kind = KV_MOVE_LEADER;
     r->message = &m->base;
     r->slices = NULL;
+    r->begun_ns = 0; /* none of the requests that etcd times */
     r->started_ms = kv_now_ms(kv);
     int err = OK;
     if (!kv->state.is_leader)

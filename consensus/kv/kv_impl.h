@@ -8,6 +8,7 @@
 #define CONSENSUS_KV_KV_IMPL_H
 
 #include "consensus/kv/apply.h"
+#include "consensus/kv/archive.h"
 #include "consensus/kv/auth.h"
 #include "consensus/kv/bootstrap.h"
 #include "consensus/kv/defrag.h"
@@ -17,6 +18,7 @@
 #include "consensus/kv/hand_over.h"
 #include "consensus/kv/leader_calls.h"
 #include "consensus/kv/leadership.h"
+#include "consensus/kv/lease_rights.h"
 #include "consensus/kv/lease_scan.h"
 #include "consensus/kv/lifecycle.h"
 #include "consensus/kv/member_rpc.h"
@@ -30,6 +32,7 @@
 #include "consensus/kv/sliced_apply.h"
 #include "consensus/kv/snapshot_transfer.h"
 #include "consensus/kv/state_check.h"
+#include "consensus/kv/timings.h"
 #include "consensus/kv/turn.h"
 #include "consensus/kv/writes.h"
 #include "consensus/node/alarms.h"
@@ -53,6 +56,7 @@ struct kv {
 
     struct kv_lifecycle lifecycle;
     struct kv_turn_state turn;
+    struct kv_timings timings;
     struct kv_requests requests;
     struct kv_writes writes;
     struct kv_loss_tracker dropped_proposals;
@@ -63,6 +67,7 @@ struct kv {
     struct kv_leadership leadership;
     struct kv_hand_over_state hand_over;
     struct kv_auth auth;
+    struct kv_lease_rights lease_rights;
     struct kv_feature_level feature_level;
     struct kv_state_check state_check;
     struct kv_defrag defrag;
@@ -73,6 +78,7 @@ struct kv {
     struct kv_peer_events peer_events;
     struct kv_bootstrap bootstrap;
     struct kv_peer_listing peer_listing;
+    struct kv_archive archive;
 };
 
 #endif

@@ -68,6 +68,7 @@ void kv_start_call(struct kv *kv, struct kv_request *r, enum kv_kind kind, const
     r->kind = kind;
     r->message = m;
     r->slices = NULL;
+    r->begun_ns = 0; /* none of the requests that etcd times */
     r->started_ms = kv_now_ms(kv);
     r->state = KV_CALL_QUEUED;
     list_add_last(&kv->leader_calls.queued, &r->link);
@@ -108,12 +109,25 @@ static void send_renewals(struct kv *kv, struct link *requests)
         (void)send_message(kv, kv->state.leader, CODEC_CALL, CALL_KEEP_ALIVE, buf_slice(b));
 }
 
+/* The keys of a lease are the same on all members: only its time is asked of the leader. */
+static bool reads_keys_here(const struct kv_request *r)
+{
+    return r->kind == KV_TIME_TO_LIVE && r->on_part &&
+           ((const Etcdserverpb__LeaseTimeToLiveRequest *)r->message)->keys;
+}
+
 static void send_one(struct kv *kv, struct kv_request *r)
 {
+    const ProtobufCMessage *m = r->message;
+    Etcdserverpb__LeaseTimeToLiveRequest time_alone = ETCDSERVERPB__LEASE_TIME_TO_LIVE_REQUEST__INIT;
+    if (reads_keys_here(r)) {
+        time_alone.id = ((const Etcdserverpb__LeaseTimeToLiveRequest *)r->message)->id;
+        m = &time_alone.base;
+    }
     note_sent(kv, r);
     buf_clear(&kv->leader_calls.out);
     add_number(&kv->leader_calls.out, r->id);
-    add_message(&kv->leader_calls.out, r->message);
+    add_message(&kv->leader_calls.out, m);
     (void)send_message(kv, kv->state.leader, CODEC_CALL, type_of(r), buf_slice(&kv->leader_calls.out));
 }
 
@@ -202,6 +216,11 @@ static void finish_time_to_live(struct kv *kv, struct kv_request *r, struct slic
         etcdserverpb__lease_time_to_live_response__unpack(arena_allocator(&kv->arena), body.size, body.data);
     if (!response)
         return;
+    if (reads_keys_here(r) && response->header && response->grantedttl > 0) {
+        kv_cancel(kv, r);
+        kv_scan_lease_keys(kv, r, response->header->revision, response->ttl, response->grantedttl);
+        return;
+    }
     kv_header(kv, store_revision(kv->store), &header);
     response->header = &header;
     kv_finish(kv, r, OK, &response->base);

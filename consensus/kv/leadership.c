@@ -99,6 +99,14 @@ static void compact_by_itself(struct kv *kv)
     (void)kv_propose_as_leader(kv, ENTRY_COMPACTION, &m.base);
 }
 
+static bool has_attributes(const struct member *m, const struct kv_settings *s)
+{
+    bool is_same = strcmp(m->name, s->name) == 0 && m->client_url_count == s->client_url_count;
+    for (size_t i = 0; is_same && i < s->client_url_count; i++)
+        is_same = strcmp(m->client_urls[i], s->client_urls[i]) == 0;
+    return is_same;
+}
+
 /* Every member proposes its name and client URLs, until the log has them. */
 static void publish_attributes(struct kv *kv)
 {
@@ -106,13 +114,7 @@ static void publish_attributes(struct kv *kv)
     uint64_t now = kv_now_ms(kv);
     bool is_under_way = kv->leadership.attributes_proposed_ms &&
                         now - kv->leadership.attributes_proposed_ms < PUBLISH_RETRY_MS;
-    if (!self || !kv->state.leader || is_under_way)
-        return;
-    bool is_same =
-        strcmp(self->name, kv->settings.name) == 0 && self->client_url_count == kv->settings.client_url_count;
-    for (size_t i = 0; is_same && i < kv->settings.client_url_count; i++)
-        is_same = strcmp(self->client_urls[i], kv->settings.client_urls[i]) == 0;
-    if (is_same)
+    if (!self || !kv->state.leader || is_under_way || has_attributes(self, &kv->settings))
         return;
     Etcdserverpb__Attributes attributes = ETCDSERVERPB__ATTRIBUTES__INIT;
     attributes.name = kv->settings.name;
@@ -130,6 +132,7 @@ void kv_leadership_tick(struct kv *kv)
 {
     kv_expire_proposals(kv);
     kv_expire_reads(kv);
+    kv_lease_rights_expire(kv);
     kv_expire_calls(kv);
     kv_auth_tick(kv);
     expire_leases(kv);
@@ -211,17 +214,15 @@ void kv_on_state(void *arg, const struct node_state *state)
     metric_set(METRIC_HAS_LEADER, state->leader != 0);
     metric_set(METRIC_IS_LEADER, state->is_leader);
     metric_set(METRIC_IS_LEARNER, state->is_learner);
-    /* The clocks of leases stop in the turn in which leadership ends. They start with the whole time of each
-     * lease plus an election timeout: no lease ends early because leaders changed. */
-    if (state->is_leader && !before.is_leader)
+    /* The clocks of leases stop in the turn in which leadership ends. They start with the checkpointed rest of
+     * each lease, or with its whole TTL if there is none, plus an election timeout: no lease ends early
+     * because leaders changed. Another term: the lead was lost and won again between two reports. */
+    if (state->is_leader && (!before.is_leader || state->term != before.term)) {
         lease_promote(kv->leases, kv_lease_start_ms(kv), kv->settings.election_ms);
-    else if (!state->is_leader && before.is_leader)
+    } else if (!state->is_leader && before.is_leader) {
         lease_demote(kv->leases);
-    else if (state->is_leader && before.is_leader && state->term != before.term)
-        lease_promote(kv->leases, kv_lease_start_ms(kv),
-                      kv->settings.election_ms); /* lost and won again between two reports */
-    if (!state->is_leader && before.is_leader)
         kv_snapshot_stop_sending(kv);
+    }
     if (before.leader != state->leader || before.is_leader != state->is_leader)
         on_leader_change(kv, &before);
     kv_check_ready(kv);

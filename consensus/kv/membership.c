@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/metric_family.h"
 #include "base/text.h"
 #include "base/mutant.h"
 #include "consensus/kv/kv_impl.h"
@@ -36,17 +37,18 @@ static int compare_url(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* scheme://host:port and nothing behind it, as etcd's types.NewURLs. */
+/* scheme://host:port and nothing behind it, or a socket file, as etcd's types.NewURLs. */
 static bool is_peer_url(const char *url)
 {
     const char *rest = strstr(url, "://");
     if (!rest || strlen(url) > PEER_URL_SIZE_MAX)
         return false;
     size_t scheme = (size_t)(rest - url);
-    bool is_known =
-        (scheme == 4 && memcmp(url, "http", 4) == 0) || (scheme == 5 && memcmp(url, "https", 5) == 0) ||
-        (scheme == 4 && memcmp(url, "unix", 4) == 0) || (scheme == 5 && memcmp(url, "unixs", 5) == 0);
     rest += 3;
+    if ((scheme == 4 && memcmp(url, "unix", 4) == 0) || (scheme == 5 && memcmp(url, "unixs", 5) == 0))
+        return *rest;
+    bool is_known =
+        (scheme == 4 && memcmp(url, "http", 4) == 0) || (scheme == 5 && memcmp(url, "https", 5) == 0);
     const char *colon = strrchr(rest, ':');
     return is_known && colon && colon > rest && colon[1] &&
            strspn(colon + 1, "0123456789") == strlen(colon + 1);
@@ -67,17 +69,17 @@ static bool take_urls(char **urls, size_t count, struct arena *a, char ***ret_ur
 }
 
 /* As etcd derives it, from URLs and the time; an id that was ever used takes the next second's. */
-static uint64_t new_member_id(const struct kv *kv, char **urls, size_t count)
+static uint64_t new_member_id(const struct members *members, uint64_t second, char **urls, size_t count)
 {
-    uint64_t second = kv->io->ops->wall_ns(kv->io) / 1000000000, id;
+    uint64_t id;
     if (MUTANT(MEMBER_ID_REUSED))
         second = 0;
     do {
         char text[24];
         snprintf(text, sizeof text, "%llu", (unsigned long long)second++);
         id = identity_member_id((const char *const *)urls, count, text);
-    } while (id == 0 || id >= RAFT_APPLY_THREAD || member_find(&kv->members, id) ||
-             (member_is_removed(&kv->members, id) && !MUTANT(MEMBER_ID_REUSED)));
+    } while (id == 0 || id >= RAFT_APPLY_THREAD || member_find(members, id) ||
+             (member_is_removed(members, id) && !MUTANT(MEMBER_ID_REUSED)));
     return id;
 }
 
@@ -130,6 +132,7 @@ static void start_change(struct kv *kv, struct kv_request *r, enum kv_kind kind,
 {
     r->kind = kind;
     r->message = m;
+    r->begun_ns = 0; /* none of the requests that etcd times */
     r->slices = NULL;
     r->started_ms = kv_turn_ms(kv);
     if (!err) {
@@ -230,9 +233,55 @@ static int check_progress(const struct kv *kv, uint64_t id)
     return err;
 }
 
+/* --- new members ------------------------------------------------------------------------------------- */
+
+static bool is_url_taken(const struct members *members, const char *url, uint64_t but_by)
+{
+    for (size_t i = 0; i < members->count; i++) {
+        const struct member *m = &members->list[i];
+        for (size_t j = 0; m->id != but_by && j < m->peer_url_count; j++)
+            if (strcmp(m->peer_urls[j], url) == 0)
+                return true;
+    }
+    return false;
+}
+
+static bool are_urls_taken(const struct members *members, const Etcdserverpb__Member *m, uint64_t but_by)
+{
+    for (size_t i = 0; i < m->n_peerurls; i++)
+        if (is_url_taken(members, m->peerurls[i], but_by))
+            return true;
+    return false;
+}
+
+static size_t count_learners(const struct members *members, uint64_t without)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < members->count; i++)
+        count += members->list[i].is_learner && members->list[i].id != without;
+    return count;
+}
+
+static int check_new(const struct members *members, const Etcdserverpb__MembershipChange *c, uint64_t leaving)
+{
+    if (member_find(members, c->member->id))
+        return ERR_MEMBER_EXISTS;
+    if (are_urls_taken(members, c->member, leaving))
+        return ERR_PEER_URL_EXISTS;
+    if (c->member->islearner && count_learners(members, leaving) >= LEARNERS_MAX)
+        return ERR_TOO_MANY_LEARNERS;
+    return OK;
+}
+
 /* --- requests ---------------------------------------------------------------------------------------- */
 
-void kv_member_add(struct kv *kv, struct kv_request *r, const Etcdserverpb__MemberAddRequest *m)
+static uint64_t wall_second(struct io *io)
+{
+    return io->ops->wall_ns(io) / 1000000000;
+}
+
+static void add_member(struct kv *kv, struct kv_request *r, const Etcdserverpb__MemberAddRequest *m,
+                       bool promotes_itself)
 {
     Etcdserverpb__Member member = ETCDSERVERPB__MEMBER__INIT;
     Etcdserverpb__MembershipChange c = ETCDSERVERPB__MEMBERSHIP_CHANGE__INIT;
@@ -240,14 +289,28 @@ void kv_member_add(struct kv *kv, struct kv_request *r, const Etcdserverpb__Memb
     int err = ERR_MEMBER_BAD_URLS;
     if (take_urls(m->peerurls, m->n_peerurls, &arena, &member.peerurls)) {
         member.n_peerurls = m->n_peerurls;
-        member.id = new_member_id(kv, member.peerurls, member.n_peerurls);
+        member.id = new_member_id(&kv->members, wall_second(kv->io), member.peerurls, member.n_peerurls);
         member.islearner = m->islearner;
         err = may_add(kv, m->islearner);
     }
     c.kind = ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__ADD;
     c.member = &member;
+    c.promotes_itself = promotes_itself;
+    /* A process that joins asks until it has a place; without this each time would be an entry of the log. */
+    if (!err && promotes_itself)
+        err = check_new(&kv->members, &c, 0);
     start_change(kv, r, KV_MEMBER_ADD, &m->base, &c, err);
     arena_done(&arena);
+}
+
+void kv_member_add(struct kv *kv, struct kv_request *r, const Etcdserverpb__MemberAddRequest *m)
+{
+    add_member(kv, r, m, false);
+}
+
+void kv_member_add_joining(struct kv *kv, struct kv_request *r, const Etcdserverpb__MemberAddRequest *m)
+{
+    add_member(kv, r, m, true);
 }
 
 void kv_member_replace(struct kv *kv, struct kv_request *r, uint64_t old_id,
@@ -259,13 +322,14 @@ void kv_member_replace(struct kv *kv, struct kv_request *r, uint64_t old_id,
     int err = ERR_MEMBER_BAD_URLS;
     if (take_urls(m->peerurls, m->n_peerurls, &arena, &member.peerurls)) {
         member.n_peerurls = m->n_peerurls;
-        member.id = new_member_id(kv, member.peerurls, member.n_peerurls);
+        member.id = new_member_id(&kv->members, wall_second(kv->io), member.peerurls, member.n_peerurls);
         member.islearner = true;
         err = member_find(&kv->members, old_id) ? may_remove(kv, old_id) : ERR_MEMBER_NOT_FOUND;
     }
     c.kind = ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__REPLACE;
     c.member = &member;
     c.replaces = old_id;
+    c.promotes_itself = true;
     start_change(kv, r, KV_MEMBER_REPLACE, &m->base, &c, err);
     arena_done(&arena);
 }
@@ -297,6 +361,13 @@ void kv_member_update(struct kv *kv, struct kv_request *r, const Etcdserverpb__M
     arena_done(&arena);
 }
 
+static void count_promote_failure(int err)
+{
+    char labels[256];
+    snprintf(labels, sizeof labels, "Reason=\"%s\"", err_text(err));
+    metric_series_add(metric_series_get(FAMILY_PROMOTE_FAILURES, labels), 1);
+}
+
 void kv_member_promote(struct kv *kv, struct kv_request *r, const Etcdserverpb__MemberPromoteRequest *m)
 {
     Etcdserverpb__Member member = ETCDSERVERPB__MEMBER__INIT;
@@ -311,6 +382,8 @@ void kv_member_promote(struct kv *kv, struct kv_request *r, const Etcdserverpb__
     }
     if (!err)
         err = may_promote(kv);
+    if (err && kv->state.is_leader)
+        count_promote_failure(err);
     start_change(kv, r, KV_MEMBER_PROMOTE, &m->base, &c, err);
 }
 
@@ -319,8 +392,8 @@ void kv_member_promote(struct kv *kv, struct kv_request *r, const Etcdserverpb__
 static bool has_caught_up(const struct kv *kv, const struct raft_progress_status *p)
 {
     const struct member *m = member_find(&kv->members, p->id);
-    return m && m->is_learner && *m->name && p->learner && p->recent_active && p->state == RAFT_REPLICATE &&
-           p->match + READY_LAG >= kv->state.commit;
+    return m && m->is_learner && m->promotes_itself && *m->name && p->learner && p->recent_active &&
+           p->state == RAFT_REPLICATE && p->match + READY_LAG >= kv->state.commit;
 }
 
 /* At every tick: raft forgets once per election timeout which members it has heard, and a check once a second
@@ -366,59 +439,21 @@ void kv_propose_alone(struct kv *kv)
 
 /* --- apply ------------------------------------------------------------------------------------------- */
 
-static bool is_url_taken(const struct kv *kv, const char *url, uint64_t but_by)
-{
-    for (size_t i = 0; i < kv->members.count; i++) {
-        const struct member *m = &kv->members.list[i];
-        for (size_t j = 0; m->id != but_by && j < m->peer_url_count; j++)
-            if (strcmp(m->peer_urls[j], url) == 0)
-                return true;
-    }
-    return false;
-}
-
-static bool are_urls_taken(const struct kv *kv, const Etcdserverpb__Member *m, uint64_t but_by)
-{
-    for (size_t i = 0; i < m->n_peerurls; i++)
-        if (is_url_taken(kv, m->peerurls[i], but_by))
-            return true;
-    return false;
-}
-
-static size_t count_learners(const struct kv *kv, uint64_t without)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < kv->members.count; i++)
-        count += kv->members.list[i].is_learner && kv->members.list[i].id != without;
-    return count;
-}
-
-static int check_new(const struct kv *kv, const Etcdserverpb__MembershipChange *c, uint64_t leaving)
-{
-    if (member_find(&kv->members, c->member->id))
-        return ERR_MEMBER_EXISTS;
-    if (are_urls_taken(kv, c->member, leaving))
-        return ERR_PEER_URL_EXISTS;
-    if (c->member->islearner && count_learners(kv, leaving) >= LEARNERS_MAX)
-        return ERR_TOO_MANY_LEARNERS;
-    return OK;
-}
-
 /* Depends on the member list alone, so that every member decides alike. */
-static int check_change(const struct kv *kv, const Etcdserverpb__MembershipChange *c)
+static int check_change(const struct members *members, const Etcdserverpb__MembershipChange *c)
 {
-    const struct member *member = member_find(&kv->members, c->member->id);
-    if (member_is_removed(&kv->members, c->member->id) && !MUTANT(MEMBER_ID_REUSED))
+    const struct member *member = member_find(members, c->member->id);
+    if (member_is_removed(members, c->member->id) && !MUTANT(MEMBER_ID_REUSED))
         return ERR_MEMBER_NOT_FOUND; /* as etcd reports that an id was removed */
     switch (c->kind) {
     case ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__ADD:
-        return check_new(kv, c, 0);
+        return check_new(members, c, 0);
     case ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__REPLACE:
-        return member_find(&kv->members, c->replaces) ? check_new(kv, c, c->replaces) : ERR_MEMBER_NOT_FOUND;
+        return member_find(members, c->replaces) ? check_new(members, c, c->replaces) : ERR_MEMBER_NOT_FOUND;
     case ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__UPDATE:
-        return !member                                     ? ERR_MEMBER_NOT_FOUND
-               : are_urls_taken(kv, c->member, member->id) ? ERR_PEER_URL_EXISTS
-                                                           : OK;
+        return !member                                          ? ERR_MEMBER_NOT_FOUND
+               : are_urls_taken(members, c->member, member->id) ? ERR_PEER_URL_EXISTS
+                                                                : OK;
     case ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__PROMOTE:
         return !member ? ERR_MEMBER_NOT_FOUND : !member->is_learner ? ERR_MEMBER_NOT_LEARNER : OK;
     case ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__REMOVE:
@@ -464,10 +499,11 @@ static void remove_one(struct kv *kv, uint64_t id)
     }
 }
 
-static void set_one(struct kv *kv, const Etcdserverpb__Member *m, bool is_learner)
+static void set_one(struct kv *kv, const Etcdserverpb__Member *m, bool is_learner, bool promotes_itself)
 {
     struct member *member =
         member_set(&kv->members, m->id, (const char *const *)m->peerurls, m->n_peerurls, is_learner);
+    member->promotes_itself = promotes_itself;
     member_save(member, kv->store);
     if (kv->peers && m->id != kv->member_id)
         kv->peers->ops->set_member(kv->peers, m->id, (const char *const *)m->peerurls, m->n_peerurls);
@@ -479,16 +515,16 @@ static void change_members(struct kv *kv, const Etcdserverpb__MembershipChange *
     switch (c->kind) {
     case ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__REPLACE:
         remove_one(kv, c->replaces);
-        set_one(kv, c->member, c->member->islearner);
+        set_one(kv, c->member, c->member->islearner, c->promotes_itself);
         break;
     case ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__ADD:
-        set_one(kv, c->member, c->member->islearner);
+        set_one(kv, c->member, c->member->islearner, c->promotes_itself);
         break;
     case ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__REMOVE:
         remove_one(kv, c->member->id);
         break;
     case ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__UPDATE:
-        set_one(kv, c->member, member->is_learner);
+        set_one(kv, c->member, member->is_learner, member->promotes_itself);
         break;
     case ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__PROMOTE:
         member->is_learner = false;
@@ -558,7 +594,7 @@ int kv_apply_membership(struct kv *kv, const struct raft_entry *entry)
     }
     Etcdserverpb__MembershipChange *c = unpack_change(kv, &change);
     if (c)
-        err = check_change(kv, c);
+        err = check_change(&kv->members, c);
     else if (change.count)
         err = ERR_MALFORMED;
     bool is_alone = c && c->kind == ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__ALONE;
@@ -625,6 +661,12 @@ void kv_answer_membership(struct kv *kv, const struct raft_entry *entry, int err
         return;
     Etcdserverpb__MembershipChange *c = unpack_change(kv, &change);
     struct kv_request *r = c ? kv_take_proposed(kv, c->proposer, c->request) : NULL;
+    bool is_promotion = c && c->kind == ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__PROMOTE;
+    if (is_promotion && kv->state.is_leader) {
+        metric_add(METRIC_PROMOTED, !err);
+        if (err)
+            count_promote_failure(err);
+    }
     if (!r)
         return;
     if (err)

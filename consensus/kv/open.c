@@ -3,12 +3,14 @@
  *
  * First start:
  *   1. the WAL is made
- *   2. the store gets the members of --initial-cluster as entry (index 1, term 1); the log starts behind it
+ *   2. the store gets the members of --initial-cluster as entry (index 1, term 1); the log starts after it
  * A crash in between is found (store empty, WAL without entries) and finished. After that the ids in the WAL
- * stand, whatever the options say.
+ * are valid, whatever the options say.
  *
- * A store without its WAL, or a WAL whose store is gone, is refused: a member that lost its log must not vote
- * under its old name. */
+ * Later starts:
+ *   - A store without its WAL is refused: a member that lost its log must not vote under its old id.
+ *   - A WAL without its store: the bootstrap entry is written again and the log is replayed. This is refused
+ *     if the log no longer begins early enough (node_open.c). */
 #include "consensus/kv/kv_impl.h"
 
 #include <inttypes.h>
@@ -16,17 +18,14 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/metric.h"
+#include "base/metric_family.h"
 #include "consensus/node/conf_store.h"
 #include "consensus/store/defrag.h"
 #include "consensus/node/identity.h"
 
-#define BOOTSTRAP_INDEX 1
-#define BOOTSTRAP_TERM  1
-#define STORE_MAP_BYTES                                                                                      \
-    (1ULL                                                                                                    \
-     << 36) /* address space only, at least; four times the quota if that is more                       \
-                  */
+#define BOOTSTRAP_INDEX   1
+#define BOOTSTRAP_TERM    1
+#define STORE_MAP_BYTES   (1ULL << 36) /* address space only; four times the quota if that is more */
 #define QUOTA_DEFAULT     (2LL << 30)
 #define ADVANCE_MS        5000 /* after the start; as long as etcd waits for its peers */
 #define FRAGMENT_SLACK    (512u << 10)
@@ -58,6 +57,7 @@ static int derive_identity(struct kv *kv, const struct kv_options *o, char *erro
     const char **urls = mem_new((o->initial_cluster_count + 1) * sizeof *urls);
     uint64_t *ids = mem_new((o->initial_cluster_count + 1) * sizeof *ids);
     size_t id_count = 0;
+    const char *own_name = o->initial_name ? o->initial_name : o->name;
     int err = OK;
     for (size_t i = 0; i < o->initial_cluster_count; i++) {
         const char *name = o->initial_cluster[i].name;
@@ -70,7 +70,7 @@ static int derive_identity(struct kv *kv, const struct kv_options *o, char *erro
         uint64_t id = identity_member_id(urls, count, o->initial_cluster_token);
         ids[id_count++] = id;
         member_set(&kv->members, id, urls, count, false);
-        if (strcmp(name, o->name) == 0)
+        if (strcmp(name, own_name) == 0)
             kv->member_id = id;
         member_set_attributes(member_find(&kv->members, id), name, NULL, 0);
     }
@@ -79,7 +79,7 @@ static int derive_identity(struct kv *kv, const struct kv_options *o, char *erro
         raft_ids_add(&distinct, ids[i]);
     if (kv->member_id == 0) {
         snprintf(error, error_size, "couldn't find local name \"%s\" in the initial cluster configuration",
-                 o->name);
+                 own_name);
         err = ERR_INVALID;
     } else if (id_count > RAFT_MEMBERS_MAX || distinct.count < id_count) {
         snprintf(error, error_size, "the initial cluster names %zu members, %s", id_count,
@@ -163,20 +163,36 @@ static void set_slow_gauges(struct kv *kv)
     struct watch_counts counts = watch_counts(kv->hub);
     metric_set(METRIC_DB_SIZE, (double)sizes.file);
     metric_set(METRIC_DB_IN_USE, (double)sizes.in_use);
+    metric_set(METRIC_STORE_LIVE_BYTES, (double)store_live_size(kv->store));
     metric_set(METRIC_DEFRAG_BYTES, (double)store_defrag_progress(kv->store).bytes);
     metric_set(METRIC_KEYS, (double)sizes.keys);
     metric_set(METRIC_CURRENT_REVISION, (double)store_revision(kv->store));
     metric_set(METRIC_COMPACT_REVISION, (double)store_compact_revision(kv->store));
+    metric_set(METRIC_AUTH_REVISION, (double)kv_auth_revision(kv));
     metric_set(METRIC_WATCH_STREAMS, (double)counts.streams);
     metric_set(METRIC_WATCHERS, (double)counts.watchers);
     metric_set(METRIC_WATCH_BYTES, (double)counts.watchers_bytes);
     metric_set(METRIC_SLOW_WATCHERS, (double)counts.unsynced);
 }
 
+static void set_alarms(const struct kv *kv)
+{
+    metric_family_clear(FAMILY_ALARMS);
+    for (size_t i = 0; i < kv->alarms.count; i++) {
+        const Etcdserverpb__AlarmMember *a = &kv->alarms.list[i];
+        bool is_space = a->alarm == ETCDSERVERPB__ALARM_TYPE__NOSPACE;
+        char labels[80];
+        snprintf(labels, sizeof labels, "alarm_type=\"%s\",server_id=\"%" PRIx64 "\"",
+                 is_space ? "NOSPACE" : "CORRUPT", a->memberid);
+        metric_series_set(metric_series_get(FAMILY_ALARMS, labels), 1);
+    }
+}
+
 static void collect_metrics(void *arg, struct buf *out)
 {
     (void)out;
     set_slow_gauges(arg);
+    set_alarms(arg);
 }
 
 bool kv_is_closing(const struct kv *kv)
@@ -257,6 +273,7 @@ static struct kv *new_kv(const struct kv_options *o)
     kv_sliced_apply_init(&kv->sliced_apply);
     kv_leadership_init(&kv->leadership, o->advances_ticks ? now_ms + ADVANCE_MS : 0);
     kv_hand_over_init(&kv->hand_over);
+    kv_lease_rights_init(&kv->lease_rights);
     kv_auth_init(&kv->auth, o->auth_token_ttl_ms ? o->auth_token_ttl_ms : AUTH_TOKEN_TTL_MS);
     kv_state_check_init(&kv->state_check, now_ms);
     kv_member_rpc_open(kv, first_number);
@@ -453,6 +470,7 @@ static void free_kv(struct kv *kv)
     members_done(&kv->members);
     alarms_done(&kv->alarms);
     kv_auth_done(&kv->auth);
+    kv_lease_rights_done(&kv->lease_rights);
     kv_leadership_done(&kv->leadership);
     arena_done(&kv->arena);
     kv_requests_done(&kv->requests);
@@ -553,6 +571,7 @@ void kv_close(struct kv *kv, void (*done)(void *arg), void *arg)
     kv_exports_close(kv);
     kv_stop_proposals(kv);
     kv_read_index_stop(kv);
+    kv_lease_rights_stop(kv);
     kv_stop_waiting(kv);
     kv_leader_calls_stop(kv);
     kv_hand_over_stop(kv);

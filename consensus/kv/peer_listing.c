@@ -12,12 +12,12 @@
  *
  * A member that knows no other one (it began a cluster of its own) believes no listing. */
 #include "consensus/kv/kv_impl.h"
-#include "consensus/node/boot.h"
+#include "consensus/node/boot_message.h"
 
 #define ROUND_MS 2000
 #define WHO_MS   2000
 
-static bool is_known_at(const struct member *m, const Peerpb__Seat *s)
+static bool is_known_at(const struct member *m, const Peerpb__ListedMember *s)
 {
     for (size_t i = 0; i < s->n_peer_urls; i++)
         for (size_t j = 0; m && j < m->peer_url_count; j++)
@@ -26,10 +26,10 @@ static bool is_known_at(const struct member *m, const Peerpb__Seat *s)
     return false;
 }
 
-static void take_seats(struct kv *kv, const Peerpb__Answer *a)
+static void take_listed_members(struct kv *kv, const Peerpb__Answer *a)
 {
     for (size_t i = 0; i < a->n_members; i++) {
-        const Peerpb__Seat *s = a->members[i];
+        const Peerpb__ListedMember *s = a->members[i];
         bool is_news = s->id != kv->member_id && !member_is_removed(&kv->members, s->id) &&
                        !is_known_at(member_find(&kv->members, s->id), s);
         if (is_news && s->n_peer_urls)
@@ -45,7 +45,7 @@ static void on_who(void *arg, int err, struct slice text)
     Peerpb__Answer *a = err ? NULL : boot_read_answer(text);
     if (a && a->run == kv->peer_listing.run && a->state == PEERPB__ANSWER__STATE__STARTED &&
         a->cluster_id == kv->cluster_id)
-        take_seats(kv, a);
+        take_listed_members(kv, a);
     if (a)
         peerpb__answer__free_unpacked(a, NULL);
 }
@@ -58,7 +58,7 @@ void kv_peer_listing_start(struct kv *kv)
         return;
     v->next_ms = now + ROUND_MS;
     v->run = kv->io->ops->random(kv->io);
-    Peerpb__Question q = PEERPB__QUESTION__INIT;
+    Peerpb__BootstrapQuery q = PEERPB__BOOTSTRAP_QUERY__INIT;
     struct buf text = {0};
     q.run = v->run;
     boot_write(&text, &q.base);

@@ -19,6 +19,8 @@
 #define LONG_READS_NS  1000000 /* less for what goes on in the next turn anyway */
 #define RANGE_UNITS    8192    /* a range that takes more steps from key to key is cut into slices */
 #define CLOCK_EVERY    8
+#define SHORT_SLICES   64 /* after a small read */
+#define SHORT_DIVISOR  8
 #define PREFETCH_BATCH 16
 #define PREFETCH_WORTH 4   /* fewer than this: the misses are not worth a second look */
 #define ROUND_RETRY_MS 500 /* a round without an answer starts again under a fresh id, as in etcd */
@@ -29,7 +31,9 @@ void kv_start_read(struct kv *kv, struct kv_request *r, enum kv_kind kind, const
     r->kind = kind;
     r->message = m;
     r->slices = NULL;
-    r->started_ms = kv_now_ms(kv);
+    r->op = 0;
+    r->begun_ns = kv_clock_ns(kv);
+    r->started_ms = r->begun_ns / 1000000;
     r->index = 0;
     if (kv_is_diverged(kv)) {
         kv_fail(kv, r, ERR_CORRUPT_CLUSTER);
@@ -143,6 +147,7 @@ static void run_range(struct kv *kv, struct kv_request *r)
     }
     if (!err)
         kv_header(kv, response->header->revision, response->header);
+    kv_time_range(kv, !err);
     kv_finish(kv, r, err, response ? &response->base : NULL);
 }
 
@@ -157,6 +162,18 @@ static void run_txn(struct kv *kv, struct kv_request *r)
     if (!err)
         kv_header(kv, response->header->revision, response->header);
     kv_finish(kv, r, err, response ? &response->base : NULL);
+}
+
+/* r is in no list: it goes to the leader as a call; if another member passed it on, it fails. */
+static void pass_to_leader(struct kv *kv, struct kv_request *r)
+{
+    uint64_t started_ms = r->started_ms;
+    if (kv_is_from_member(r)) {
+        kv_fail(kv, r, ERR_NOT_LEADER);
+        return;
+    }
+    kv_start_call(kv, r, (enum kv_kind)r->kind, r->message);
+    r->started_ms = started_ms;
 }
 
 /* No other member can have been elected within an election timeout of the moment at which a quorum last heard
@@ -174,7 +191,7 @@ static bool goes_elsewhere(struct kv *kv, struct kv_request *r)
         r->state = KV_READING;
         list_add_last(&kv->read_index.next_round, &r->link);
     } else {
-        kv_pass_to_leader(kv, r);
+        pass_to_leader(kv, r);
     }
     return true;
 }
@@ -396,6 +413,12 @@ static bool is_small(const struct kv_request *r)
     return r->kind == KV_KEEP_ALIVE || r->kind == KV_BARRIER;
 }
 
+void kv_add_ready(struct kv *kv, struct kv_request *r)
+{
+    r->state = KV_READY;
+    list_add_last(&kv->read_index.ready, &r->link);
+}
+
 void kv_park_read(struct kv *kv, struct kv_request *r)
 {
     list_remove(&r->link);
@@ -416,7 +439,7 @@ void kv_resume(struct kv *kv, struct kv_request *r)
 
 /* The first requests of the list are about to run: what single-key ranges need is fetched for all of them
  * together. */
-static void prefetch(struct kv *kv, struct link *requests)
+static void prefetch(struct store *store, struct link *requests)
 {
     for (unsigned step = 0; step < STORE_PREFETCH_STEPS; step++) {
         size_t count = 0;
@@ -424,7 +447,7 @@ static void prefetch(struct kv *kv, struct link *requests)
             const struct kv_request *r = container_of(l, struct kv_request, link);
             const Etcdserverpb__RangeRequest *m = (const Etcdserverpb__RangeRequest *)r->message;
             if (r->kind == KV_RANGE && m->range_end.len == 0 && m->revision == 0)
-                store_prefetch(kv->store, slice_of(m->key.data, m->key.len), step);
+                store_prefetch(store, slice_of(m->key.data, m->key.len), step);
             count++;
         }
         if (count < PREFETCH_WORTH)
@@ -435,9 +458,55 @@ static void prefetch(struct kv *kv, struct link *requests)
 /* The rest goes on in the next turn, after writes and other reads had theirs. */
 static bool is_time_over(struct kv *kv, uint64_t begin_ns, uint64_t share, bool is_long)
 {
-    if (kv->io->ops->mono_ns(kv->io) - begin_ns >= (is_long ? LONG_READS_NS : READS_NS))
+    uint64_t now_ns = kv_clock_ns(kv);
+    kv_time_reads_note(kv, now_ns);
+    if (now_ns - begin_ns >= (is_long ? LONG_READS_NS : READS_NS))
         return true;
     return turn_share_is_spent(share);
+}
+
+/* Reads that go on in slices leave the others: these come first. */
+static void split_long(struct link *now, struct link *ret_long)
+{
+    struct link all;
+    list_init(&all);
+    list_init(ret_long);
+    list_move_all(&all, now);
+    for (struct link *l; (l = list_take_first(&all));)
+        list_add_last(container_of(l, struct kv_request, link)->slices ? ret_long : now, l);
+}
+
+struct reads_pass {
+    uint64_t applied, begin_ns, share;
+    unsigned count;
+};
+
+/* False: the time is over. */
+static bool run_one_read(struct kv *kv, struct reads_pass *p, struct kv_request *r)
+{
+    bool is_long = r->slices != NULL;
+    bool must_look = ++p->count % CLOCK_EVERY == 0 || !is_small(r);
+    if (r->index > p->applied && !MUTANT(READ_BEFORE_APPLY)) {
+        list_remove(&r->link);
+        list_add_last(&kv->read_index.ready, &r->link);
+        return true;
+    }
+    if (!r->slices && r->has_room && !r->has_room(r)) {
+        kv_park_read(kv, r);
+        return true;
+    }
+    if (!is_long && is_small(r))
+        kv->read_index.slices_short = SHORT_SLICES;
+    else if (is_long && kv->read_index.slices_short)
+        kv->read_index.slices_short--;
+    kv_read_run(kv, r);
+    return !must_look || !is_time_over(kv, p->begin_ns, p->share, is_long);
+}
+
+int64_t kv_slice_units(const struct kv *kv, int64_t units)
+{
+    bool has_others = kv->read_index.slices_short || kv_pending_proposals(kv);
+    return has_others ? units / SHORT_DIVISOR : units;
 }
 
 void kv_run_reads(struct kv *kv)
@@ -446,46 +515,31 @@ void kv_run_reads(struct kv *kv)
         start_round(kv);
     if (list_is_empty(&kv->read_index.ready))
         return;
-    uint64_t applied = store_applied_index(kv->store), begin = kv->io->ops->mono_ns(kv->io);
-    uint64_t share = turn_share();
+    struct reads_pass p = {
+        .applied = store_applied_index(kv->store), .begin_ns = kv_clock_ns(kv), .share = turn_share()};
+    kv_time_reads_begin(kv, p.begin_ns);
     if (MUTANT(READ_BEFORE_INSTALL) && kv_is_installing(kv))
-        applied = UINT64_MAX;
-    struct link now;
+        p.applied = UINT64_MAX;
+    struct link now, slices;
     list_init(&now);
     list_move_all(&now, &kv->read_index.ready);
-    for (unsigned n = 1; !list_is_empty(&now); n++) {
-        if (n % PREFETCH_BATCH == 1)
-            prefetch(kv, &now);
-        struct kv_request *r = container_of(now.next, struct kv_request, link);
-        bool is_long = r->slices != NULL;
-        bool must_look = n % CLOCK_EVERY == 0 || !is_small(r);
-        if (r->index > applied && !MUTANT(READ_BEFORE_APPLY)) {
-            list_remove(&r->link);
-            list_add_last(&kv->read_index.ready, &r->link);
-        } else if (!r->slices && r->has_room && !r->has_room(r)) {
-            kv_park_read(kv, r);
-        } else {
-            kv_read_run(kv, r);
-            if (must_look && is_time_over(kv, begin, share, is_long))
-                break;
-        }
+    split_long(&now, &slices);
+    bool has_time = true;
+    while (has_time && !list_is_empty(&now)) {
+        if (p.count % PREFETCH_BATCH == 0)
+            prefetch(kv->store, &now);
+        has_time = run_one_read(kv, &p, container_of(now.next, struct kv_request, link));
     }
-    if (list_is_empty(&now))
+    /* One slice runs in any case, so small reads cannot hold long ones up for ever. */
+    for (has_time = true; has_time && !list_is_empty(&slices);)
+        has_time = run_one_read(kv, &p, container_of(slices.next, struct kv_request, link));
+    kv_time_reads_end(kv);
+    if (list_is_empty(&now) && list_is_empty(&slices))
         return;
+    list_move_all(&now, &slices);
     list_move_all(&now, &kv->read_index.ready);
     list_move_all(&kv->read_index.ready, &now);
     kv_schedule_turn(kv);
-}
-
-void kv_pass_to_leader(struct kv *kv, struct kv_request *r)
-{
-    uint64_t started_ms = r->started_ms;
-    if (kv_is_from_member(r)) {
-        kv_fail(kv, r, ERR_NOT_LEADER);
-        return;
-    }
-    kv_start_call(kv, r, (enum kv_kind)r->kind, r->message);
-    r->started_ms = started_ms;
 }
 
 void kv_read_index_fail(struct kv *kv, int err)
@@ -496,8 +550,9 @@ void kv_read_index_fail(struct kv *kv, int err)
         return;
     while ((l = list_take_first(&kv->read_index.round))) {
         struct kv_request *r = container_of(l, struct kv_request, link);
+        kv_time_request(kv, r, false);
         if (r->kind == KV_KEEP_ALIVE || r->kind == KV_TIME_TO_LIVE)
-            kv_pass_to_leader(kv, r);
+            pass_to_leader(kv, r);
         else
             kv_fail(kv, r, err);
     }
@@ -542,6 +597,12 @@ void kv_visit_reads(struct kv *kv, void (*fn)(struct kv_request *r))
 
 void kv_expire_reads(struct kv *kv)
 {
+    const struct link *oldest =
+        !list_is_empty(&kv->read_index.round) ? &kv->read_index.round : &kv->read_index.next_round;
+    if (!list_is_empty(oldest) &&
+        kv_now_ms(kv) - container_of(oldest->next, struct kv_request, link)->started_ms >=
+            kv->settings.limit_ms)
+        metric_add(METRIC_SLOW_READ_INDEX, 1); /* once for all that wait, as one round would serve them */
     kv_expire_list(kv, &kv->read_index.next_round);
     kv_expire_list(kv, &kv->read_index.round);
     kv_expire_list(kv, &kv->read_index.ready);

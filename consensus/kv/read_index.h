@@ -13,6 +13,7 @@ struct kv_read_index {
     struct link parked;     /* ready, but the client has no room, or too many long reads run */
     uint64_t round_id;      /* of the round that runs; 0 = none. Never used twice */
     uint64_t round_started_ms;
+    unsigned slices_short; /* so many slices are short, because small reads came lately */
 };
 
 void kv_read_index_init(struct kv_read_index *q);
@@ -23,14 +24,16 @@ void kv_start_read(struct kv *kv, struct kv_request *r, enum kv_kind kind, const
 void kv_read_done(void *arg, uint64_t read_id, uint64_t index);
 /* Starts a round and runs what is ready, for about 2 ms; called by the turn, twice. */
 void kv_run_reads(struct kv *kv);
-/* r is in no list: it goes to the leader as a call; if another member passed it on, it fails. */
-void kv_pass_to_leader(struct kv *kv, struct kv_request *r);
 /* The leader that the round was sent to leads no more: its reads fail with err, calls start again. */
 void kv_read_index_fail(struct kv *kv, int err);
 /* No leader: the round that runs is forgotten; its reads wait for the next one. */
 void kv_read_index_forget(struct kv *kv);
+/* The units of the next slice: fewer than `units` while small reads and writes come. */
+int64_t kv_slice_units(const struct kv *kv, int64_t units);
 /* A ready read to the end of the ready ones. Its time begins anew, because it has made progress. */
 void kv_yield_read(struct kv *kv, struct kv_request *r);
+/* r is in no list, and runs when r->index is applied. */
+void kv_add_ready(struct kv *kv, struct kv_request *r);
 /* A ready read waits for kv_resume. */
 void kv_park_read(struct kv *kv, struct kv_request *r);
 /* The first of the reads in slices that wait for a place goes on. */

@@ -54,11 +54,13 @@ static void take_out(struct kv *kv, struct kv_request *r)
         kv_sliced_apply_drop_answer(kv);
     kv_scan_drop(kv, r);
     list_remove(&r->link);
+    r->begun_ns = 0;
     r->state = KV_IDLE;
 }
 
 void kv_finish(struct kv *kv, struct kv_request *r, int err, const ProtobufCMessage *response)
 {
+    kv_time_request(kv, r, !err);
     take_out(kv, r);
     r->done(r, err, response);
 }
@@ -66,6 +68,7 @@ void kv_finish(struct kv *kv, struct kv_request *r, int err, const ProtobufCMess
 void kv_fail(struct kv *kv, struct kv_request *r, int err)
 {
     r->state = KV_FAILED;
+    r->begun_ns = 0;
     r->slices = NULL;
     r->index = (uint64_t)-err;
     list_add_last(&kv->requests.failed, &r->link);
@@ -141,6 +144,7 @@ void kv_fail_proposals_before(struct kv *kv, uint64_t id, int err)
         if (r->id >= id)
             break;
         metric_add(METRIC_PROPOSALS_FAILED, 1);
+        kv_time_request(kv, r, false);
         kv_cancel(kv, r);
         kv_fail(kv, r, err);
     }
@@ -158,6 +162,7 @@ void kv_expire_list(struct kv *kv, struct link *list)
         if (r->state == KV_PROPOSED)
             metric_add(METRIC_PROPOSALS_FAILED, 1);
         int err = kv_expiry_err(kv, r);
+        kv_time_request(kv, r, false);
         kv_cancel(kv, r);
         kv_fail(kv, r, err);
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Requests that wait, and how they end. README.md has the drawing of states and lists.
  *
- * Invariant: a request is in exactly one list, the one that its state names; kv_cancel takes it out of any.
- * */
+ * Invariant: a request is in exactly one list, the one that its state names; kv_cancel takes it out of
+ * any. */
 #ifndef CONSENSUS_KV_REQUESTS_H
 #define CONSENSUS_KV_REQUESTS_H
 
@@ -50,6 +50,7 @@ enum kv_request_state {
     KV_CALL_SENT,   /* leader_calls.sent, and in leader_calls.ring under its id; index = when */
     KV_MOVING,      /* hand_over.moving: MoveLeader waits for another leader */
     KV_APPLYING,    /* sliced_apply.waiting: its entry is being applied in slices */
+    KV_CHECKING,    /* lease_rights.waiting: a keep-alive whose author is checked in slices */
 };
 
 struct kv_requests {

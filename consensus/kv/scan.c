@@ -13,6 +13,7 @@
  *
  * At most LONG_READS_MAX are under way, because each holds its answer so far; others wait in
  * `parked`. A Range or a read of leases without on_part runs in one piece, however long. */
+#include "base/metric.h"
 #include "consensus/kv/kv_impl.h"
 
 #define LONG_READS_MAX 4
@@ -22,6 +23,7 @@
 struct kv_scan {
     bool is_under_way; /* counted in kv->scans.count */
     unsigned restarts;
+    uint64_t begun_ns;
     struct store_walk *walk;
     struct store_hash_walk *hash;
     struct store_work *txn;
@@ -94,12 +96,14 @@ static int range_slice(struct kv *kv, struct kv_request *r, struct kv_scan *l)
     bool is_last = false;
     if (!l->walk)
         l->walk = store_walk_new(kv->store, (const Etcdserverpb__RangeRequest *)r->message, SLICE_UNITS);
-    int err = store_walk_step(l->walk, &kv->arena, &part, &is_last);
+    int64_t units = kv_slice_units(kv, SLICE_UNITS);
+    int err = store_walk_step_units(l->walk, &kv->arena, &units, &part, &is_last);
     if (err)
         return err;
     if (part->header)
         kv_header(kv, part->header->revision, part->header);
     if (is_last) {
+        kv_time_long_range(kv, l->begun_ns, true);
         kv_finish(kv, r, OK, &part->base);
         return OK;
     }
@@ -118,6 +122,8 @@ static void finish_hash(struct kv *kv, struct kv_request *r, const struct kv_sca
     Etcdserverpb__HashResponse response = ETCDSERVERPB__HASH_RESPONSE__INIT;
     kv_header(kv, store_revision(kv->store), &header);
     kv_response.header = response.header = &header;
+    double took_s = (double)(kv_clock_ns(kv) - l->begun_ns) / 1e9;
+    metric_observe(r->kind == KV_HASH ? METRIC_HASH_TIME : METRIC_HASH_KV_TIME, took_s);
     store_hash_walk_result(l->hash, &kv_response);
     response.hash = kv_response.hash;
     kv_finish(kv, r, OK, r->kind == KV_HASH ? &response.base : &kv_response.base);
@@ -182,6 +188,11 @@ static int txn_slice(struct kv *kv, struct kv_request *r, struct kv_scan *l)
 static int lease_slice(struct kv *kv, struct kv_request *r, struct kv_scan *l)
 {
     bool is_finished = false;
+    if (l->leases && kv_lease_scan_must_wait(kv, l->leases)) { /* until a later turn has applied more */
+        list_remove(&r->link);
+        kv_add_ready(kv, r);
+        return OK;
+    }
     int err = kv_lease_scan_step(
         kv, r, &l->leases, kv->settings.slice_units ? kv->settings.slice_units : SLICE_UNITS, &is_finished);
     if (!err && !is_finished)
@@ -244,6 +255,8 @@ void kv_scan_run(struct kv *kv, struct kv_request *r)
         }
         kv_yield_read(kv, r);
     } else if (err) {
+        if (is_range(r))
+            kv_time_long_range(kv, l->begun_ns, false);
         kv_finish(kv, r, err, NULL);
     }
 }
@@ -262,8 +275,19 @@ void kv_scan_restart_all(struct kv *kv)
     kv_visit_reads(kv, restart_one);
 }
 
+void kv_scan_lease_keys(struct kv *kv, struct kv_request *r, int64_t revision, int64_t ttl_s,
+                        int64_t granted_s)
+{
+    r->slices = mem_new(sizeof *r->slices);
+    r->slices->leases = kv_lease_scan_here(revision, ttl_s, granted_s);
+    r->index = 0;
+    kv_add_ready(kv, r);
+    kv_schedule_turn(kv);
+}
+
 void kv_scan_start(struct kv *kv, struct kv_request *r)
 {
     r->slices = mem_new(sizeof *r->slices);
+    r->slices->begun_ns = kv_clock_ns(kv);
     kv_scan_run(kv, r);
 }

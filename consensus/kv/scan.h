@@ -12,7 +12,10 @@ struct kv_scans {
 };
 
 void kv_scan_start(struct kv *kv, struct kv_request *r); /* by r->kind: a range, a hash ... */
-void kv_scan_run(struct kv *kv, struct kv_request *r);   /* one slice; r is ready */
+/* LeaseTimeToLive with keys, whose time the leader has told as of that revision. r is in no list. */
+void kv_scan_lease_keys(struct kv *kv, struct kv_request *r, int64_t revision, int64_t ttl_s,
+                        int64_t granted_s);
+void kv_scan_run(struct kv *kv, struct kv_request *r); /* one slice; r is ready */
 void kv_scan_drop(struct kv *kv,
                   struct kv_request *r); /* r ends, for any reason; nothing if it has no scan */
 void kv_scan_leave_queue(struct kv *kv, struct kv_request *r); /* before each slice of a read of leases */

@@ -35,6 +35,7 @@ void kv_sliced_apply_begin(struct kv *kv, const struct entry *e, struct kv_reque
 {
     struct kv_sliced_apply *a = &kv->sliced_apply;
     struct buf *out = NULL;
+    a->begun_ns = kv_time_entry_begin(kv);
     a->entry = *e;
     a->message = protobuf_c_message_unpack(entry_descriptor(e->op), arena_allocator(&a->arena), e->body.size,
                                            e->body.data);
@@ -58,8 +59,8 @@ static Etcdserverpb__ResponseHeader *new_header(struct kv *kv, int64_t revision)
     return h;
 }
 
-/* The fields that the answer's bytes do not hold yet. is_here: the bytes are ours, and all of it is returned.
- * */
+/* The fields that the answer's bytes do not hold yet. is_here: the bytes are ours, and all of it is
+ * returned. */
 static const ProtobufCMessage *txn_response(struct kv *kv, bool is_here,
                                             const Etcdserverpb__TxnResponse *rest, int64_t revision)
 {
@@ -116,11 +117,15 @@ static void end_long(struct kv *kv, const struct raft_entry *entry, int err)
         store_digest_add(kv->store, blob_slice(entry->data));
     }
     store_end(kv->store);
+    kv_archive_entry(kv, entry, !err || err == ERR_LIMIT);
+    kv_time_entry_resume(kv, a->begun_ns);
+    kv_time_apply(kv, a->entry.op, err);
     if (!list_is_empty(&a->waiting)) {
         struct kv_request *r = container_of(a->waiting.next, struct kv_request, link);
         const ProtobufCMessage *response = err ? NULL : response_of(kv, r);
         list_remove(&r->link);
         r->state = KV_IDLE;
+        kv_time_request(kv, r, true);
         r->done(r, err, response);
     }
     kv_sliced_apply_end(kv);

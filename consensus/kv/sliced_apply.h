@@ -11,7 +11,8 @@ struct store_work;
 
 struct kv_sliced_apply {
     struct store_work *work; /* NULL = no entry is open */
-    struct entry entry;      /* its bytes are the node's until kv_apply has returned true */
+    uint64_t begun_ns;
+    struct entry entry; /* its bytes are the node's until kv_apply has returned true */
     const ProtobufCMessage *message;
     struct arena arena;  /* holds the message */
     struct link waiting; /* the request, while it waits here */

@@ -21,6 +21,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "base/metric.h"
 #include "base/mutant.h"
 #include "consensus/node/conf_store.h"
 #include "consensus/node/snapshot_receive.h"
@@ -138,6 +139,7 @@ static void on_installed(void *arg, int err, const char *error, struct store *st
     struct kv *kv = arg;
     struct raft_conf_state conf;
     kv->snapshot_transfer.installing = NULL;
+    metric_set(METRIC_INSTALLING, 0);
     if (!err) {
         err = conf_store_load(store, &conf);
         if (!err && !raft_conf_state_equal(&conf, &kv->snapshot_transfer.conf))
@@ -189,6 +191,7 @@ void kv_install(void *arg, const struct raft_snapshot *snapshot)
 {
     struct kv *kv = arg;
     kv->snapshot_transfer.conf = snapshot->conf_state;
+    metric_set(METRIC_INSTALLING, 1);
     put_be64(kv->snapshot_transfer.install.identity, kv->cluster_id);
     put_be64(kv->snapshot_transfer.install.identity + 8, kv->member_id);
     /* A packed file of the old state must not take the name after the snapshot has (etcd #20650). */
@@ -204,12 +207,14 @@ void kv_on_snapshot_message(struct kv *kv, uint64_t from, struct slice bytes)
     struct snapshot_packet words;
     struct arena arena = {0};
     if (snapshot_read(bytes, &arena, &words) == OK) {
-        if (words.kind == SNAPSHOT_OFFER)
+        if (words.kind == SNAPSHOT_OFFER) {
             snapshot_receive_offer(kv->snapshot_transfer.receiving, from, &words.offer);
-        else if (words.kind == SNAPSHOT_PIECE)
+            codec_done_raft(&words.offer.message);
+        } else if (words.kind == SNAPSHOT_PIECE) {
             snapshot_receive_piece(kv->snapshot_transfer.receiving, from, &words.piece);
-        else
+        } else {
             snapshot_send_answer(kv->snapshot_transfer.sending, from, &words.answer);
+        }
     }
     arena_done(&arena);
 }

@@ -82,30 +82,30 @@ static void quarantine(struct kv *kv)
     kv_schedule_turn(kv);
 }
 
-static int write_mark(struct kv *kv)
+static int write_mark(struct io *io, const char *data_dir)
 {
     struct buf path = {0};
     struct io_file *file;
-    buf_addf(&path, "%s/member", kv->settings.data_dir);
-    int err = kv->io->ops->mkdir(kv->io, buf_text(&path));
+    buf_addf(&path, "%s/member", data_dir);
+    int err = io->ops->mkdir(io, buf_text(&path));
     buf_addf(&path, "/%s", mark_name);
     if (!err)
-        err = kv->io->ops->open(kv->io, buf_text(&path), true, &file);
+        err = io->ops->open(io, buf_text(&path), true, &file);
     if (!err) {
-        err = kv->io->ops->sync(kv->io, file);
-        kv->io->ops->close(kv->io, file);
+        err = io->ops->sync(io, file);
+        io->ops->close(io, file);
     }
     buf_done(&path);
     return err;
 }
 
-static void end_diverged(struct kv *kv)
+static void end_diverged(struct kv *kv, uint64_t now_ms)
 {
     bool is_told = alarms_has_member(&kv->alarms, kv->member_id, ETCDSERVERPB__ALARM_TYPE__CORRUPT);
-    bool is_late = kv_now_ms(kv) - kv->state_check.diverged_since_ms > LINGER_MS;
+    bool is_late = now_ms - kv->state_check.diverged_since_ms > LINGER_MS;
     if (kv_failure(kv) || (!is_late && (!is_told || kv->state.is_leader)))
         return;
-    if (write_mark(kv) != OK)
+    if (write_mark(kv->io, kv->settings.data_dir) != OK)
         log_error("the folder cannot be marked; remove it before the next start",
                   F_STR("data-dir", kv->settings.data_dir));
     kv_set_failed(kv, ERR_CORRUPT);
@@ -143,8 +143,7 @@ int kv_set_aside(struct io *io, const char *data_dir, const char *wal_dir, bool 
     return err;
 }
 
-/* --- comparing -------------------------------------------------------------------------------------------
- */
+/* --- comparing -------------------------------------------------------------------------------------- */
 
 static void report_own(struct kv *kv)
 {
@@ -198,7 +197,7 @@ void kv_state_check_tick(struct kv *kv)
     Etcdserverpb__StateCheckRequest m = ETCDSERVERPB__STATE_CHECK_REQUEST__INIT;
     uint64_t now = kv_now_ms(kv);
     if (kv->state_check.diverged_since_ms)
-        end_diverged(kv);
+        end_diverged(kv, now);
     if (!kv->state.is_leader || !kv->settings.check_interval_ms || voters(kv)->count < 2) {
         kv->state_check.checked_ms = now;
         return;

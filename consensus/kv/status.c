@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a member knows at once, without the log: ids, revision, leader, alarms, etcd's Status. */
+ * Status of this member, answered without the log: ids, revision, leader, alarms, etcd's Status. */
 #include "consensus/kv/kv_impl.h"
 
 void kv_header(const struct kv *kv, int64_t revision, Etcdserverpb__ResponseHeader *ret_header)
@@ -98,7 +98,7 @@ void kv_status(struct kv *kv, struct arena *a, Etcdserverpb__StatusResponse *r)
     r->downgradeinfo->enabled = kv_feature_target_minor(kv) != 0;
     if (kv_feature_target_minor(kv))
         r->downgradeinfo->targetversion = arena_printf(a, "3.%u.0", kv_feature_target_minor(kv));
-    r->errors = arena_alloc(a, (kv->alarms.count + 1) * sizeof(char *));
+    r->errors = arena_alloc(a, (kv->alarms.count + 2) * sizeof(char *));
     if (!kv->state.leader)
         r->errors[r->n_errors++] = arena_printf(a, "%s", err_text(ERR_NO_LEADER));
     for (size_t i = 0; i < kv->alarms.count; i++) {
@@ -107,4 +107,6 @@ void kv_status(struct kv *kv, struct arena *a, Etcdserverpb__StatusResponse *r)
             arena_printf(a, "memberID:%llu alarm:%s", (unsigned long long)alarm->memberid,
                          alarm->alarm == ETCDSERVERPB__ALARM_TYPE__NOSPACE ? "NOSPACE" : "CORRUPT");
     }
+    if (*kv_archive_notice(kv))
+        r->errors[r->n_errors++] = arena_printf(a, "%s", kv_archive_notice(kv));
 }

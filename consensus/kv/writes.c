@@ -40,7 +40,9 @@ void kv_start_write(struct kv *kv, struct kv_request *r, enum kv_kind kind, enum
     r->kind = kind;
     r->message = m;
     r->slices = NULL;
-    r->started_ms = kv_now_ms(kv);
+    r->op = (int)op;
+    r->begun_ns = kv_clock_ns(kv);
+    r->started_ms = r->begun_ns / 1000000;
     if (!err && kv_is_diverged(kv))
         err = ERR_CORRUPT_CLUSTER;
     if (!err && feature_level_of(op) > kv_feature_level(kv))
@@ -105,7 +107,7 @@ void kv_delete_range(struct kv *kv, struct kv_request *r, const Etcdserverpb__De
 
 void kv_txn(struct kv *kv, struct kv_request *r, const Etcdserverpb__TxnRequest *m)
 {
-    int err = store_check_txn(m, kv->settings.txn_ops_max);
+    int err = store_check_txn(m, kv->settings.txn_ops_max + r->extra_ops);
     if (!err && store_txn_is_read_only(m)) {
         kv_start_read(kv, r, KV_TXN_READ, &m->base, store_txn_is_serializable(m));
         return;

@@ -50,11 +50,16 @@ static void alarms_save(struct store *s, uint64_t member_id, Etcdserverpb__Alarm
     store_set(s, BACKEND_ALARMS, slice_of(key, sizeof key), is_on ? slice_of("1", 1) : (struct slice){0});
 }
 
+void alarms_read_row(struct alarms *a, struct slice key)
+{
+    if (key.size == KEY_SIZE)
+        alarms_add(a, get_be64(key.data), (Etcdserverpb__AlarmType)key.data[8]);
+}
+
 static bool load_one(void *arg, struct slice key, struct slice value)
 {
     (void)value;
-    if (key.size == KEY_SIZE)
-        alarms_add(arg, get_be64(key.data), (Etcdserverpb__AlarmType)key.data[8]);
+    alarms_read_row(arg, key);
     return true;
 }
 

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "proto/rpc.pb-c.h"
@@ -22,6 +23,9 @@ struct alarms {
 void alarms_done(struct alarms *a);
 bool alarms_has(const struct alarms *a, Etcdserverpb__AlarmType type);
 bool alarms_has_member(const struct alarms *a, uint64_t member_id, Etcdserverpb__AlarmType type);
+/* Adds the alarm of a row of the ALARMS table; another row adds nothing. */
+void alarms_read_row(struct alarms *a, struct slice key);
+/* Into an empty list. ERR_IO, ERR_CORRUPT. */
 MUST_CHECK int alarms_load(struct alarms *a, struct store *s);
 /* Applies one request inside store_begin and store_end. The response holds the alarms that it concerned, as
  * in etcd. Its alarms live in the arena. */

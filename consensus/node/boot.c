@@ -55,24 +55,6 @@ struct boot {
     bool has_data;
 };
 
-/* --- messages ------------------------------------------------------------------------------------------- */
-Peerpb__Question *boot_read_query(struct slice text)
-{
-    return text.size <= BOOT_MESSAGE_MAX ? peerpb__question__unpack(NULL, text.size, text.data) : NULL;
-}
-
-Peerpb__Answer *boot_read_answer(struct slice text)
-{
-    return text.size <= BOOT_MESSAGE_MAX ? peerpb__answer__unpack(NULL, text.size, text.data) : NULL;
-}
-
-void boot_write(struct buf *out, const ProtobufCMessage *message)
-{
-    size_t size = protobuf_c_message_get_packed_size(message);
-    protobuf_c_message_pack(message, buf_reserve(out, size));
-    out->size += size;
-}
-
 static uint64_t boot_now_ms(const struct boot *b)
 {
     return b->o.io->ops->mono_ns(b->o.io) / 1000000;
@@ -149,7 +131,7 @@ static void boot_finish(struct boot *b, int err, const char *error, const Peerpb
     if (joined) {
         members = mem_new((joined->n_members + 1) * sizeof *members);
         for (size_t i = 0; i < joined->n_members; i++) {
-            const Peerpb__Seat *s = joined->members[i];
+            const Peerpb__ListedMember *s = joined->members[i];
             members[i] = (struct kv_join_member){s->id, (const char *const *)s->peer_urls, s->n_peer_urls};
         }
         join = (struct kv_join){joined->cluster_id, joined->member_id, members, joined->n_members};
@@ -339,7 +321,7 @@ static void send_request(struct boot *b, const struct boot_decision *d)
 {
     static const char *const purposes[] = {"", "start as the member it lists",
                                            "replace what this member lost", "add this member as a learner"};
-    Peerpb__Question q = PEERPB__QUESTION__INIT;
+    Peerpb__BootstrapQuery q = PEERPB__BOOTSTRAP_QUERY__INIT;
     q.kind = d->kind;
     q.level = feature_level_here(b->o.feature_level);
     q.run = b->rules.self.run;
@@ -417,7 +399,7 @@ static void send_who(struct boot *b, size_t i)
     const struct boot_peer *p = &b->rules.peers[i];
     if (a->id)
         return;
-    Peerpb__Question q = PEERPB__QUESTION__INIT;
+    Peerpb__BootstrapQuery q = PEERPB__BOOTSTRAP_QUERY__INIT;
     q.run = b->rules.self.run;
     q.name = (char *)(uintptr_t)b->o.name;
     q.n_peer_urls = b->o.peer_url_count;
@@ -442,7 +424,7 @@ static void on_round(struct io_timer *timer)
 }
 
 /* --- answers to other members --------------------------------------------------------------------------- */
-static void query_sender(struct boot *b, const Peerpb__Question *q)
+static void query_sender(struct boot *b, const Peerpb__BootstrapQuery *q)
 {
     for (size_t i = 0; i < b->rules.peer_count; i++) {
         const struct boot_peer *p = &b->rules.peers[i];
@@ -456,7 +438,7 @@ static void on_query(void *arg, struct peer_served_query *question, const struct
                      struct slice text)
 {
     struct boot *b = arg;
-    Peerpb__Question *q = boot_read_query(text);
+    Peerpb__BootstrapQuery *q = boot_read_query(text);
     Peerpb__Answer answer;
     boot_rules_describe(&b->rules, &answer);
     if (peer_proof_judge(PEER_QUERY_WHO, asker->proof, b->o.requires_peer_proof) != PEER_ACCEPT) {
@@ -464,7 +446,7 @@ static void on_query(void *arg, struct peer_served_query *question, const struct
         answer.outcome = PEERPB__ANSWER__OUTCOME__REFUSED;
         answer.reason = (char *)(uintptr_t) "this member has --require-peer-proof: give all members the same "
                                             "--join-token-file, or peer TLS with --peer-trusted-ca-file";
-    } else if (q && q->kind != PEERPB__QUESTION__KIND__WHO) {
+    } else if (q && q->kind != PEERPB__BOOTSTRAP_QUERY__KIND__WHO) {
         answer.outcome = PEERPB__ANSWER__OUTCOME__LATER;
         answer.reason = (char *)(uintptr_t) "it has no data itself";
     }
@@ -477,7 +459,7 @@ static void on_query(void *arg, struct peer_served_query *question, const struct
     if (q)
         query_sender(b, q);
     if (q)
-        peerpb__question__free_unpacked(q, NULL);
+        peerpb__bootstrap_query__free_unpacked(q, NULL);
 }
 
 static const struct peer_events events = {

@@ -9,7 +9,7 @@
 #define CONSENSUS_NODE_BOOT_H
 
 #include "consensus/kv.h"
-#include "proto/peer.pb-c.h"
+#include "consensus/node/boot_message.h"
 
 struct boot;
 
@@ -44,12 +44,5 @@ struct boot *boot_start(const struct boot_options *options,
                         void (*done)(void *arg, int err, const char *error, const struct boot_result *result),
                         void *arg);
 void boot_cancel(struct boot *b); /* done does not come */
-
-/* --- messages, for both sides ------------------------------------------------------------------------- */
-enum { BOOT_MESSAGE_MAX = 256 << 10 };
-/* NULL: not a message. Free them with peerpb__..._free_unpacked. */
-Peerpb__Question *boot_read_query(struct slice text);
-Peerpb__Answer *boot_read_answer(struct slice text);
-void boot_write(struct buf *out, const ProtobufCMessage *message);
 
 #endif

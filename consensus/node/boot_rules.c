@@ -177,7 +177,7 @@ void boot_rules_outcome(struct boot_rules *r, const struct boot_decision *reques
                         const Peerpb__Answer *answer)
 {
     bool is_done = answer && answer->run == r->self.run && answer->outcome == PEERPB__ANSWER__OUTCOME__DONE;
-    if (is_done && request->kind == PEERPB__QUESTION__KIND__CLAIM) {
+    if (is_done && request->kind == PEERPB__BOOTSTRAP_QUERY__KIND__CLAIM) {
         r->claimed_id = request->member_id; /* the member list of that decision is recent enough */
         return;
     }
@@ -313,7 +313,7 @@ static bool are_of_one_cluster(const struct boot_rules *r, const Peerpb__Answer 
     return true;
 }
 
-static const Peerpb__Seat *find_member_entry(const Peerpb__Answer *a, uint64_t id)
+static const Peerpb__ListedMember *find_member_entry(const Peerpb__Answer *a, uint64_t id)
 {
     for (size_t i = 0; i < a->n_members; i++)
         if (a->members[i]->id == id)
@@ -321,7 +321,7 @@ static const Peerpb__Seat *find_member_entry(const Peerpb__Answer *a, uint64_t i
     return NULL;
 }
 
-static const Peerpb__Seat *find_own_entry(const struct boot_rules *r, const Peerpb__Answer *a)
+static const Peerpb__ListedMember *find_own_entry(const struct boot_rules *r, const Peerpb__Answer *a)
 {
     for (size_t i = 0; i < a->n_members; i++)
         for (size_t j = 0; j < a->members[i]->n_peer_urls; j++)
@@ -333,13 +333,13 @@ static const Peerpb__Seat *find_own_entry(const struct boot_rules *r, const Peer
 /* True for two voters, the member that answers and a new one. Every quorum has both. So no earlier vote or
  * acknowledgement of the new one can be broken without the other, which remembers. `is_settled`: no third
  * voter can have been added since. */
-static bool is_second_of_two(const Peerpb__Answer *a, const Peerpb__Seat *entry)
+static bool is_second_of_two(const Peerpb__Answer *a, const Peerpb__ListedMember *entry)
 {
     bool has_other = false;
     if (entry->is_learner || !a->is_settled)
         return false;
     for (size_t i = 0; i < a->n_members; i++) {
-        const Peerpb__Seat *s = a->members[i];
+        const Peerpb__ListedMember *s = a->members[i];
         if (s->is_learner || s == entry)
             continue;
         if (s->id != a->member_id)
@@ -349,10 +349,10 @@ static bool is_second_of_two(const Peerpb__Answer *a, const Peerpb__Seat *entry)
     return has_other;
 }
 
-static void request_from_leader(struct boot_rules *r, struct boot_decision *d, Peerpb__Question__Kind kind,
-                                uint64_t member_id)
+static void request_from_leader(struct boot_rules *r, struct boot_decision *d,
+                                Peerpb__BootstrapQuery__Kind kind, uint64_t member_id)
 {
-    const Peerpb__Seat *leader = d->best->leader ? find_member_entry(d->best, d->best->leader) : NULL;
+    const Peerpb__ListedMember *leader = d->best->leader ? find_member_entry(d->best, d->best->leader) : NULL;
     if (!leader || !leader->n_peer_urls) {
         snprintf(d->text, sizeof d->text,
                  "a leader of cluster %" PRIx64
@@ -361,7 +361,7 @@ static void request_from_leader(struct boot_rules *r, struct boot_decision *d, P
                  d->best->cluster_id);
         return;
     }
-    r->is_replacing |= kind == PEERPB__QUESTION__KIND__REPLACE;
+    r->is_replacing |= kind == PEERPB__BOOTSTRAP_QUERY__KIND__REPLACE;
     d->step = BOOT_REQUEST;
     d->kind = kind;
     d->member_id = member_id;
@@ -373,7 +373,7 @@ static void decide_not_listed(struct boot_rules *r, uint64_t now_ms, struct boot
 {
     const Peerpb__Answer *a = d->best;
     if ((r->self.is_existing || r->self.is_auto) && r->self.auto_join) {
-        request_from_leader(r, d, PEERPB__QUESTION__KIND__ADD, 0);
+        request_from_leader(r, d, PEERPB__BOOTSTRAP_QUERY__KIND__ADD, 0);
         return;
     }
     if (!r->not_listed_since_ms)
@@ -396,7 +396,7 @@ static void decide_not_listed(struct boot_rules *r, uint64_t now_ms, struct boot
             a->name, a->cluster_id, r->self.peer_urls[0]);
 }
 
-static void decide_listed(struct boot_rules *r, const Peerpb__Seat *entry, struct boot_decision *d)
+static void decide_listed(struct boot_rules *r, const Peerpb__ListedMember *entry, struct boot_decision *d)
 {
     const Peerpb__Answer *a = d->best;
     bool is_of_flags = a->cluster_id == r->cluster_id && entry->id == r->member_id;
@@ -408,9 +408,9 @@ static void decide_listed(struct boot_rules *r, const Peerpb__Seat *entry, struc
     else if (!entry->was_started && is_second_of_two(a, entry))
         d->step = BOOT_JOIN;
     else if (!entry->was_started)
-        request_from_leader(r, d, PEERPB__QUESTION__KIND__CLAIM, entry->id);
+        request_from_leader(r, d, PEERPB__BOOTSTRAP_QUERY__KIND__CLAIM, entry->id);
     else if (r->self.auto_join)
-        request_from_leader(r, d, PEERPB__QUESTION__KIND__REPLACE, entry->id);
+        request_from_leader(r, d, PEERPB__BOOTSTRAP_QUERY__KIND__REPLACE, entry->id);
     else
         boot_rules_refuse(d,
                           "member %" PRIx64
@@ -439,7 +439,7 @@ void boot_rules_decide(struct boot_rules *r, uint64_t now_ms, struct boot_decisi
     }
     if (!are_of_one_cluster(r, d->best, d))
         return;
-    const Peerpb__Seat *entry = find_own_entry(r, d->best);
+    const Peerpb__ListedMember *entry = find_own_entry(r, d->best);
     if (!entry) {
         decide_not_listed(r, now_ms, d);
         return;

@@ -13,6 +13,18 @@
  *   claimed  A member that was added later starts only after its name went through the log, and the log takes
  *            a name for an id once. An id with a name, or a member that was heard, has been started.
  *
+ * A quorum of blank members is not enough, as it is for etcd. Take n1, n2 and n3, and two histories:
+ *
+ *   fresh    n2 and n3 start for the first time. n1 is late.
+ *   loss     n1 and n3 began, and committed entries without n2. n3 loses its disk. n1 is cut off. n2 and n3 start.
+ *
+ * In both, n2 and n3 have no data, find each other blank and do not reach n1. Nothing else can be asked: all
+ * that told the histories apart is on the disk of n1 and on the one that was lost. A rule that begins in the
+ * first history begins in the second one, too: n3 votes again under an id whose acknowledgements it has lost,
+ * and the same cluster id has two logs. The histories differ only if n1 cannot have begun without n2, which is
+ * the rule above: every member has found all others blank. An operator who cannot wait for n1 starts n2 and n3
+ * with an --initial-cluster of these two, and adds n1 later (`member add`, or --auto-join).
+ *
  * All other members that were started before are removed and come back as learners under a new id. */
 #ifndef CONSENSUS_NODE_BOOT_RULES_H
 #define CONSENSUS_NODE_BOOT_RULES_H
@@ -34,7 +46,7 @@ enum boot_step {
 
 struct boot_decision {
     enum boot_step step;
-    Peerpb__Question__Kind kind;
+    Peerpb__BootstrapQuery__Kind kind;
     uint64_t member_id;
     const Peerpb__Answer *best; /* the answer that decided; valid until the next answer */
     char *const *urls;          /* the leader's, from `best` */

@@ -4,8 +4,6 @@
 
 #include "consensus/store/store.h"
 
-static const char key[] = "conf_state";
-
 static void add_ids(struct buf *b, const struct raft_ids *ids)
 {
     put_be32(buf_reserve(b, 4), ids->count);
@@ -31,15 +29,34 @@ static bool take_ids(struct slice *in, struct raft_ids *ret_ids)
     return true;
 }
 
+void conf_store_write(const struct raft_conf_state *conf, struct buf *out)
+{
+    buf_add_byte(out, conf->auto_leave);
+    add_ids(out, &conf->voters);
+    add_ids(out, &conf->voters_outgoing);
+    add_ids(out, &conf->learners);
+    add_ids(out, &conf->learners_next);
+}
+
+int conf_store_read(struct slice value, struct raft_conf_state *ret_conf)
+{
+    struct raft_conf_state conf = {0};
+    if (!value.size)
+        return ERR_CORRUPT;
+    conf.auto_leave = value.data[0];
+    value = slice_of(value.data + 1, value.size - 1);
+    if (!take_ids(&value, &conf.voters) || !take_ids(&value, &conf.voters_outgoing) ||
+        !take_ids(&value, &conf.learners) || !take_ids(&value, &conf.learners_next) || value.size)
+        return ERR_CORRUPT;
+    *ret_conf = conf;
+    return OK;
+}
+
 void conf_store_save(struct store *s, const struct raft_conf_state *conf)
 {
     struct buf b = {0};
-    buf_add_byte(&b, conf->auto_leave);
-    add_ids(&b, &conf->voters);
-    add_ids(&b, &conf->voters_outgoing);
-    add_ids(&b, &conf->learners);
-    add_ids(&b, &conf->learners_next);
-    store_set(s, BACKEND_META, slice_text(key), buf_slice(&b));
+    conf_store_write(conf, &b);
+    store_set(s, BACKEND_META, slice_text(CONF_STORE_KEY), buf_slice(&b));
     buf_done(&b);
 }
 
@@ -47,17 +64,9 @@ int conf_store_load(struct store *s, struct raft_conf_state *ret_conf)
 {
     struct arena arena = {0};
     struct slice in;
-    struct raft_conf_state conf = {0};
-    int err = store_get(s, BACKEND_META, slice_text(key), &arena, &in);
-    if (!err && in.size) {
-        conf.auto_leave = in.data[0];
-        in = slice_of(in.data + 1, in.size - 1);
-    }
-    if (!err && !(take_ids(&in, &conf.voters) && take_ids(&in, &conf.voters_outgoing) &&
-                  take_ids(&in, &conf.learners) && take_ids(&in, &conf.learners_next) && in.size == 0))
-        err = ERR_CORRUPT;
+    int err = store_get(s, BACKEND_META, slice_text(CONF_STORE_KEY), &arena, &in);
     if (!err)
-        *ret_conf = conf;
+        err = conf_store_read(in, ret_conf);
     arena_done(&arena);
     return err;
 }

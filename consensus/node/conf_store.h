@@ -10,7 +10,13 @@
 
 #include "consensus/raft/message.h"
 
+#define CONF_STORE_KEY "conf_state"
+
 struct store;
+
+/* The value of the row. ERR_CORRUPT. */
+MUST_CHECK int conf_store_read(struct slice value, struct raft_conf_state *ret_conf);
+void conf_store_write(const struct raft_conf_state *conf, struct buf *out);
 
 /* Inside store_begin and store_end. */
 void conf_store_save(struct store *s, const struct raft_conf_state *conf);

@@ -148,16 +148,30 @@ void member_save_removed(uint64_t id, struct store *s)
     store_set(s, BACKEND_META, make_key(key, removed_prefix, id), slice_text("1"));
 }
 
-void member_save(const struct member *member, struct store *s)
+/* A row is etcd's message, and a field of ours that its other readers skip: number 100, true. */
+enum { PROMOTES_ITSELF_TAG = 100 };
+static const uint8_t promotes_itself[] = {0xa0, 0x06, 0x01};
+
+void member_write_row(const struct member *member, struct buf *ret_key, struct buf *ret_value)
 {
     uint8_t key[KEY_SIZE_MAX];
     Etcdserverpb__Member message;
     member_fill(member, &message);
+    buf_add_slice(ret_key, make_key(key, member_prefix, member->id));
     size_t size = etcdserverpb__member__get_packed_size(&message);
-    uint8_t *bytes = mem_alloc(size);
-    etcdserverpb__member__pack(&message, bytes);
-    store_set(s, BACKEND_META, make_key(key, member_prefix, member->id), slice_of(bytes, size));
-    mem_free(bytes);
+    etcdserverpb__member__pack(&message, buf_reserve(ret_value, size));
+    ret_value->size += size;
+    if (member->is_learner && member->promotes_itself)
+        buf_add(ret_value, promotes_itself, sizeof promotes_itself);
+}
+
+void member_save(const struct member *member, struct store *s)
+{
+    struct buf key = {0}, value = {0};
+    member_write_row(member, &key, &value);
+    store_set(s, BACKEND_META, buf_slice(&key), buf_slice(&value));
+    buf_done(&key);
+    buf_done(&value);
 }
 
 struct loading {
@@ -165,25 +179,31 @@ struct loading {
     int err;
 };
 
-static bool load_one(void *arg, struct slice key, struct slice value)
+int members_read_row(struct members *m, struct slice key, struct slice value)
 {
-    struct loading *l = arg;
     uint64_t id;
     if (read_key(key, removed_prefix, &id))
-        note_removed(l->members, id);
+        note_removed(m, id);
     if (!read_key(key, member_prefix, &id))
-        return true;
+        return OK;
     Etcdserverpb__Member *message = etcdserverpb__member__unpack(NULL, value.size, value.data);
-    if (!message) {
-        l->err = ERR_CORRUPT;
-        return false;
-    }
-    struct member *member = member_set(l->members, message->id, (const char *const *)message->peerurls,
+    if (!message)
+        return ERR_CORRUPT;
+    struct member *member = member_set(m, message->id, (const char *const *)message->peerurls,
                                        message->n_peerurls, message->islearner);
     member_set_attributes(member, message->name, (const char *const *)message->clienturls,
                           message->n_clienturls);
+    for (unsigned i = 0; i < message->base.n_unknown_fields; i++)
+        member->promotes_itself |= message->base.unknown_fields[i].tag == PROMOTES_ITSELF_TAG;
     etcdserverpb__member__free_unpacked(message, NULL);
-    return true;
+    return OK;
+}
+
+static bool load_one(void *arg, struct slice key, struct slice value)
+{
+    struct loading *l = arg;
+    l->err = members_read_row(l->members, key, value);
+    return !l->err;
 }
 
 int members_load(struct members *m, struct store *s)

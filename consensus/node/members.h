@@ -17,7 +17,9 @@ struct member {
     char **peer_urls, **client_urls;
     size_t peer_url_count, client_url_count;
     bool is_learner;
-    bool was_heard; /* a message of it came since this process began. In memory only */
+    bool
+        promotes_itself; /* a learner that joined by itself; one of `member add` waits for `member promote` */
+    bool was_heard;      /* a message of it came since this process began. In memory only */
 };
 
 struct members {
@@ -42,6 +44,10 @@ void members_done(struct members *m);
 /* Inside store_begin and store_end. */
 void member_save(const struct member *member, struct store *s);
 void member_save_removed(uint64_t id, struct store *s);
+/* The member as a row of META; appends to both. */
+void member_write_row(const struct member *member, struct buf *ret_key, struct buf *ret_value);
+/* Adds what a row of META says; a row of another kind adds nothing. ERR_CORRUPT. */
+MUST_CHECK int members_read_row(struct members *m, struct slice key, struct slice value);
 /* Into an empty list. ERR_CORRUPT, ERR_IO. */
 MUST_CHECK int members_load(struct members *m, struct store *s);
 /* In ascending ids, as MemberList answers. The list lives in the arena. */

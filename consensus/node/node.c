@@ -46,7 +46,8 @@
  *   - A write or a sync: options.failed, final.
  *   - There is no leader, or no stream to it: the proposal queue waits, at most proposal_wait_ms.
  *   - An entry that was sent to a leader can be lost with that leader. Its outcome is unknown, so it is never
- *     sent again. The client's request ends by its own timeout. */
+ *     sent again. The client's request ends as soon as the loss is certain (kv_check_dropped), or by its own
+ *     timeout. */
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/metric.h"
@@ -55,6 +56,7 @@
 #include "consensus/node/node_impl.h"
 
 #define HERE_ENTRIES_MAX 64
+#define HERE_BYTES_MAX   (256u << 10) /* writing them to the page cache takes about 0.1 ms */
 #define HERE_SYNC_NS_MAX 500000
 #define APPLY_NS         2000000 /* of one turn; the remaining entries are applied in the next one */
 #define LARGE_ENTRY      16384
@@ -117,6 +119,7 @@ static void node_collect(struct node *n, const struct raft_message *m)
         const struct raft_entry *e = &m->entries[i];
         struct wal_entry entry = {e->index, e->term, (uint8_t)e->type, blob_slice(e->data)};
         wal_add_entry(n->wal, &entry);
+        n->collected_bytes += entry.data.size;
     }
     if ((m->term || m->vote || m->commit) && !MUTANT(NODE_HARD_STATE_LEFT_OUT)) {
         struct wal_hard_state state = {m->term, m->vote, m->commit};
@@ -278,13 +281,14 @@ static void notify_state(struct node *n)
 /* Decides whether the batch is written on the loop thread:
  *
  *   - yes for a small batch on a fast disk (a sync takes 0.1 ms): changing threads costs as much
- *   - no for a larger batch or a slower disk: reads, watches and heartbeats go on meanwhile
+ *   - no for a larger batch or a slower disk: reads, watches and heartbeats go on meanwhile. A large entry is
+ *     then proposed in one turn of the loop and applied in a later one
  *   - no for a leader that has followers: their disks can commit while its own disk stalls. A follower only
  *     has to acknowledge */
 static bool can_write_here(const struct node *n)
 {
     return (n->is_alone || !node_is_leader(n)) && n->collected <= HERE_ENTRIES_MAX &&
-           n->recent_sync_ns < HERE_SYNC_NS_MAX;
+           n->collected_bytes <= HERE_BYTES_MAX && n->recent_sync_ns < HERE_SYNC_NS_MAX;
 }
 
 /* True when the batch is on disk already, or holds nothing that must be synced. */
@@ -303,7 +307,7 @@ static bool node_submit(struct node *n)
     }
     bool is_here = can_write_here(n);
     FAILPOINT(RAFT_BEFORE_SAVE);
-    n->collected = 0;
+    n->collected = n->collected_bytes = 0;
     n->needs_sync = false;
     enum turn_work before = turn_enter(TURN_WAL_WRITE);
     bool is_written = is_here && wal_submit_here(n->wal, true, node_on_written, n);
@@ -398,7 +402,10 @@ static void node_on_written(void *arg, const struct wal_result *result)
     }
     FAILPOINT(RAFT_AFTER_SAVE);
     metric_add(METRIC_WAL_BYTES, (double)result->bytes);
-    metric_observe(METRIC_WAL_FSYNC, (double)result->sync_ns / 1e9);
+    if (result->bytes)
+        metric_observe(METRIC_WAL_WRITE, (double)(result->took_ns - result->sync_ns) / 1e9);
+    if (result->sync_ns)
+        metric_observe(METRIC_WAL_FSYNC, (double)result->sync_ns / 1e9);
     n->recent_sync_ns += result->sync_ns / 16 - n->recent_sync_ns / 16;
     if (n->on_closed) {
         node_close_finish(n);

@@ -44,7 +44,8 @@ struct node {
     bool is_learner;
     bool is_stream_closed;           /* in this turn the leader could not be reached: proposals wait */
     bool is_installing;              /* the log is cut, the store does not have the snapshot yet */
-    size_t collected;                /* entries in the batch being collected */
+    size_t collected;                /* entries in the batch being collected ... */
+    size_t collected_bytes;          /* ... and their bytes */
     uint64_t recent_sync_ns;         /* moving average of the duration of a sync */
     bool needs_sync;                 /* after-append messages rest on the batch being collected */
     uint64_t saved_term, saved_vote; /* as last collected */

@@ -22,6 +22,7 @@
 #include "base/hash.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/metric_family.h"
 #include "base/mutant.h"
 
 #define PART_NAME   "snapshot-in.tmp"
@@ -43,7 +44,8 @@ struct snapshot_receive {
     uint64_t received, written;  /* bytes */
     uint64_t
         gap_reported; /* the sender was notified that the piece at this offset is missing; UINT64_MAX = no */
-    uint64_t progress_ms;
+    uint64_t progress_ms, begun_ms;
+    uint64_t sync_ns;     /* written by the job */
     struct buf waiting;   /* received, not yet with the worker */
     uint64_t accepted_id; /* the last accepted transfer: its sender may not have got the answer */
 
@@ -198,6 +200,10 @@ static void drop_done(struct worker_job *job)
 /* Deletes the received part. Not while a job is running. */
 static void snapshot_receive_drop(struct snapshot_receive *r)
 {
+    if (r->phase != PHASE_DELIVERED) {
+        metric_series_set(metric_series_of_member(FAMILY_SNAPSHOT_RECEIVES, "From", r->from), 0);
+        metric_series_add(metric_series_of_member(FAMILY_SNAPSHOT_RECEIVE_FAILURES, "From", r->from), 1);
+    }
     r->phase = PHASE_DROPPING;
     snapshot_receive_run(r, drop_run, drop_done);
 }
@@ -252,7 +258,9 @@ static void check_run(struct worker_job *job)
     r->digest_matches = memcmp(digest, r->digest, sizeof digest) == 0 || MUTANT(SNAPSHOT_DIGEST_UNCHECKED);
     if (!r->digest_matches)
         return;
+    uint64_t begin_ns = io->ops->mono_ns(io);
     r->err = io->ops->sync(io, r->file);
+    r->sync_ns = io->ops->mono_ns(io) - begin_ns;
     io->ops->close(io, r->file);
     r->file = NULL;
     if (!r->err)
@@ -272,6 +280,12 @@ static void check_done(struct worker_job *job)
     }
     log_info("received a snapshot", F_HEX("from", r->from), F_UINT("index", r->message.snapshot->index),
              F_UINT("term", r->message.snapshot->term), F_UINT("size", r->size));
+    double took_s = (double)(snapshot_receive_now_ms(r) - r->begun_ms) / 1000;
+    metric_observe(METRIC_SNAPSHOT_SAVE, took_s);
+    metric_observe(METRIC_SNAPSHOT_FSYNC, (double)r->sync_ns / 1e9);
+    metric_series_set(metric_series_of_member(FAMILY_SNAPSHOT_RECEIVES, "From", r->from), 0);
+    metric_series_add(metric_series_of_member(FAMILY_SNAPSHOT_RECEIVED, "From", r->from), 1);
+    metric_series_observe(metric_series_of_member(FAMILY_SNAPSHOT_RECEIVE_TIME, "From", r->from), took_s, 1);
     r->phase = PHASE_DELIVERED;
     snapshot_receive_answer(r, r->from, r->id, r->size, SNAPSHOT_ACCEPTED);
     /* A snapshot that raft did not accept is not recorded: when it is offered again, raft must see it
@@ -405,7 +419,8 @@ static void snapshot_receive_begin(struct snapshot_receive *r, uint64_t from, co
     r->message = raft_message_keep(&o->message);
     r->received = r->written = 0;
     r->gap_reported = UINT64_MAX;
-    r->progress_ms = snapshot_receive_now_ms(r);
+    r->begun_ms = r->progress_ms = snapshot_receive_now_ms(r);
+    metric_series_set(metric_series_of_member(FAMILY_SNAPSHOT_RECEIVES, "From", from), 1);
     r->sha = sha256_new();
     r->phase = PHASE_OPENING;
     r->options.io->ops->timer_start(r->options.io, &r->timer, TICK_MS);

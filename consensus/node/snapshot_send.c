@@ -26,6 +26,7 @@
 #include "base/hash.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "base/metric_family.h"
 
 #define TRANSFERS_MAX  4
 #define TICK_MS        10
@@ -209,6 +210,13 @@ static void transfer_end(struct transfer *t, bool is_delivered, const char *why)
     else
         log_warn("a snapshot was not delivered", F_HEX("to", t->to), F_STR("why", why),
                  F_UINT("acknowledged-bytes", t->acked), F_UINT("took-ms", now - t->started_ms));
+    metric_series_set(metric_series_of_member(FAMILY_SNAPSHOT_SENDS, "To", t->to), 0);
+    metric_series_add(metric_series_of_member(
+                          is_delivered ? FAMILY_SNAPSHOT_SENT : FAMILY_SNAPSHOT_SEND_FAILURES, "To", t->to),
+                      1);
+    if (is_delivered)
+        metric_series_observe(metric_series_of_member(FAMILY_SNAPSHOT_SEND_TIME, "To", t->to),
+                              (double)(now - t->started_ms) / 1000, 1);
     t->phase = TRANSFER_ENDED;
     t->ended_ms = now;
     t->must_report = true;
@@ -647,6 +655,7 @@ void snapshot_send_start(struct snapshot_send *s, const struct raft_message *m, 
     t->to = m->to;
     t->started_ms = t->answered_ms = t->progress_ms = t->logged_ms = now;
     list_add_last(&s->transfers, &t->link);
+    metric_series_set(metric_series_of_member(FAMILY_SNAPSHOT_SENDS, "To", t->to), 1);
     start_tick(s);
     if (is_too_many) {
         transfer_end(t, false, "too many at once");

@@ -12,6 +12,8 @@
 
 #include <assert.h>
 
+#include "base/varint.h"
+
 /* Which fields follow, in this order. */
 enum {
     HAS_REJECT = 1 << 0, /* the flag is the value */
@@ -175,18 +177,12 @@ static bool get_le64_at(struct reader *r, uint64_t *ret_value)
 /* Accepts the shortest form only. */
 static bool get_varint(struct reader *r, uint64_t *ret_value)
 {
-    uint64_t value = 0;
-    for (unsigned shift = 0; shift < 64 && r->p < r->end; shift += 7) {
-        uint8_t byte = *r->p++;
-        if (shift == 63 && byte > 1)
-            return false;
-        value |= (uint64_t)(byte & 0x7f) << shift;
-        if (byte < 0x80) {
-            *ret_value = value;
-            return byte != 0 || shift == 0;
-        }
-    }
-    return false;
+    struct slice rest = slice_of(r->p, left(r));
+    if (!varint_take(&rest, ret_value))
+        return false;
+    bool is_shortest = rest.data[-1] != 0 || rest.data == r->p + 1;
+    r->p = rest.data;
+    return is_shortest;
 }
 
 static bool get_position(struct reader *r, uint64_t *ret_value)

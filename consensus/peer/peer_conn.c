@@ -442,21 +442,27 @@ static void set_options(struct conn *c)
 {
     int fd;
     unsigned timeout_ms = (unsigned)c->p->silence_ms;
+    if (c->is_unix)
+        return;
     uv_tcp_nodelay(&c->tcp, 1);
     uv_tcp_keepalive(&c->tcp, 1, 30);
     if (uv_fileno((uv_handle_t *)&c->tcp, &fd) == 0)
         setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout_ms, sizeof timeout_ms);
 }
 
-static struct conn *conn_new(struct tcp_peers *p, const struct conn_ops *ops)
+static struct conn *conn_new(struct tcp_peers *p, bool is_unix, const struct conn_ops *ops)
 {
     struct conn *c = mem_new(sizeof *c);
     c->p = p;
     c->ops = ops;
     c->timer.fire = peer_conn_on_timer;
     output_open(&c->output, p->output, close_for_output);
-    uv_tcp_init(p->loop, &c->tcp);
-    c->tcp.data = c;
+    c->is_unix = is_unix;
+    if (is_unix)
+        uv_pipe_init(p->loop, &c->pipe, 0);
+    else
+        uv_tcp_init(p->loop, &c->tcp);
+    c->tcp.data = c; /* `data` is at the same place in both */
     list_add_last(&p->conns, &c->all);
     p->open_handles++;
     return c;
@@ -492,6 +498,14 @@ static void connect_to(struct conn *c, const struct sockaddr *address)
     int rc = uv_tcp_connect(&c->connect, &c->tcp, address, on_connected);
     if (rc < 0)
         close_uv(c, "connect", rc);
+}
+
+static void connect_to_file(struct conn *c)
+{
+    c->address_count = 1;
+    c->state = CONN_CONNECTING;
+    c->connect.data = c;
+    uv_pipe_connect(&c->connect, &c->pipe, c->host, on_connected);
 }
 
 static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *list)
@@ -537,16 +551,35 @@ static void resolve_host(struct conn *c)
         c->is_resolving = true;
 }
 
+/* The name in the certificate of a member with a socket file: unixs://localhost:2380 is localhost, as in etcd,
+ * and so is a path. */
+void peer_tls_name(const struct url *url, char *ret_name)
+{
+    size_t n = url->scheme[0] == 'u' ? strcspn(url->host, ":/") : strlen(url->host);
+    memcpy(ret_name, n ? url->host : "localhost", n ? n : sizeof "localhost");
+    ret_name[n ? n : strlen("localhost")] = 0;
+}
+
+bool peer_is_certified_for(const struct conn *c, const char *url)
+{
+    struct url parsed;
+    char name[sizeof parsed.host];
+    if (url_parse(slice_text(url), &parsed) != OK)
+        return false;
+    peer_tls_name(&parsed, name);
+    return tls_peer_is(c->tls, name);
+}
+
 int peer_conn_dial(struct tcp_peers *p, const char *url, unsigned address, const struct conn_ops *ops,
                    void *owner, struct conn **ret_conn)
 {
     struct url u;
-    if (url_parse(slice_text(url), &u) != OK || u.scheme[0] != 'h')
+    if (url_parse(slice_text(url), &u) != OK)
         return ERR_INVALID;
-    bool is_tls = strcmp(u.scheme, "https") == 0;
-    if (is_tls && !peer_tls_out(p))
+    bool is_unix = u.scheme[0] == 'u', is_tls = strchr(u.scheme + 4, 's') != NULL;
+    if ((is_tls && !peer_tls_out(p)) || (is_unix && strlen(u.host) > PEER_SOCKET_PATH_MAX))
         return ERR_INVALID;
-    struct conn *c = conn_new(p, ops);
+    struct conn *c = conn_new(p, is_unix, ops);
     output_exempt(&c->output);
     c->owner = owner;
     c->address = address;
@@ -554,15 +587,20 @@ int peer_conn_dial(struct tcp_peers *p, const char *url, unsigned address, const
     size_t n = strlen(u.host);
     memcpy(c->host, u.host, n + 1);
     /* A name may be absolute (with a dot at the end); no certificate has one. */
-    if (n > 1 && c->host[n - 1] == '.')
+    if (!is_unix && n > 1 && c->host[n - 1] == '.')
         c->host[n - 1] = 0;
     if (is_tls) {
+        char name[sizeof u.host];
+        peer_tls_name(&u, name);
         tls_context_refresh(p->tls_out, peer_now_ms(p));
-        c->tls = tls_connect(p->tls_out, c->host);
+        c->tls = tls_connect(p->tls_out, is_unix ? name : c->host);
     }
     snprintf(c->remote, sizeof c->remote, "%.70s", url);
     peer_conn_timer(c, DIAL_MS);
-    resolve_host(c);
+    if (is_unix)
+        connect_to_file(c);
+    else
+        resolve_host(c);
     *ret_conn = c;
     return OK;
 }
@@ -570,9 +608,10 @@ int peer_conn_dial(struct tcp_peers *p, const char *url, unsigned address, const
 int peer_conn_accept(struct tcp_peers *p, uv_stream_t *server, bool is_tls, const struct conn_ops *ops,
                      struct conn **ret_conn)
 {
+    bool is_unix = server->type == UV_NAMED_PIPE;
     struct sockaddr_storage address = {0};
     int size = sizeof address;
-    struct conn *c = conn_new(p, ops);
+    struct conn *c = conn_new(p, is_unix, ops);
     c->is_accepted = true;
     c->state = CONN_OPEN;
     int rc = uv_accept(server, (uv_stream_t *)&c->tcp);
@@ -581,7 +620,9 @@ int peer_conn_accept(struct tcp_peers *p, uv_stream_t *server, bool is_tls, cons
         return ERR_CLOSED;
     }
     set_options(c);
-    if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&address, &size) == 0)
+    if (is_unix)
+        snprintf(c->remote, sizeof c->remote, "unix");
+    else if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&address, &size) == 0)
         set_remote(c, (const struct sockaddr *)&address);
     c->received_ms = peer_now_ms(p);
     if (is_tls) {

@@ -122,13 +122,12 @@ void peer_handshake_accept(struct conn *c, const struct wire_hello *hello)
 bool peer_handshake_is_certified(const struct conn *c, bool for_all)
 {
     char text[WIRE_URLS_MAX + 1];
-    struct url parsed;
     unsigned count = 0, certified = 0;
     struct slice urls = buf_slice(&c->handshake->urls);
     snprintf(text, sizeof text, "%.*s", (int)urls.size, urls.size ? (const char *)urls.data : "");
     char *rest = text;
     for (char *url; (url = strsep(&rest, ",")) != NULL; count++)
-        certified += url_parse(slice_text(url), &parsed) == OK && tls_peer_is(c->tls, parsed.host);
+        certified += peer_is_certified_for(c, url);
     return for_all ? certified == count : certified > 0;
 }
 

@@ -29,14 +29,15 @@
 
 enum {
     HEARTBEAT_MS = 100,
-    PING_HEARTBEATS = 5,  /* between pings */
-    SILENCE_PINGS = 5,    /* a stream without a received byte for so many pings is dead */
-    DIAL_MS = 2000,       /* name, connect, TLS and hello together */
-    REPLY_MS = 6000,      /* after the challenge: the other side may dial back first */
-    TLS_STEPS_PER_MS = 1, /* steps of TLS handshakes of incoming connections; about half a millisecond
+    PING_HEARTBEATS = 5,        /* between pings */
+    SILENCE_PINGS = 5,          /* a stream without a received byte for so many pings is dead */
+    PEER_SOCKET_PATH_MAX = 107, /* of a socket file: sockaddr_un */
+    DIAL_MS = 2000,             /* name, connect, TLS and hello together */
+    REPLY_MS = 6000,            /* after the challenge: the other side may dial back first */
+    TLS_STEPS_PER_MS = 1,       /* steps of TLS handshakes of incoming connections; about half a millisecond
                               each */
-    HELLO_MS = 5000,      /* of an incoming connection: TLS and hello, or query */
-    CONFIRM_MS = 1500,    /* a dial-back to one address */
+    HELLO_MS = 5000,            /* of an incoming connection: TLS and hello, or query */
+    CONFIRM_MS = 1500,          /* a dial-back to one address */
     CONFIRM_ALL_MS = 4000,
     CONFIRMS_MAX = 16,  /* dial-backs at the same time */
     QUERIES_MAX = 64,   /* bootstrap queries that wait for an answer */
@@ -136,7 +137,11 @@ struct conn {
     char text[256];
     char remote[80];
 
-    uv_tcp_t tcp;
+    bool is_unix; /* then the handle is the pipe */
+    union {
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    };
     uv_connect_t connect;
     uv_write_t write;
     uv_shutdown_t shutdown;
@@ -144,6 +149,8 @@ struct conn {
 };
 
 /* Dials the n-th address of the URL's name. ERR_INVALID: not a URL, or TLS is not available. */
+void peer_tls_name(const struct url *url, char *ret_name);         /* room for url->host, or for localhost */
+bool peer_is_certified_for(const struct conn *c, const char *url); /* the certificate names the host */
 MUST_CHECK int peer_conn_dial(struct tcp_peers *p, const char *url, unsigned address,
                               const struct conn_ops *ops, void *owner, struct conn **ret_conn);
 MUST_CHECK int peer_conn_accept(struct tcp_peers *p, uv_stream_t *server, bool is_tls,

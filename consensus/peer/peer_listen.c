@@ -19,6 +19,8 @@
 #include <assert.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/hash.h"
 #include "base/log.h"
@@ -34,6 +36,7 @@ struct listener {
     bool is_tls;
     unsigned socket_count, open_count;
     uv_tcp_t sockets[SOCKETS_MAX];
+    uv_pipe_t pipe; /* of a socket file; then there are no sockets */
 };
 
 struct peer_served_query {
@@ -132,12 +135,6 @@ static void refuse_handshake(struct conn *c, enum wire_reason reason)
     peer_conn_finish(c);
 }
 
-static bool is_certified_for(const struct conn *c, const char *url)
-{
-    struct url parsed;
-    return url_parse(slice_text(url), &parsed) == OK && tls_peer_is(c->tls, parsed.host);
-}
-
 /* Checks that a certificate that names hosts names one of the member's peer URLs, or the address it dials
  * from. So the stolen key of one member does not open streams as another. Of an unknown member we only have
  * the URLs of its hello. etcd looks names up in the DNS and compares addresses. Here names are compared with
@@ -149,10 +146,10 @@ static bool is_certificate_valid(const struct conn *c, const struct wire_hello *
     if (!c->tls || c->p->skip_client_san)
         return true;
     snprintf(text, sizeof text, "https://%s", c->remote);
-    if (is_certified_for(c, text))
+    if (peer_is_certified_for(c, text))
         return true;
     for (unsigned i = 0; m && !m->is_learned && i < m->url_count; i++)
-        if (is_certified_for(c, m->urls[i]))
+        if (peer_is_certified_for(c, m->urls[i]))
             return true;
     if (m && !m->is_learned)
         return false;
@@ -194,7 +191,7 @@ static struct member *add_learned_member(struct tcp_peers *p, const struct wire_
     char *rest = text;
     for (char *url; count < KNOWN_URLS_MAX && (url = strsep(&rest, ",")) != NULL;) {
         struct url parsed;
-        if (url_parse(slice_text(url), &parsed) == OK && parsed.scheme[0] == 'h')
+        if (url_parse(slice_text(url), &parsed) == OK)
             urls[count++] = url;
     }
     if (peer_report_may_log(p, "learned", h->from))
@@ -624,12 +621,29 @@ static int open_socket(struct listener *l, const char *ip, uint16_t port)
     return rc ? rc : uv_listen((uv_stream_t *)s, BACKLOG, on_connection);
 }
 
+/* A socket file that a dead process left is in the way; any other file of that name is not ours to remove.
+ * libuv removes it when the handle is closed. */
+static int open_file(struct listener *l, const char *path)
+{
+    struct stat st;
+    if (strlen(path) > PEER_SOCKET_PATH_MAX)
+        return UV_ENAMETOOLONG;
+    uv_pipe_init(l->p->loop, &l->pipe, 0);
+    l->pipe.data = l;
+    l->open_count++;
+    l->p->open_handles++;
+    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
+        unlink(path);
+    int rc = uv_pipe_bind(&l->pipe, path);
+    return rc ? rc : uv_listen((uv_stream_t *)&l->pipe, BACKLOG, on_connection);
+}
+
 int peer_listen_open(struct tcp_peers *p, const char *url, char *error, size_t error_size)
 {
     struct url u;
-    if (url_parse(slice_text(url), &u) != OK || u.scheme[0] != 'h')
-        return set_listen_error(error, error_size, url, "not a URL of http or https", 0);
-    bool is_tls = strcmp(u.scheme, "https") == 0;
+    if (url_parse(slice_text(url), &u) != OK)
+        return set_listen_error(error, error_size, url, "not a URL of http, https, unix or unixs", 0);
+    bool is_tls = strchr(u.scheme + 4, 's') != NULL;
     if (is_tls && !p->tls_in)
         return set_listen_error(error, error_size, url, "no certificate and key are given", 0);
     struct listener *l = mem_new(sizeof *l);
@@ -637,6 +651,10 @@ int peer_listen_open(struct tcp_peers *p, const char *url, char *error, size_t e
     l->is_tls = is_tls;
     l->next = p->listeners;
     p->listeners = l;
+    if (u.scheme[0] == 'u') {
+        int error_number = open_file(l, u.host);
+        return error_number ? set_listen_error(error, error_size, url, "bind", error_number) : OK;
+    }
     bool is_local = strcmp(u.host, "localhost") == 0;
     int rc = open_socket(l, is_local ? "127.0.0.1" : u.host, u.port);
     if (rc == UV_EINVAL)
@@ -672,6 +690,8 @@ void peer_listen_close(struct tcp_peers *p)
         next = l->next;
         if (!l->open_count)
             mem_free(l);
+        else if (!l->socket_count)
+            uv_close((uv_handle_t *)&l->pipe, on_listener_closed);
         else
             for (unsigned i = 0, n = l->socket_count; i < n; i++)
                 uv_close((uv_handle_t *)&l->sockets[i], on_listener_closed);

@@ -61,6 +61,12 @@ static uint64_t is_active(const struct member *m)
     return peer_stream_is_up(&m->streams[PEER_STREAM_LOG]);
 }
 
+static uint64_t is_known(const struct member *m)
+{
+    (void)m;
+    return 1;
+}
+
 static uint64_t disconnects(const struct member *m)
 {
     return m->disconnects;
@@ -68,6 +74,7 @@ static uint64_t disconnects(const struct member *m)
 
 static const struct row rows[] = {
     {"etcd_network_active_peers", "gauge", "The current number of active peer connections.", NULL, is_active},
+    {"etcd_network_known_peers", "gauge", "The current number of known peers.", NULL, is_known},
     {"etcd_network_disconnected_peers_total", "counter", "The total number of disconnected peers.", NULL,
      disconnects},
     {"etcd_network_peer_sent_bytes_total", "counter", "The total number of bytes sent to peers.", "To",
@@ -86,6 +93,11 @@ static void print_row(struct tcp_peers *p, const struct row *row, struct buf *ou
     void *value;
     char name[160];
     metric_print_head(out, row->name, row->type, row->help);
+    if (row->value == is_known) { /* as etcd: a member knows itself */
+        snprintf(name, sizeof name, "%s{Local=\"%" PRIx64 "\",Remote=\"%" PRIx64 "\"}", row->name, p->self,
+                 p->self);
+        metric_print_value(out, name, 1);
+    }
     for (size_t at = 0; map_next(&p->members, &at, &id, &value);) {
         if (row->label)
             snprintf(name, sizeof name, "%s{%s=\"%" PRIx64 "\"}", row->name, row->label, id);
@@ -130,10 +142,11 @@ void peer_report_metrics(void *arg, struct buf *out)
     void *value;
     char labels[40];
     print_proofs(p, out);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (p->members.count || rows[i].value == is_known)
+            print_row(p, &rows[i], out);
     if (p->members.count == 0)
         return;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        print_row(p, &rows[i], out);
     metric_print_head(out, round_trips, "histogram", "Round-Trip-Time histogram between peers");
     for (size_t at = 0; map_next(&p->members, &at, &id, &value);) {
         snprintf(labels, sizeof labels, "To=\"%" PRIx64 "\"", id);

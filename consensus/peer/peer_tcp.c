@@ -303,12 +303,14 @@ static const struct peer_ops tcp_ops = {
 static int make_own_pair(const struct peer_tcp_options *o, char *cert, char *key, size_t size, char *error,
                          size_t error_size)
 {
-    struct url urls[LISTENERS_MAX];
+    struct url url;
+    char names[LISTENERS_MAX][sizeof url.host];
     const char *hosts[LISTENERS_MAX];
     size_t count = 0;
     for (size_t i = 0; i < o->listen_url_count && count < LISTENERS_MAX; i++)
-        if (url_parse(slice_text(o->listen_urls[i]), &urls[count]) == OK) {
-            hosts[count] = urls[count].host;
+        if (url_parse(slice_text(o->listen_urls[i]), &url) == OK) {
+            peer_tls_name(&url, names[count]);
+            hosts[count] = names[count];
             count++;
         }
     snprintf(cert, size, "%s/cert.pem", o->tls.auto_dir);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Encoding of configuration changes as protobuf messages raftpb.ConfChange and raftpb.ConfChangeV2, so that
  * etcd's tools can read a log. Written by hand: two flat messages, whose bytes come from the network. */
+#include "base/varint.h"
 #include "consensus/raft/message.h"
-
-enum { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
 
 enum { V1_ID = 1, V1_TYPE = 2, V1_NODE = 3, V1_CONTEXT = 4 };
 enum { V2_TRANSITION = 1, V2_CHANGES = 2, V2_CONTEXT = 3 };
@@ -68,89 +67,22 @@ struct blob *raft_conf_change_encode(const struct raft_conf_change *change, bool
 }
 
 /* --- decode --- */
-struct field {
-    uint64_t number;
-    uint64_t value;     /* of a number */
-    struct slice bytes; /* of bytes */
-    bool is_number, is_bytes;
-};
-
-static bool get_varint(struct slice *in, uint64_t *ret_value)
+static bool is_number(const struct wire_field *f, unsigned number)
 {
-    uint64_t value = 0;
-    for (unsigned shift = 0; shift < 64 && in->size; shift += 7) {
-        uint8_t byte = *in->data;
-        in->data++;
-        in->size--;
-        value |= (uint64_t)(byte & 0x7f) << shift;
-        if (byte < 0x80) {
-            *ret_value = value;
-            return true;
-        }
-    }
-    return false;
+    return f->type == WIRE_VARINT && f->number == number;
 }
 
-static bool get_bytes(struct slice *in, uint64_t size, struct slice *ret_bytes)
+static bool is_bytes(const struct wire_field *f, unsigned number)
 {
-    if (size > in->size)
-        return false;
-    *ret_bytes = (struct slice){in->data, size};
-    in->data += size;
-    in->size -= size;
-    return true;
-}
-
-/* Skips fields of unknown kinds. */
-static bool get_field(struct slice *in, struct field *ret_field)
-{
-    uint64_t tag, size;
-    struct field f = {0};
-    if (!get_varint(in, &tag))
-        return false;
-    f.number = tag >> 3;
-    switch (tag & 7) {
-    case WIRE_VARINT:
-        f.is_number = true;
-        if (!get_varint(in, &f.value))
-            return false;
-        break;
-    case WIRE_BYTES:
-        f.is_bytes = true;
-        if (!get_varint(in, &size) || !get_bytes(in, size, &f.bytes))
-            return false;
-        break;
-    case WIRE_FIXED64:
-        if (!get_bytes(in, 8, &f.bytes))
-            return false;
-        break;
-    case WIRE_FIXED32:
-        if (!get_bytes(in, 4, &f.bytes))
-            return false;
-        break;
-    default:
-        return false;
-    }
-    *ret_field = f;
-    return f.number != 0;
-}
-
-static bool is_number(const struct field *f, unsigned number)
-{
-    return f->is_number && f->number == number;
-}
-
-static bool is_bytes(const struct field *f, unsigned number)
-{
-    return f->is_bytes && f->number == number;
+    return f->type == WIRE_BYTES && f->number == number;
 }
 
 static int decode_v1(struct slice in, struct raft_conf_change *change)
 {
     change->count = 1;
     while (in.size) {
-        struct field f;
-        if (!get_field(&in, &f))
+        struct wire_field f;
+        if (!wire_field_take(&in, &f))
             return ERR_MALFORMED;
         if (is_number(&f, V1_TYPE)) {
             if (f.value > RAFT_ADD_LEARNER)
@@ -170,8 +102,8 @@ static int decode_v1(struct slice in, struct raft_conf_change *change)
 static int decode_single(struct slice in, struct raft_conf_change_single *single)
 {
     while (in.size) {
-        struct field f;
-        if (!get_field(&in, &f))
+        struct wire_field f;
+        if (!wire_field_take(&in, &f))
             return ERR_MALFORMED;
         if (is_number(&f, SINGLE_TYPE)) {
             if (f.value > RAFT_ADD_LEARNER)
@@ -187,8 +119,8 @@ static int decode_single(struct slice in, struct raft_conf_change_single *single
 static int decode_v2(struct slice in, struct raft_conf_change *change)
 {
     while (in.size) {
-        struct field f;
-        if (!get_field(&in, &f))
+        struct wire_field f;
+        if (!wire_field_take(&in, &f))
             return ERR_MALFORMED;
         if (is_number(&f, V2_TRANSITION)) {
             if (f.value > RAFT_TRANSITION_JOINT_EXPLICIT)

@@ -97,7 +97,7 @@ void raft_handle_vote_request(struct raft *r, const struct raft_message *m)
         RAFT_TRACE(r, VOTE_CAST, .message = m);
         /* In the term of the request: a pre-candidate that is ahead of us would ignore our own term. */
         answer.term = m->term;
-        raft_send(r, answer);
+        raft_send(r, answer); /* queued only: it leaves when r->vote is on disk (waits_for_append) */
         if (!pre) {
             r->election_elapsed = 0;
             r->vote = m->from;

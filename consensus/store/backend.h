@@ -100,10 +100,15 @@ struct backend_ops {
     void (*pack_end)(struct backend *b);    /* closes and deletes files that are no longer used */
 };
 
+/* The names of the tables in LMDB's file. */
+extern const char *const backend_table_names[BACKEND_TABLES];
 /* Opens an LMDB file. map_size: address space, neither memory nor disk. ERR_CORRUPT, ERR_IO or
  * ERR_NO_DISK_SPACE, with a sentence in error. */
 MUST_CHECK int backend_lmdb_open(const char *path, uint64_t map_size, char *error, size_t error_size,
                                  struct backend **ret);
+/* Sets whether commits of such a backend are synced, as they are at first. The first commit after it is set again
+ * syncs all before it, too. For making a file that is deleted if its maker is interrupted. */
+void backend_lmdb_set_synced(struct backend *b, bool is_synced);
 
 /* Opens tables in memory that write every commit to one file through io (backend_file.h) and sync it. The
  * simulator uses it, so that its disk can tear, lose and refuse writes. Guarantees, errors and limits are

@@ -6,6 +6,7 @@
  * are final: LMDB's state after them is not trusted. */
 #include "consensus/store/backend_lmdb.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -455,4 +456,11 @@ int backend_lmdb_open(const char *path, uint64_t map_size, char *error, size_t e
     }
     *ret = &l->base;
     return 0;
+}
+
+void backend_lmdb_set_synced(struct backend *b, bool is_synced)
+{
+    int rc = mdb_env_set_flags(lmdb_of(b)->store->env, MDB_NOSYNC, !is_synced);
+    assert(rc == 0); /* the flag may change at any time */
+    (void)rc;
 }

@@ -55,7 +55,7 @@ MUST_CHECK int lmdb_sync_folder(const char *path);
 MUST_CHECK int lmdb_run_ops(struct lmdb_env *e, MDB_txn *txn, const struct lmdb_pack *copied,
                             const struct backend_op *ops, size_t count, uint64_t *freed);
 
-/* backend_lmdb_pack.c */
+/* backend_lmdb_pack.c: the pack of struct backend_ops, with its errors. */
 MUST_CHECK int lmdb_pack_begin(struct backend *b, uint64_t live, struct backend_pack *p);
 MUST_CHECK int lmdb_pack_step(struct backend *b, size_t bytes, struct backend_pack *p);
 MUST_CHECK int lmdb_pack_rename(struct backend *b, struct backend_pack *p);

@@ -98,6 +98,9 @@ static void sweep_index(struct store *s)
         is_end = index_sweep(&s->index, &w->position, w->target, SLICE_KEYS, SLICE_DROPS, compact_drop, w);
     } while (!is_end && s->io->ops->mono_ns(s->io) - start < SLICE_NS);
     s->live_bytes -= bytes - s->index.key_bytes;
+    w->index_ns += s->io->ops->mono_ns(s->io) - start;
+    if (is_end)
+        metric_observe(METRIC_INDEX_PAUSE, (double)w->index_ns / 1e6);
     if (!is_end) {
         store_wake(s, 1);
     } else if (w->count <= SORT_INLINE) {
@@ -129,6 +132,7 @@ static void sweep_delete(struct store *s, uint64_t now_ns)
                      : w->count;
     if (end < w->count)
         FAILPOINT(COMPACT_BEFORE_COMMIT_BATCH);
+    w->deleted += end - w->done;
     s->reads_since_trim += end - w->done; /* the worker reads the pages, too */
     for (; w->done < end; w->done++) {
         uint8_t key[REVISION_KEY_SIZE];
@@ -150,6 +154,7 @@ static void sweep_delete(struct store *s, uint64_t now_ns)
         w->count = w->capacity = w->done = 0;
     }
     store_commit(s);
+    metric_observe(METRIC_COMPACTION_PAUSE, (double)(s->io->ops->mono_ns(s->io) - now_ns) / 1e6);
 }
 
 /* Called only while the sweep has work left. */
@@ -159,6 +164,8 @@ void sweep_turn(struct store *s, uint64_t now_ns)
     if (w->phase == SWEEP_IDLE) {
         w->target = s->compact_revision;
         w->phase = SWEEP_INDEX;
+        w->begun_ns = now_ns;
+        w->index_ns = w->deleted = 0;
         buf_clear(&w->position);
     }
     if (w->phase == SWEEP_INDEX)
@@ -182,6 +189,9 @@ static void notify_waiters(struct store *s, int64_t finished, int err)
 void sweep_committed(struct store *s)
 {
     s->sweep.finished = s->sweep.target;
+    metric_add(METRIC_COMPACTED_KEYS, (double)s->sweep.deleted);
+    metric_observe(METRIC_COMPACTION_TOTAL, (double)(s->io->ops->mono_ns(s->io) - s->sweep.begun_ns) / 1e6);
+    metric_set(METRIC_COMPACTION_LAST, (double)(s->io->ops->wall_ns(s->io) / 1000000000));
     s->sweep.phase = SWEEP_IDLE;
     export_sweep_is_done(s);
     notify_waiters(s, s->sweep.finished, 0);

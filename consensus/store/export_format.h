@@ -27,9 +27,4 @@ struct export_format {
     void (*free)(struct export_writer *w);
 };
 
-/* The format that backend_lmdb_open opens: a compacted file of a store. */
-extern const struct export_format export_lmdb;
-/* The names of the tables in LMDB's file. */
-extern const char *const backend_table_names[BACKEND_TABLES];
-
 #endif

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Hashes that members compare. HashKV is CRC-32C over revision and stored bytes of the records up to a
- * revision that the compaction keeps, in revision order. It does not depend on the progress of the sweep, nor
- * on what is committed or pending. The hash of all data adds the side tables and the applied index. */
+ * HashKV and the hash of all data.
+ *
+ * HashKV equals etcd's: CRC-32C over the name of etcd's bucket, then key and value of each change as etcd
+ * stores it (etcd_row.h), in the order of revisions. hash_judge says which count. A tombstone of the compact
+ * revision itself does not, though it is kept: versions of etcd before 3.5.16 deleted it. The hash does not depend on the progress of the sweep, nor on what is
+ * committed or pending. The hash of all data adds the side tables and the applied index. */
 #include "base/hash.h"
 #include "base/map.h"
+#include "consensus/store/etcd_row.h"
 #include "consensus/store/state.h"
 
 #define BYTES_PER_UNIT 512
+
+static const char etcd_bucket[] = "key";
 
 struct store_hash_walk {
     struct store *s;
@@ -14,26 +20,56 @@ struct store_hash_walk {
     int64_t to, compact_revision;
     struct revision next; /* the first record that is not hashed yet */
     int64_t units;        /* left in this step */
+    struct buf row;       /* the value of the present change */
+    bool is_any_live;     /* a key is live at `to` */
     uint32_t crc;
+    uint32_t crc_if_none; /* if no key is live; of no use once one is */
     int err;
 };
 
+static bool is_live_at(const struct index_entry *e, int64_t at, struct revision revision)
+{
+    struct revision live;
+    return e && index_get(e, at, &live) && revision_compare(live, revision) == 0;
+}
+
+/* Above the compact revision every change counts. Below it those count that are live at the revision of the
+ * hash; but where no key is live then, all that the compaction keeps. Which case it is, is known at the first
+ * live key: until then both hashes are computed. The hash of all data covers all that the compaction keeps. */
+static void hash_judge(struct store_hash_walk *h, const struct record *record, struct revision revision,
+                       bool *ret_counts, bool *ret_counts_if_none)
+{
+    bool is_above = revision.main > h->compact_revision;
+    bool is_left_out = revision.main == h->compact_revision && !record->version;
+    *ret_counts = *ret_counts_if_none = is_above;
+    if (is_left_out || (is_above && h->is_any_live))
+        return;
+    const struct index_entry *e = index_find(&h->s->index, record->key);
+    bool is_live = is_live_at(e, h->to, revision);
+    bool is_kept = is_above || (e && index_keeps(e, revision, h->compact_revision));
+    h->is_any_live = h->is_any_live || is_live;
+    *ret_counts = h->is_everything ? is_kept : is_above || is_live;
+    *ret_counts_if_none = is_kept;
+}
+
 static void hash_record(struct store_hash_walk *h, struct revision revision, struct slice value)
 {
-    uint8_t key[REVISION_KEY_SIZE];
+    uint8_t key[ETCD_ROW_KEY_SIZE_MAX];
+    struct record record;
+    bool counts, counts_if_none;
     h->units -= 1 + (int64_t)(value.size / BYTES_PER_UNIT);
     h->next = (struct revision){revision.main, revision.sub + 1};
-    if (revision.main <= h->compact_revision) {
-        struct record record;
-        h->err = record_decode(value, revision, true, &record);
-        if (h->err)
-            return;
-        struct index_entry *e = index_find(&h->s->index, record.key);
-        if (!e || !index_keeps(e, revision, h->compact_revision))
-            return;
-    }
-    revision_encode(revision, key);
-    h->crc = crc32c(crc32c(h->crc, key, sizeof key), value.data, value.size);
+    h->err = record_decode(value, revision, true, &record);
+    if (h->err)
+        return;
+    hash_judge(h, &record, revision, &counts, &counts_if_none);
+    size_t key_size = etcd_row_key(revision, !record.version, key);
+    buf_clear(&h->row);
+    etcd_row_value(&record, revision, &h->row);
+    if (counts)
+        h->crc = crc32c(crc32c(h->crc, key, key_size), h->row.data, h->row.size);
+    if (counts_if_none && !h->is_any_live)
+        h->crc_if_none = crc32c(crc32c(h->crc_if_none, key, key_size), h->row.data, h->row.size);
 }
 
 static int64_t last_in_backend(const struct store_hash_walk *h)
@@ -184,6 +220,7 @@ int store_hash_walk_new(struct store *s, bool is_everything, int64_t revision,
     h->is_everything = is_everything;
     h->to = revision ? revision : s->revision; /* negative: nothing is hashed, as in etcd */
     h->compact_revision = s->compact_revision;
+    h->crc = h->crc_if_none = crc32c(0, etcd_bucket, strlen(etcd_bucket));
     *ret_walk = h;
     return 0;
 }
@@ -204,13 +241,15 @@ int store_hash_walk_step(struct store_hash_walk *h, int64_t units, bool *ret_is_
 
 void store_hash_walk_result(const struct store_hash_walk *h, Etcdserverpb__HashKVResponse *ret_response)
 {
-    ret_response->hash = h->crc;
+    ret_response->hash = h->is_everything || h->is_any_live ? h->crc : h->crc_if_none;
     ret_response->compact_revision = h->compact_revision;
     ret_response->hash_revision = h->to;
 }
 
 void store_hash_walk_free(struct store_hash_walk *h)
 {
+    if (h)
+        buf_done(&h->row);
     mem_free(h);
 }
 

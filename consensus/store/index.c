@@ -2,8 +2,11 @@
  * Key index: the revisions of one key; see index.h. tree.c and keymap.c hold order and lookup. */
 #include "consensus/store/index.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/mutant.h"
+
+enum { GROW_APART_MIN = 64 }; /* past revisions of a key */
 
 void index_init(struct index *x, size_t expected)
 {
@@ -30,23 +33,30 @@ static void history_free(struct index *x, struct index_history *h)
         slab_free(&x->slab, h, history_bytes(h->capacity));
 }
 
-/* Allocates a history of another capacity with the same content; a key that was written once gets its
- * first. */
+/* Gives the history another capacity; a key that was written once gets its first. */
 static struct index_history *history_resize(struct index *x, struct index_entry *e, uint32_t capacity)
 {
-    struct index_history *old = index_entry_history(e), *h = slab_alloc(&x->slab, history_bytes(capacity));
-    *h = (struct index_history){.create = index_entry_create(e), .version = index_entry_version(e)};
+    struct index_history *old = index_entry_history(e), *h;
+    size_t size = history_bytes(capacity);
+    assert(!old || old->count + (e->revision == INDEX_WIDE) <= capacity);
+    h = old ? slab_resize(&x->slab, old, history_bytes(old->capacity), size) : slab_alloc(&x->slab, size);
+    if (!old)
+        *h = (struct index_history){.create = index_entry_create(e), .version = index_entry_version(e)};
     h->capacity = capacity;
-    if (old) {
-        h->count = old->count;
-        uint32_t items = old->count + (e->revision == INDEX_WIDE);
-        assert(items <= capacity);
-        memcpy(h->items, old->items, items * sizeof old->items[0]);
-    }
-    history_free(x, old);
     assert((uintptr_t)h >> 48 == 0);
     e->history = (uintptr_t)h & ((UINT64_C(1) << 48) - 1);
     return h;
+}
+
+/* The next capacity of a full history. Long ones grow by a half to the whole, which differs between keys: a
+ * transaction that writes the same keys again and again would otherwise copy all their histories at once. */
+static uint32_t grown_capacity(const struct index_entry *e, uint32_t capacity)
+{
+    uint32_t half = capacity / 2;
+    if (capacity < GROW_APART_MIN)
+        return capacity ? capacity * 2 : 1;
+    struct slice key = index_entry_key(e);
+    return capacity + half + (uint32_t)(hash64(key.data, key.size) % half);
 }
 
 /* Reserves room for one more item. */
@@ -55,7 +65,7 @@ static struct index_history *history_reserve(struct index *x, struct index_entry
     struct index_history *h = index_entry_history(e);
     if (h && h->count + (e->revision == INDEX_WIDE) < h->capacity)
         return h;
-    return history_resize(x, e, h && h->capacity ? h->capacity * 2 : 1);
+    return history_resize(x, e, grown_capacity(e, h ? h->capacity : 0));
 }
 
 static void entry_free(struct index *x, struct index_entry *e)

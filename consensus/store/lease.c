@@ -15,9 +15,11 @@
 #include "consensus/store/lease_state.h"
 
 #define CLEAR_RETRY_MS 1000
+#define BYTES_PER_UNIT 128 /* of a key */
 
 enum {
-    MARKS = 4,          /* key checks whose results are remembered for a lease */
+    MARKS_MIN = 4,
+    MARKS_MAX = 64,     /* key checks whose progress is remembered for a lease */
     MARK_KEYS_MIN = 64, /* fewer keys are checked each time */
     CLOCKS_AT_ONCE = 1000,
     FEW_KEYS = 256,
@@ -51,12 +53,19 @@ static struct lease *lease_get(const struct lease_table *t, int64_t id)
     return map_get(&t->leases, (uint64_t)id);
 }
 
-/* Called when the key leaves the lease. */
+/* Called right before the key leaves the lease. */
 static void drop_key_from_marks(struct lease *l, const struct lease_key *k)
 {
-    for (size_t i = 0; l->marks && i < MARKS; i++)
-        if (l->marks[i].refused == k)
-            l->marks[i] = (struct lease_mark){0};
+    for (size_t i = 0; i < l->mark_count; i++)
+        if (l->marks[i].last == &k->link)
+            l->marks[i].last = k->link.prev;
+}
+
+static void count_keys(struct lease_table *t, struct lease *l, size_t count)
+{
+    t->long_count -= l->key_count >= MARK_KEYS_MIN;
+    l->key_count = count;
+    t->long_count += l->key_count >= MARK_KEYS_MIN;
 }
 
 static void key_free(struct lease_table *t, struct lease_key *k)
@@ -65,7 +74,7 @@ static void key_free(struct lease_table *t, struct lease_key *k)
     lease_walks_note_key(t, k->lease, k, false);
     keyset_remove(&t->keys, &k->node);
     list_remove(&k->link);
-    k->lease->key_count--;
+    count_keys(t, k->lease, k->lease->key_count - 1);
     mem_free(k);
 }
 
@@ -73,6 +82,7 @@ static void lease_free(struct lease_table *t, struct lease *l)
 {
     struct link *link;
     lease_walks_note_end(t, l);
+    l->mark_count = 0;
     while ((link = list_take_first(&l->keys)))
         key_free(t, container_of(link, struct lease_key, link));
     if (l->epoch == t->epoch) {
@@ -311,15 +321,13 @@ void lease_attach(struct lease_table *t, int64_t id, struct slice key)
     } else {
         drop_key_from_marks(k->lease, k);
         lease_walks_note_key(t, k->lease, k, false);
-        k->lease->key_count--;
+        count_keys(t, k->lease, k->lease->key_count - 1);
     }
     lease_walks_note_key(t, l, k, true);
     list_remove(&k->link);
     list_add_last(&l->keys, &k->link);
-    l->key_count++;
+    count_keys(t, l, l->key_count + 1);
     k->lease = l;
-    for (size_t i = 0; l->marks && i < MARKS; i++)
-        l->marks[i].fresh++;
 }
 
 void lease_detach(struct lease_table *t, int64_t id, struct slice key)
@@ -362,6 +370,11 @@ bool lease_has_few_keys(const struct lease_table *t, int64_t id)
     return bytes <= FEW_KEYS_BYTES;
 }
 
+bool lease_is_any_long(const struct lease_table *t)
+{
+    return t->long_count > 0;
+}
+
 size_t lease_key_count(const struct lease_table *t, int64_t id)
 {
     const struct lease *l = lease_get(t, id);
@@ -380,21 +393,49 @@ static bool is_same(const struct lease_key_check *a, const struct lease_key_chec
            a->leaves_out == b->leaves_out;
 }
 
-/* Finds the remembered result of this check and moves it to the front; otherwise a new one replaces the
- * oldest. */
+/* A place for one more mark at the end: a new one, or that of the mark that was not used for longest. */
+static size_t place_for_mark(struct lease *l)
+{
+    if (l->mark_count == MARKS_MAX)
+        return MARKS_MAX - 1;
+    if (l->mark_count == l->mark_capacity) {
+        l->mark_capacity = l->mark_capacity ? l->mark_capacity * 2 : MARKS_MIN;
+        l->marks = mem_resize(l->marks, l->mark_capacity * sizeof *l->marks);
+    }
+    return l->mark_count++;
+}
+
+/* Finds the progress of this check, or begins it, and moves it to the front. NULL: it is not remembered. */
 static struct lease_mark *mark_of(struct lease *l, const struct lease_key_check *q)
 {
     size_t at = 0;
-    if (!l->marks)
-        l->marks = mem_new(MARKS * sizeof *l->marks);
-    while (at < MARKS - 1 && !is_same(&l->marks[at].check, q))
+    if (!q->user || l->key_count < MARK_KEYS_MIN)
+        return NULL;
+    while (at < l->mark_count && !is_same(&l->marks[at].check, q))
         at++;
-    struct lease_mark m = l->marks[at];
-    if (!is_same(&m.check, q))
-        m = (struct lease_mark){.check = *q, .fresh = l->key_count};
+    struct lease_mark m = {*q, &l->keys};
+    if (at < l->mark_count)
+        m = l->marks[at];
+    else
+        at = place_for_mark(l);
     memmove(l->marks + 1, l->marks, at * sizeof *l->marks);
     l->marks[0] = m;
     return l->marks;
+}
+
+/* Checks the keys after *last, which moves on to the last one that is OK. */
+static int check_keys(const struct lease *l, struct link **last, int64_t *units,
+                      int (*check)(void *arg, struct slice key), void *arg)
+{
+    for (struct link *at = (*last)->next; at != &l->keys && *units > 0; at = at->next) {
+        struct slice key = keyset_key(&container_of(at, struct lease_key, link)->node);
+        int err = check(arg, key);
+        if (err)
+            return err;
+        *units -= 1 + (int64_t)(key.size / BYTES_PER_UNIT);
+        *last = at;
+    }
+    return OK;
 }
 
 int lease_check_keys(struct lease_table *t, int64_t id, const struct lease_key_check *q,
@@ -403,27 +444,24 @@ int lease_check_keys(struct lease_table *t, int64_t id, const struct lease_key_c
     struct lease *l = lease_get(t, id);
     if (!l)
         return OK;
-    struct lease_mark *m = q->user && l->key_count >= MARK_KEYS_MIN ? mark_of(l, q) : NULL;
-    if (m && m->refused) {
-        int err = check(arg, keyset_key(&m->refused->node));
-        if (err)
-            return err;
-        m->refused = NULL;
-        m->fresh = l->key_count;
-    }
-    size_t left = m ? m->fresh + !m->fresh : l->key_count;
-    for (struct link *at = l->keys.prev; at != &l->keys && left > 0; at = at->prev, left--) {
-        struct lease_key *k = container_of(at, struct lease_key, link);
-        int err = check(arg, keyset_key(&k->node));
-        if (err) {
-            if (m)
-                m->refused = k;
-            return err;
-        }
-    }
-    if (m)
-        m->fresh = 0;
-    return OK;
+    struct link *all = &l->keys;
+    struct lease_mark *m = mark_of(l, q);
+    struct link **last = m ? &m->last : &all;
+    int64_t units = INT64_MAX;
+    /* The author may have become invalid: one key is checked in any case. */
+    if (*last == l->keys.prev && !list_is_empty(&l->keys))
+        *last = (*last)->prev;
+    return check_keys(l, last, &units, check, arg);
+}
+
+bool lease_check_some(struct lease_table *t, int64_t id, const struct lease_key_check *q,
+                      int (*check)(void *arg, struct slice key), void *arg, int64_t *units)
+{
+    struct lease *l = lease_get(t, id);
+    struct lease_mark *m = l ? mark_of(l, q) : NULL;
+    if (l && !m)
+        *units -= (int64_t)l->key_count;
+    return !m || check_keys(l, &m->last, units, check, arg) != OK || m->last == l->keys.prev;
 }
 
 size_t lease_some_keys(const struct lease_table *t, int64_t id, void **position, struct slice *ret_keys,

@@ -50,6 +50,8 @@ MUST_CHECK int lease_keys(const struct lease_table *t, int64_t id, struct slice 
 /* True if the keys are few and short enough to be read in one turn, or if there is no such lease. */
 bool lease_has_few_keys(const struct lease_table *t, int64_t id);
 
+/* True if a lease has so many keys that checks of them are remembered. */
+bool lease_is_any_long(const struct lease_table *t);
 size_t lease_key_count(const struct lease_table *t, int64_t id);
 bool lease_has_key(const struct lease_table *t, int64_t id, struct slice key);
 
@@ -61,10 +63,14 @@ struct lease_key_check {
 };
 
 /* Calls check for all keys of the lease, in no order, and returns the first error; OK when there is no such
- * lease. For the latest checks the table remembers whether all keys were OK, or which was not. Then only the
- * keys that were added since are checked, at least one. user NULL: nothing is remembered. */
+ * lease. For the latest checks the table remembers how many keys were OK, and that the next one was not. Then
+ * only the others are checked, at least one. user NULL: nothing is remembered. */
 MUST_CHECK int lease_check_keys(struct lease_table *t, int64_t id, const struct lease_key_check *q,
                                 int (*check)(void *arg, struct slice key), void *arg);
+/* The same in parts: subtracts its cost from *units, and the table remembers how far it is, while keys come
+ * and go. True: lease_check_keys checks few keys, or finds the first error soon. */
+MUST_CHECK bool lease_check_some(struct lease_table *t, int64_t id, const struct lease_key_check *q,
+                                 int (*check)(void *arg, struct slice key), void *arg, int64_t *units);
 /* Returns at most max keys, in no order. *position is NULL at the start, and valid while no key of this lease
  * is added or removed. Fewer than max: these were the last. */
 size_t lease_some_keys(const struct lease_table *t, int64_t id, void **position, struct slice *ret_keys,

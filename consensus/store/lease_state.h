@@ -11,12 +11,11 @@
 
 struct lease_key;
 
-/* The result of a key check: the last `fresh` keys of the ring are not checked yet, all others are OK; or
- * `refused` is the key that is not. */
+/* The progress of a key check: `last` and all keys before it in the ring are OK. The key after it is refused,
+ * or not checked yet. The ring itself: none is checked. */
 struct lease_mark {
-    struct lease_key_check check; /* user NULL: none */
-    struct lease_key *refused;
-    size_t fresh;
+    struct lease_key_check check;
+    struct link *last;
 };
 
 struct lease {
@@ -34,7 +33,8 @@ struct lease {
     struct link in_all;   /* table's all */
     struct link keys;     /* lease_key.link */
     size_t key_count;
-    struct lease_mark *marks; /* MARKS of them, the latest first; or NULL */
+    struct lease_mark *marks; /* the one that was used last first */
+    size_t mark_count, mark_capacity;
 };
 
 struct lease_key {
@@ -58,6 +58,7 @@ struct lease_table {
     struct map leases;  /* id -> struct lease */
     struct heap expiries, checkpoints;
     struct keyset keys;
+    size_t long_count; /* leases of many keys */
 };
 
 /* lease.c: the end of the lease on a primary, also before its clock was started; 0 elsewhere. */

@@ -41,6 +41,7 @@ struct pending_batch {
     /* The result, written by the worker. */
     int err;
     uint64_t freed;
+    uint64_t took_ns;
 };
 
 struct pending {

@@ -291,18 +291,21 @@ int store_range_short(struct store *s, const Etcdserverpb__RangeRequest *request
                                     ret_response);
     if (err == RANGE_IS_LONG)
         *ret_response = NULL;
+    metric_add(METRIC_RANGES, err != RANGE_IS_LONG); /* or the walk is counted */
     return err == RANGE_IS_LONG ? 0 : err;
 }
 
 int store_range(struct store *s, const Etcdserverpb__RangeRequest *request, struct arena *a,
                 Etcdserverpb__RangeResponse **ret_response)
 {
+    metric_add(METRIC_RANGES, 1);
     return store_range_run(s, request, a, ret_response);
 }
 
 int store_range_page(struct store *s, const Etcdserverpb__RangeRequest *request, struct arena *a,
                      Etcdserverpb__RangeResponse **ret_response)
 {
+    metric_add(METRIC_RANGES, 1);
     return store_store_range_run(s, request, request->count_only ? COUNT_ONLY : COUNT_NONE, 0, a,
                                  ret_response);
 }

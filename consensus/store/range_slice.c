@@ -45,6 +45,7 @@ struct store_walk *store_walk_new(struct store *s, const Etcdserverpb__RangeRequ
 {
     struct store_walk *w = store_walk_new_at(s, request, store_view_revision(s));
     w->step_units = step_units;
+    metric_add(METRIC_RANGES, 1);
     return w;
 }
 

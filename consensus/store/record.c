@@ -4,6 +4,7 @@
 #include "consensus/store/record.h"
 
 #include "base/hash.h"
+#include "base/varint.h"
 
 enum { RECORD_TOMBSTONE = 1, RECORD_LEASE = 2 };
 
@@ -15,23 +16,6 @@ static uint8_t *record_put_varint(uint8_t *at, uint64_t v)
     }
     *at++ = (uint8_t)v;
     return at;
-}
-
-/* NULL when the input ends too early or the number has more than 64 bits. */
-static const uint8_t *get_varint(const uint8_t *at, const uint8_t *end, uint64_t *ret_value)
-{
-    uint64_t v = 0;
-    for (unsigned shift = 0; at < end && shift < 64; shift += 7) {
-        uint8_t b = *at++;
-        if (shift == 63 && b > 1)
-            return NULL;
-        v |= (uint64_t)(b & 0x7f) << shift;
-        if (!(b & 0x80)) {
-            *ret_value = v;
-            return at;
-        }
-    }
-    return NULL;
 }
 
 static uint32_t record_crc(struct revision revision, const uint8_t *body, size_t size)
@@ -67,7 +51,7 @@ size_t record_encode(const struct record *record, struct revision revision, uint
 
 int record_decode(struct slice data, struct revision revision, bool check_crc, struct record *ret_record)
 {
-    const uint8_t *p = data.data, *end = p + data.size;
+    const uint8_t *p = data.data;
     struct record r = {0};
     uint64_t age, version, key_size;
 
@@ -76,11 +60,11 @@ int record_decode(struct slice data, struct revision revision, bool check_crc, s
     if (check_crc && get_le32(p) != record_crc(revision, p + 4, data.size - 4))
         return ERR_CORRUPT;
     uint8_t flags = p[4];
-    p += 5;
+    struct slice rest = slice_of(p + 5, data.size - 5);
     if (flags > (RECORD_TOMBSTONE | RECORD_LEASE) || flags == (RECORD_TOMBSTONE | RECORD_LEASE))
         return ERR_CORRUPT;
     if (!(flags & RECORD_TOMBSTONE)) {
-        if (!(p = get_varint(p, end, &age)) || !(p = get_varint(p, end, &version)))
+        if (!varint_take(&rest, &age) || !varint_take(&rest, &version))
             return ERR_CORRUPT;
         if (age >= (uint64_t)revision.main || version == 0 || version > INT64_MAX)
             return ERR_CORRUPT;
@@ -88,18 +72,17 @@ int record_decode(struct slice data, struct revision revision, bool check_crc, s
         r.version = (int64_t)version;
     }
     if (flags & RECORD_LEASE) {
-        if (end - p < 8)
+        if (rest.size < 8)
             return ERR_CORRUPT;
-        r.lease = (int64_t)get_le64(p);
-        p += 8;
+        r.lease = (int64_t)get_le64(rest.data);
+        rest = slice_of(rest.data + 8, rest.size - 8);
         if (r.lease == 0)
             return ERR_CORRUPT;
     }
-    if (!(p = get_varint(p, end, &key_size)) || key_size == 0 || key_size > (uint64_t)(end - p))
+    if (!varint_take(&rest, &key_size) || key_size == 0 || key_size > rest.size)
         return ERR_CORRUPT;
-    r.key = slice_of(p, (size_t)key_size);
-    p += key_size;
-    r.value = slice_of(p, (size_t)(end - p));
+    r.key = slice_of(rest.data, (size_t)key_size);
+    r.value = slice_of(rest.data + key_size, rest.size - (size_t)key_size);
     if ((flags & RECORD_TOMBSTONE) && r.value.size)
         return ERR_CORRUPT;
     *ret_record = r;

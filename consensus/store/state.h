@@ -10,17 +10,13 @@
 #ifndef CONSENSUS_STORE_STATE_H
 #define CONSENSUS_STORE_STATE_H
 
+#include "base/metric.h"
 #include "consensus/store/cache.h"
 #include "consensus/store/index.h"
+#include "consensus/store/meta_row.h"
 #include "consensus/store/pending.h"
 #include "consensus/store/record.h"
 #include "consensus/store/store.h"
-
-/* The store's own keys in BACKEND_META: 8 bytes each; the applied mark has 32. */
-#define META_FORMAT    "store.format"
-#define META_APPLIED   "store.applied" /* index, term, revision, digest */
-#define META_SCHEDULED "store.compact.scheduled"
-#define META_FINISHED  "store.compact.finished"
 
 enum sweep_phase {
     SWEEP_IDLE,
@@ -36,7 +32,9 @@ struct sweep {
     struct buf position;      /* the next key of the index pass */
     struct revision *dropped; /* revisions to delete; sorted after SWEEP_SORT */
     size_t count, capacity, done;
-    uint64_t next_ns; /* the next step starts not before this time */
+    uint64_t next_ns;            /* the next step starts not before this time */
+    uint64_t begun_ns, index_ns; /* when this pass began; time in the index so far */
+    size_t deleted;              /* records, of this pass */
     struct worker_job sort_job;
     int64_t finished; /* the finished mark in the backend */
     struct link waiters;
@@ -67,6 +65,13 @@ struct defrag {
     struct backend_pack pack;
     uint64_t live, took_ns;
     int err;
+};
+
+/* Operations of one transaction, as etcd counts them: a request is one operation, however many keys it has. A
+ * transaction of more than one operation counts as one of etcd_mvcc_txn_total. */
+struct op_counts {
+    uint32_t ranges, puts, deletes;
+    uint64_t put_bytes;
 };
 
 struct lease_item {
@@ -105,6 +110,7 @@ struct store {
     struct link deferred;     /* tasks that must not start inside an entry */
     int64_t entry_first_main; /* the revision before this entry */
     uint32_t sub;             /* changes of the transaction under way */
+    struct op_counts ops;     /* of the entry under way */
 
     void (*on_durable)(void *arg, uint64_t applied_index);
     void *on_durable_arg;
@@ -140,6 +146,17 @@ static inline int64_t store_view_revision(const struct store *s)
     return s->revision + (s->sub > 0);
 }
 
+/* The transaction has ended: its operations go into the metrics, and are 0 again. */
+static inline void op_counts_end(struct op_counts *ops)
+{
+    metric_add(METRIC_RANGES, ops->ranges);
+    metric_add(METRIC_PUTS, ops->puts);
+    metric_add(METRIC_DELETES, ops->deletes);
+    metric_add(METRIC_PUT_BYTES, (double)ops->put_bytes);
+    metric_add(METRIC_TXNS, ops->ranges + ops->puts + ops->deletes > 1);
+    *ops = (struct op_counts){0};
+}
+
 /* store.c */
 MUST_CHECK int store_view(struct store *s, struct backend_view **ret_view);
 /* Reads the record of a revision that the index names. ERR_CORRUPT when it is missing: then the store has
@@ -158,7 +175,10 @@ int store_fail(struct store *s, int err);
 void store_write_put(struct store *s, struct slice key, struct slice value, int64_t lease);
 void store_write_delete(struct store *s, struct index_entry *e, bool detach);
 void store_change_end(struct store *s);
-/* The parts of a put and a delete that a txn shares with plain requests. */
+/* The parts of a put and a delete that a txn shares with plain requests. The check returns the errors of
+ * store_put; the others fail only when the backend does: ERR_IO, ERR_CORRUPT. */
+/* For the counts: the put reads the key's present value. */
+bool store_put_reads(const Etcdserverpb__PutRequest *request);
 MUST_CHECK int store_put_check(struct store *s, const Etcdserverpb__PutRequest *request);
 MUST_CHECK int store_put_run(struct store *s, const Etcdserverpb__PutRequest *request, struct arena *a,
                              Etcdserverpb__PutResponse **ret_response);
@@ -177,20 +197,19 @@ struct compare_walk {
     struct buf position;
     bool any, is_done, holds;
 };
+/* ERR_IO, ERR_CORRUPT: the backend. */
 MUST_CHECK int store_compare_step(struct store *s, const Etcdserverpb__Compare *c, int64_t at,
                                   struct compare_walk *w, int64_t *units);
+/* ERR_COMPACTED, ERR_FUTURE_REV. */
 MUST_CHECK int store_txn_check_range(const struct store *s, const Etcdserverpb__RangeRequest *r);
 
 /* range_slice.c */
 struct store_walk *store_walk_new_at(struct store *s, const Etcdserverpb__RangeRequest *request,
                                      int64_t current);
-/* Subtracts its cost from *units. */
-MUST_CHECK int store_walk_step_units(struct store_walk *w, struct arena *a, int64_t *units,
-                                     Etcdserverpb__RangeResponse **ret_part, bool *ret_is_last);
 /* Sets the position where a walk continues after this entry. */
 void store_position_after(struct buf *position, const struct index_entry *e);
 
-/* range.c */
+/* range.c: errors as for store_range. */
 MUST_CHECK int store_range_run(struct store *s, const Etcdserverpb__RangeRequest *request, struct arena *a,
                                Etcdserverpb__RangeResponse **ret_response);
 /* The keys of a request's range: one key, [key, end), or all from key. */

@@ -20,8 +20,6 @@
 #include "base/mutant.h"
 #include "base/turn.h"
 
-#define FORMAT_VERSION    1
-#define APPLIED_SIZE      32
 #define COMMIT_BYTES      (8u << 20)
 #define PENDING_BYTES_MAX (32u << 20) /* a few commits */
 #define CACHE_BYTES       (16u << 20) /* when there is no budget */
@@ -192,8 +190,10 @@ static int load_leases(struct store *s)
 
 void store_attach_leases(struct store *s)
 {
+    /* A key of a restored file may name a lease that the file does not have. As in etcd, it stays. */
     for (size_t i = 0; i < s->unattached_count; i++)
-        lease_attach(s->leases, s->unattached[i].lease, index_entry_key(s->unattached[i].entry));
+        if (lease_exists(s->leases, s->unattached[i].lease))
+            lease_attach(s->leases, s->unattached[i].lease, index_entry_key(s->unattached[i].entry));
     mem_free(s->unattached);
     s->unattached = NULL;
     s->unattached_count = s->unattached_capacity = 0;
@@ -223,7 +223,7 @@ static int load_meta(struct store *s, struct backend_view *view, int64_t *ret_re
     int64_t format, scheduled;
     *ret_revision = 1;
     int err = meta_number(s->backend, view, META_FORMAT, &format);
-    if (!err && format != -1 && format != FORMAT_VERSION)
+    if (!err && format != -1 && format != META_FORMAT_VERSION)
         err = ERR_CORRUPT;
     if (!err)
         err = meta_number(s->backend, view, META_SCHEDULED, &scheduled);
@@ -237,12 +237,13 @@ static int load_meta(struct store *s, struct backend_view *view, int64_t *ret_re
         return format == -1 ? 0 : ERR_CORRUPT;
     if (err)
         return err;
-    if (value.size != APPLIED_SIZE)
+    struct meta_applied applied;
+    if (!meta_applied_read(value, &applied))
         return ERR_CORRUPT;
-    s->applied_index = get_be64(value.data);
-    s->applied_term = get_be64(value.data + 8);
-    *ret_revision = (int64_t)get_be64(value.data + 16);
-    s->digest = (uint32_t)get_be64(value.data + 24);
+    s->applied_index = applied.index;
+    s->applied_term = applied.term;
+    *ret_revision = applied.revision;
+    s->digest = (uint32_t)applied.digest;
     return 0;
 }
 
@@ -250,17 +251,18 @@ int store_peek(struct backend *b, uint64_t *ret_applied_index, uint64_t *ret_app
 {
     struct backend_view *view;
     struct slice value = {0};
+    struct meta_applied applied = {0};
     int err = b->ops->view_open(b, &view);
     if (err)
         return err;
     err = b->ops->get(view, BACKEND_META, slice_text(META_APPLIED), &value);
     if (err == ERR_NOT_FOUND)
         err = 0;
-    else if (!err && value.size != APPLIED_SIZE)
+    else if (!err && !meta_applied_read(value, &applied))
         err = ERR_CORRUPT;
     if (!err) {
-        *ret_applied_index = value.size ? get_be64(value.data) : 0;
-        *ret_applied_term = value.size ? get_be64(value.data + 8) : 0;
+        *ret_applied_index = applied.index;
+        *ret_applied_term = applied.term;
     }
     b->ops->view_close(b, view);
     return err;
@@ -378,8 +380,10 @@ static void commit_run(struct worker_job *job)
 {
     struct pending_batch *b = container_of(job, struct pending_batch, job);
     struct store *s = b->owner;
+    uint64_t begin_ns = s->io->ops->mono_ns(s->io);
     FAILPOINT(BEFORE_START_DB_TXN);
     b->err = s->backend->ops->commit(s->backend, b->ops, b->count, &b->freed);
+    b->took_ns = s->io->ops->mono_ns(s->io) - begin_ns;
     FAILPOINT(AFTER_COMMIT);
 }
 
@@ -422,6 +426,7 @@ static void commit_done(struct worker_job *job)
     struct pending_batch *b = container_of(job, struct pending_batch, job);
     struct store *s = b->owner;
     store_view_close(s);
+    metric_observe(METRIC_BACKEND_COMMIT, (double)b->took_ns / 1e9);
     if (b->err)
         store_fail(s, b->err);
     if (!s->failed) {
@@ -445,14 +450,12 @@ static void commit_done(struct worker_job *job)
 /* Closes the open batch with the marks from which a store can start. */
 static struct pending_batch *batch_seal(struct store *s)
 {
-    uint8_t applied[APPLIED_SIZE], format[8];
+    uint8_t applied[META_APPLIED_SIZE], format[8];
+    const struct meta_applied mark = {s->applied_index, s->applied_term, s->revision, s->digest};
     FAILPOINT(COMMIT_BEFORE_PRE_COMMIT_HOOK);
-    put_be64(applied, s->applied_index);
-    put_be64(applied + 8, s->applied_term);
-    put_be64(applied + 16, (uint64_t)s->revision);
-    put_be64(applied + 24, s->digest);
+    meta_applied_write(&mark, applied);
     if (s->durable_index == 0) {
-        put_be64(format, FORMAT_VERSION);
+        put_be64(format, META_FORMAT_VERSION);
         pending_add(&s->pending, BACKEND_PUT, BACKEND_META, slice_text(META_FORMAT), slice_of(format, 8));
     }
     struct pending_batch *b = MUTANT(STORE_INDEX_APART) ? pending_submit(&s->pending) : NULL;

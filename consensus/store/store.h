@@ -166,6 +166,9 @@ struct store_walk *store_walk_new(struct store *s, const Etcdserverpb__RangeRequ
                                   int64_t step_units);
 MUST_CHECK int store_walk_step(struct store_walk *w, struct arena *a, Etcdserverpb__RangeResponse **ret_part,
                                bool *ret_is_last);
+/* The same with a step of *units from key to key; its cost is subtracted. Errors as for store_walk_step. */
+MUST_CHECK int store_walk_step_units(struct store_walk *w, struct arena *a, int64_t *units,
+                                     Etcdserverpb__RangeResponse **ret_part, bool *ret_is_last);
 void store_walk_free(struct store_walk *w);
 /* The two hashes, in steps of about `units` records. The hash of all data is that of the moment when the last
  * step ends. ERR_COMPACTED: a compaction happened meanwhile; start again. */
@@ -243,7 +246,8 @@ void store_work_forget_answer(struct store_work *w);
 bool store_work_is_compacted(const struct store_work *w);
 void store_work_free(struct store_work *w);
 
-/* Runs a read-only txn (only top-level ranges) outside of store_begin and store_end. */
+/* Runs a read-only txn (only top-level ranges) outside of store_begin and store_end. ERR_INVALID: it
+ * writes; other errors as for store_range. */
 MUST_CHECK int store_txn_read(struct store *s, const Etcdserverpb__TxnRequest *request, struct arena *a,
                               Etcdserverpb__TxnResponse **ret_response);
 

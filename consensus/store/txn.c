@@ -11,6 +11,7 @@ struct path {
     struct arena *arena;
     bool *results;
     size_t count, capacity, next;
+    struct op_counts ops; /* its reads */
 };
 
 static void path_add(struct path *p, bool result)
@@ -147,6 +148,7 @@ static int find_path(struct store *s, const Etcdserverpb__TxnRequest *r, struct 
 {
     bool holds = true;
     for (size_t i = 0; i < r->n_compare && holds; i++) {
+        p->ops.ranges++;
         int err = compare_run(s, r->compare[i], &holds);
         if (err)
             return err;
@@ -187,6 +189,7 @@ static int check_path(struct store *s, const Etcdserverpb__TxnRequest *r, struct
             err = store_txn_check_range(s, op->request_range);
             break;
         case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT:
+            p->ops.ranges += store_put_reads(op->request_put);
             err = store_put_check(s, op->request_put);
             break;
         case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN:
@@ -229,6 +232,7 @@ static int run_op(struct store *s, const Etcdserverpb__RequestOp *op, struct pat
         if (!answer)
             return 0;
         answer->response_case = ETCDSERVERPB__RESPONSE_OP__RESPONSE_RESPONSE_RANGE;
+        p->ops.ranges++;
         return store_range_run(s, op->request_range, a, &answer->response_range);
     case ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT:
         if (answer)
@@ -272,10 +276,16 @@ static int txn_run(struct store *s, const Etcdserverpb__TxnRequest *request, str
     int err = find_path(s, request, &path);
     if (!err)
         err = check_path(s, request, &path);
+    if (s->in_entry || err) /* a write's compares are a transaction of their own, which only reads */
+        op_counts_end(&path.ops);
     if (err)
         return err;
     path.next = 0;
     err = run_path(s, request, &path, a, ret_response);
+    if (s->in_entry)
+        s->ops.ranges += path.ops.ranges;
+    else
+        op_counts_end(&path.ops);
     /* After the checks only the backend can fail, and that is final: a txn must not be half applied. */
     if (err)
         store_fail(s, err);

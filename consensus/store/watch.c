@@ -39,6 +39,8 @@ struct watch_hub *watch_hub_new(const struct watch_options *options)
     list_init(&h->streams);
     list_init(&h->ready);
     list_init(&h->rereading);
+    list_init(&h->scanning);
+    list_init(&h->garbage);
     list_init(&h->checked);
     list_init(&h->unchecked);
     return h;
@@ -49,6 +51,8 @@ void watch_hub_free(struct watch_hub *h)
     if (!h)
         return;
     assert(list_is_empty(&h->streams));
+    while (watch_garbage_release(&h->garbage, &h->queued_bytes)) {
+    }
     watch_scratch_clear(&h->scratch);
     buf_done(&h->scratch.bytes);
     keyset_done(&h->keys);
@@ -103,6 +107,12 @@ void watch_hub_notify_ready(struct watch_hub *h)
     }
 }
 
+void watch_hub_notify_garbage(struct watch_hub *h)
+{
+    if (!list_is_empty(&h->garbage) && h->options.on_work)
+        h->options.on_work(h->options.on_work_arg);
+}
+
 /* Schedules a re-read. Watchers of a full stream cost no work until the stream is half empty. */
 void watch_stream_reread(struct watch_stream *s)
 {
@@ -125,7 +135,7 @@ struct watch_stream *watch_stream_open(struct watch_hub *h, void (*on_ready)(voi
     list_init(&s->synced);
     list_init(&s->unsynced);
     list_init(&s->ended);
-    watch_queue_init(&s->queue, &h->queued_bytes);
+    watch_queue_init(&s->queue, &h->queued_bytes, &h->garbage);
     list_add_last(&h->streams, &s->link);
     h->stream_count++;
     return s;
@@ -310,6 +320,7 @@ void watch_stream_close(struct watch_stream *s)
     if (s->source)
         watch_budget_leave(&h->memory, s->source);
     watch_queue_done(&s->queue);
+    watch_hub_notify_garbage(h);
     list_remove(&s->ready);
     list_remove(&s->rereading);
     list_remove(&s->turn);

@@ -77,7 +77,7 @@ void watch_deliver(struct watch_hub *h, const struct store_change *change);
 enum { WATCH_WILL_DELIVER_MAX = 64 };
 void watch_will_deliver(const struct watch_hub *h, const struct slice *keys, size_t count);
 /* Runs once a loop turn, after entries were applied. It
- * - re-reads for some unsynced watchers (within about 2 ms),
+ * - re-reads for some unsynced watchers (about a millisecond of work),
  * - queues progress responses that are due,
  * - calls on_ready for streams that have new output.
  *
@@ -135,10 +135,10 @@ struct watch_output {
     struct slice pieces[WATCH_PIECES_MAX]; /* shared encoded events and the small parts between them */
 };
 bool watch_next(struct watch_stream *s, struct watch_output *ret_output);
-/* The same, for an owner that composes a long response over several turns of the loop: a response of more than
- * part_bytes of events comes in outputs of about so many, `left` of the last one is 0. The outputs behind each
- * other are the response. An output that is no rest, after one with `left`: the watcher has lost its right,
- * and the response that was begun must not be sent. */
+/* The same, for an owner that composes a long response over several turns of the loop: a response or a
+ * fragment of more than part_bytes of events comes in outputs of about so many, `left` of the last one is 0.
+ * The outputs behind each other are the response. An output that is no rest, after one with `left`: the
+ * watcher has lost its right, and the response that was begun must not be sent. */
 bool watch_next_part(struct watch_stream *s, size_t part_bytes, struct watch_output *ret_output);
 /* The next response would come in several outputs. */
 bool watch_next_is_long(const struct watch_stream *s, size_t part_bytes);

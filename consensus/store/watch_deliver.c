@@ -6,7 +6,13 @@
  * - A new change is offered to the synced watchers of its groups.
  * - A scan of the past is offered to the unsynced watchers that take part in the scan.
  * - offer_event queues a reference to the encoded event. When the stream is full, it only stores the
- *   revision from which the watcher re-reads later. Nothing else ever happens to a slow reader. */
+ *   revision from which the watcher re-reads later.
+ * - A turn offers new changes to LIVE_OFFERS_MAX watchers. The others become unsynced, and re-read the
+ *   changes in the next turns. A scan serves SCAN_WATCHERS_MAX watchers. The first limit is high: under a
+ *   steady stream of changes, watchers that are left out catch up late.
+ *
+ * A slow reader loses its watcher when that revision is compacted, and its connection when it exceeds the
+ * limits of base/net/output.h. */
 #include "consensus/store/watch_state.h"
 
 #include <assert.h>
@@ -19,7 +25,9 @@ enum {
     SCAN_REVISIONS_MIN = 1,
     SCAN_REVISIONS_MAX = WATCH_REVISIONS_MAX, /* the most that one response can hold */
     SCAN_BYTES_MAX = 1 << 20,
-    SCAN_OFFERS_MAX = 40000, /* events x watchers in one scan: about a millisecond */
+    SCAN_OFFERS_MAX = 10000, /* events x watchers in one scan */
+    SCAN_WATCHERS_MAX = 2000,
+    LIVE_OFFERS_MAX = 100000, /* events x watchers of new changes in a turn */
 };
 
 /* --- delivery ----------------------------------------------------------------------------------- */
@@ -45,6 +53,20 @@ static struct blob *encode_once(struct event_offer *o, bool wants_previous)
     return o->plain;
 }
 
+/* The watcher re-reads this revision later: when its stream has room, or in a later turn. */
+static void refuse_event(struct event_offer *o, struct watcher *w, bool is_full)
+{
+    if (o->is_scan) {
+        w->next_revision = o->revision;
+        o->hub->scan_full = o->revision;
+    } else {
+        watcher_mark_unsynced(w, o->revision + MUTANT(WATCH_FULL_SKIPS));
+        if (!is_full)
+            watch_stream_reread(w->stream);
+    }
+    w->is_in_scan = false;
+}
+
 /* Queues the event for one watcher. A full stream refuses whole revisions only: when the first events of a
  * revision are queued, the rest follows. */
 static void offer_event(struct event_offer *o, struct watcher *w)
@@ -54,14 +76,10 @@ static void offer_event(struct event_offer *o, struct watcher *w)
     if (is_early || (o->event->is_delete ? w->no_delete : w->no_put))
         return;
     bool is_begun = w->open && w->open->last_revision == o->revision;
-    if (!is_begun && watch_stream_is_full(s)) {
-        if (o->is_scan) {
-            w->next_revision = o->revision;
-            o->hub->scan_full = o->revision;
-        } else {
-            watcher_mark_unsynced(w, o->revision + MUTANT(WATCH_FULL_SKIPS));
-        }
-        w->is_in_scan = false;
+    bool is_full = watch_stream_is_full(s);
+    bool is_late = !o->is_scan && o->hub->live_offers >= LIVE_OFFERS_MAX;
+    if (!is_begun && (is_full || is_late)) {
+        refuse_event(o, w, is_full);
         return;
     }
     struct watch_head head = {.watch_id = w->id, .serial = w->serial};
@@ -69,8 +87,12 @@ static void offer_event(struct event_offer *o, struct watcher *w)
                           encode_once(o, w->has_previous));
     w->open->is_partial = o->hub->part_revision == o->revision && !MUTANT(WATCH_PART_IS_SENT);
     w->has_news = true;
-    o->hub->scan_offers++;
-    o->hub->scan_last = o->revision;
+    if (o->is_scan) {
+        o->hub->scan_offers++;
+        o->hub->scan_last = o->revision;
+    } else {
+        o->hub->live_offers++;
+    }
     watch_stream_make_ready(s);
 }
 
@@ -189,62 +211,89 @@ static int64_t sort_unsynced(struct watch_stream *s, int64_t compact_revision)
     return from;
 }
 
-/* Chooses the first revision of the next scan. The streams take turns; every watcher whose next revision is
- * not below the start takes part. */
-static int64_t choose_start(struct watch_hub *h, int64_t compact_revision)
+/* Takes the streams of the next scan from the front of `rereading`, as many as SCAN_WATCHERS_MAX allows.
+ * Returns its first revision, which the first of them needs; INT64_MAX: there is nothing to read. */
+static int64_t choose_streams(struct watch_hub *h, int64_t compact_revision)
 {
     int64_t from = INT64_MAX;
-    LIST_FOR_EACH_SAFE (link, &h->rereading) {
-        struct watch_stream *s = container_of(link, struct watch_stream, rereading);
+    size_t watchers = 0;
+    while (watchers < SCAN_WATCHERS_MAX && !list_is_empty(&h->rereading)) {
+        struct watch_stream *s = container_of(list_take_first(&h->rereading), struct watch_stream, rereading);
         int64_t first = sort_unsynced(s, compact_revision);
         if (!s->unsynced_count)
-            list_remove(&s->rereading);
-        else if (from == INT64_MAX)
+            continue;
+        if (from == INT64_MAX)
             from = first;
-    }
-    if (from != INT64_MAX) {
-        struct link *chooser = list_take_first(&h->rereading);
-        list_add_last(&h->rereading, chooser);
+        watchers += s->unsynced_count;
+        list_add_last(&h->scanning, &s->rereading);
     }
     return from;
 }
 
-/* Returns the number of watchers that take part. */
-static size_t join_scan(struct watch_hub *h, int64_t from, bool *ret_needs_previous)
+struct scan_members {
+    size_t count;
+    bool needs_previous;
+};
+
+static void join_stream(struct watch_stream *s, int64_t from, int64_t to, struct scan_members *m)
 {
-    size_t watchers = 0;
-    bool needs_previous = false;
-    LIST_FOR_EACH (stream_link, &h->rereading) {
-        struct watch_stream *s = container_of(stream_link, struct watch_stream, rereading);
-        LIST_FOR_EACH (link, &s->unsynced) {
-            struct watcher *w = container_of(link, struct watcher, in_stream);
-            w->is_in_scan = w->next_revision >= from;
-            watchers += w->is_in_scan;
-            needs_previous |= w->is_in_scan && w->has_previous;
-        }
+    LIST_FOR_EACH (link, &s->unsynced) {
+        struct watcher *w = container_of(link, struct watcher, in_stream);
+        if (m->count == SCAN_WATCHERS_MAX)
+            return;
+        if (w->is_in_scan || w->next_revision < from || w->next_revision > to)
+            continue;
+        w->is_in_scan = true;
+        m->count++;
+        m->needs_previous |= w->has_previous;
     }
-    *ret_needs_previous = needs_previous;
-    return watchers;
 }
 
+/* The watchers that need the first revision join before all others, so each scan makes progress. */
+static struct scan_members join_scan(struct watch_hub *h, int64_t from)
+{
+    struct scan_members m = {0};
+    struct watch_stream *first = container_of(h->scanning.next, struct watch_stream, rereading);
+    join_stream(first, from, from, &m);
+    LIST_FOR_EACH (link, &h->scanning)
+        join_stream(container_of(link, struct watch_stream, rereading), from, INT64_MAX, &m);
+    return m;
+}
+
+static void leave_stream(struct watch_stream *s, int64_t next)
+{
+    struct watch_hub *h = s->hub;
+    LIST_FOR_EACH_SAFE (link, &s->unsynced) {
+        struct watcher *w = container_of(link, struct watcher, in_stream);
+        if (!w->is_in_scan)
+            continue;
+        w->is_in_scan = false;
+        if (w->next_revision < next)
+            w->next_revision = next;
+        if (MUTANT(WATCH_EVENT_SKIPPED) && next > h->revision)
+            w->next_revision = next + 1;
+        if (w->next_revision > h->revision)
+            watcher_mark_synced(w);
+    }
+}
+
+/* The streams return to `rereading`: the one that chose the start to its end, the others to the front in their
+ * order. So each stream chooses a start in its turn, and a slow one holds up no other. */
 static void leave_scan(struct watch_hub *h, int64_t next)
 {
-    LIST_FOR_EACH_SAFE (stream_link, &h->rereading) {
-        struct watch_stream *s = container_of(stream_link, struct watch_stream, rereading);
-        LIST_FOR_EACH_SAFE (link, &s->unsynced) {
-            struct watcher *w = container_of(link, struct watcher, in_stream);
-            if (!w->is_in_scan)
-                continue;
-            w->is_in_scan = false;
-            if (w->next_revision < next)
-                w->next_revision = next;
-            if (MUTANT(WATCH_EVENT_SKIPPED) && next > h->revision)
-                w->next_revision = next + 1;
-            if (w->next_revision > h->revision)
-                watcher_mark_synced(w);
-        }
-        if (!s->unsynced_count || watch_stream_is_full(s))
-            list_remove(&s->rereading);
+    bool is_first = true;
+    struct link others;
+    list_init(&others);
+    for (struct link *l; (l = list_take_first(&h->scanning)); is_first = false) {
+        struct watch_stream *s = container_of(l, struct watch_stream, rereading);
+        leave_stream(s, next);
+        if (s->unsynced_count && !watch_stream_is_full(s))
+            list_add_last(is_first ? &h->rereading : &others, l);
+    }
+    while (!list_is_empty(&others)) {
+        struct link *l = others.prev;
+        list_remove(l);
+        list_add_first(&h->rereading, l);
     }
 }
 
@@ -282,7 +331,7 @@ static void adapt_scan(struct watch_hub *h, int64_t from, int64_t next)
 /* Ends the delivery of a large revision: it is complete, or a compaction removed it meanwhile. */
 static void end_part(struct watch_hub *h, bool is_whole)
 {
-    LIST_FOR_EACH (stream_link, &h->rereading) {
+    LIST_FOR_EACH (stream_link, &h->scanning) {
         struct watch_stream *s = container_of(stream_link, struct watch_stream, rereading);
         LIST_FOR_EACH (link, &s->unsynced) {
             struct watcher *w = container_of(link, struct watcher, in_stream);
@@ -313,27 +362,27 @@ static bool reread_part(struct watch_hub *h, bool needs_previous)
     return err == OK || err == ERR_COMPACTED;
 }
 
-/* Runs one scan of the store for all watchers that can use it. */
+/* Runs one scan of the store for the watchers that can use it. */
 static bool reread(struct watch_hub *h)
 {
     struct store *store = h->options.store;
     if (h->part_revision)
         return reread_part(h, h->previous_count > 0);
-    int64_t from = choose_start(h, store_compact_revision(store));
+    int64_t from = choose_streams(h, store_compact_revision(store));
     if (from == INT64_MAX)
         return false;
     FAILPOINT(BEFORE_SYNC_WATCHERS);
-    bool needs_previous;
-    limit_scan(h, join_scan(h, from, &needs_previous));
+    struct scan_members members = join_scan(h, from);
+    limit_scan(h, members.count);
     int64_t next = from;
     h->scan_offers = 0;
     h->scan_last = h->scan_full = 0;
-    int err = store_changes(store, from, h->revision, h->scan_revisions, SCAN_BYTES_MAX, needs_previous,
-                            on_past_change, h, &next);
+    int err = store_changes(store, from, h->revision, h->scan_revisions, SCAN_BYTES_MAX,
+                            members.needs_previous, on_past_change, h, &next);
     if (err == OK && next == from) {
         h->part_revision = from;
         h->part_sub = 0;
-        return reread_part(h, needs_previous);
+        return reread_part(h, members.needs_previous);
     }
     leave_scan(h, next);
     adapt_scan(h, from, next);
@@ -371,9 +420,11 @@ static void progress_turn(struct watch_hub *h, uint64_t now_ms)
 
 bool watch_turn(struct watch_hub *h, uint64_t now_ms)
 {
+    h->live_offers = 0;
     progress_turn(h, now_ms);
     bool has_unchecked = watch_permission_turn(h);
     bool has_more = reread(h);
+    bool has_garbage = watch_garbage_release(&h->garbage, &h->queued_bytes);
     watch_hub_notify_ready(h);
-    return has_more || has_unchecked || !list_is_empty(&h->ready);
+    return has_more || has_unchecked || has_garbage || !list_is_empty(&h->ready);
 }

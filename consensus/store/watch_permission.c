@@ -96,6 +96,7 @@ static void cancel_denied(struct watch_stream *s, struct link *denied)
     if (list_is_empty(denied))
         return;
     int64_t begun = watch_queue_drop(&s->queue, is_wanted, s);
+    watch_hub_notify_garbage(s->hub);
     for (struct link *l; (l = list_take_first(denied));) {
         struct watcher *w = container_of(l, struct watcher, in_stream);
         cancel_denied_watcher(s, w, w->id == begun);

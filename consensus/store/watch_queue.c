@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Output queue of a watch stream. A response is composed when watch_next takes it: small events are copied
  * one after the other into a scratch buffer, large ones are sent from where they are stored. */
+#include "base/metric.h"
 #include "base/mutant.h"
 #include "consensus/store/watch_queue.h"
 
@@ -11,12 +12,30 @@
     (WATCH_PIECES_MAX / 2 - 1) /* half of the pieces; copied pieces lie between and
                                                        around them */
 #define SCRATCH_KEPT_MAX (1 << 18)
-#define HEADER_BYTES     64 /* the size of a response header, counted when fragments are cut */
+#define HEADER_BYTES     64   /* the size of a response header, counted when fragments are cut */
+#define FREED_AT_ONCE    8192 /* events of responses that are not sent */
 
-void watch_queue_init(struct watch_queue *q, size_t *total)
+void watch_queue_init(struct watch_queue *q, size_t *total, struct link *garbage)
 {
-    *q = (struct watch_queue){.total = total};
+    *q = (struct watch_queue){.total = total, .garbage = garbage};
     list_init(&q->items);
+}
+
+/* Frees at most events_max events of it, and the item itself when none is left. Returns how many. */
+static uint32_t item_release(struct watch_item *item, size_t *total, uint32_t events_max)
+{
+    uint32_t left = item->count - item->sent, n = left < events_max ? left : events_max;
+    for (uint32_t i = 0; i < n; i++)
+        blob_unref(item->blobs[item->sent++]);
+    if (n < left)
+        return n;
+    if (item->blobs != item->few)
+        mem_free(item->blobs);
+    mem_free(item->head.cancel_reason);
+    list_remove(&item->link);
+    *total -= item->bytes + sizeof *item;
+    mem_give(item, sizeof *item);
+    return n;
 }
 
 static void item_free(struct watch_queue *q, struct watch_item *item)
@@ -24,15 +43,21 @@ static void item_free(struct watch_queue *q, struct watch_item *item)
     if (item->open)
         watch_queue_close_item(item->open);
     list_remove(&item->link);
-    for (uint32_t i = item->sent; i < item->count; i++)
-        blob_unref(item->blobs[i]);
-    if (item->blobs != item->few)
-        mem_free(item->blobs);
-    mem_free(item->head.cancel_reason);
     q->count--;
     q->bytes -= item->bytes;
-    *q->total -= item->bytes + sizeof *item;
-    mem_give(item, sizeof *item);
+    metric_add(METRIC_PENDING_EVENTS, -(double)(item->count - item->sent)); /* dropped */
+    if (item->count - item->sent > FREED_AT_ONCE)
+        list_add_last(q->garbage, &item->link);
+    else
+        item_release(item, q->total, FREED_AT_ONCE);
+}
+
+bool watch_garbage_release(struct link *garbage, size_t *total)
+{
+    uint32_t left = FREED_AT_ONCE;
+    while (left && !list_is_empty(garbage))
+        left -= item_release(container_of(garbage->next, struct watch_item, link), total, left);
+    return !list_is_empty(garbage);
 }
 
 void watch_queue_done(struct watch_queue *q)
@@ -79,7 +104,7 @@ int64_t watch_queue_drop(struct watch_queue *q, bool (*is_wanted)(void *arg, con
         struct watch_item *item = container_of(l, struct watch_item, link);
         if (!item->count || is_wanted(arg, item))
             continue;
-        if (item->sent && !item->is_begun)
+        if (item->has_fragments)
             begun = item->head.watch_id;
         item_free(q, item);
     }
@@ -142,6 +167,7 @@ void watch_queue_add_event(struct watch_queue *q, struct watch_item **open, cons
     if (item->count == item->capacity)
         item_grow(item);
     item->blobs[item->count++] = blob_ref(b);
+    metric_add(METRIC_PENDING_EVENTS, 1);
     item->bytes += b->size;
     q->bytes += b->size;
     *q->total += b->size;
@@ -158,30 +184,36 @@ void watch_scratch_clear(struct watch_scratch *s)
         buf_done(&s->bytes);
 }
 
-/* Returns how many of the unsent events go into the next response. As in etcd, a response below the limit or
- * of one event is never cut. Otherwise events are added, at least one, while the response stays below the
+/* Decides which of the unsent events go into the next response. As in etcd, a response below the limit or of
+ * one event is never cut. Otherwise events are added, at least one, while the response stays below the
  * limit. */
-static uint32_t count_to_send(const struct watch_item *item, size_t response_bytes_max)
+static void response_begin(struct watch_item *item, size_t response_bytes_max)
 {
-    uint32_t left = item->count - item->sent;
-    size_t overhead = HEADER_BYTES + WATCH_HEAD_SIZE_MAX;
-    if (!item->may_fragment || left < 2 || item->bytes + overhead < response_bytes_max)
-        return left;
-    size_t size = overhead;
-    for (uint32_t n = 0; n < left; n++) {
-        size += item->blobs[item->sent + n]->size;
-        if (size >= response_bytes_max)
-            return n ? n : 1;
+    size_t overhead = HEADER_BYTES + WATCH_HEAD_SIZE_MAX, size = 0;
+    uint32_t end = item->sent;
+    if (!item->may_fragment || item->bytes + overhead < response_bytes_max) {
+        end = item->count;
+        size = item->bytes;
     }
-    return left;
+    for (; end < item->count; end++) {
+        size_t more = item->blobs[end]->size;
+        if (size + more + overhead >= response_bytes_max && end > item->sent)
+            break;
+        size += more;
+    }
+    item->response_end = end;
+    item->response_left = size;
+    item->head.is_fragment = end < item->count;
 }
 
 /* How many of the unsent events make part_bytes. */
-static uint32_t count_part(const struct watch_item *item, size_t part_bytes)
+static uint32_t count_part(const struct watch_item *item, size_t part_bytes, size_t *ret_bytes)
 {
     uint32_t n = item->sent;
-    for (size_t size = 0; n < item->count && size < part_bytes; n++)
+    size_t size = 0;
+    for (; n < item->response_end && size < part_bytes; n++)
         size += item->blobs[n]->size;
+    *ret_bytes = size;
     return n - item->sent;
 }
 
@@ -229,7 +261,7 @@ bool watch_queue_next_is_long(const struct watch_queue *q, size_t part_bytes)
     if (!watch_queue_has_next(q))
         return false;
     const struct watch_item *item = container_of(q->items.next, struct watch_item, link);
-    return !item->may_fragment && item->bytes > part_bytes;
+    return item->bytes > part_bytes;
 }
 
 bool watch_queue_next(struct watch_queue *q, size_t response_bytes_max, size_t part_bytes,
@@ -241,20 +273,21 @@ bool watch_queue_next(struct watch_queue *q, size_t response_bytes_max, size_t p
     struct watch_item *item = container_of(q->items.next, struct watch_item, link);
     if (item->open)
         watch_queue_close_item(item->open);
-    uint32_t send = count_to_send(item, response_bytes_max);
-    item->head.is_fragment = item->sent + send < item->count;
-    if (!item->may_fragment)
-        send = count_part(item, part_bytes);
     ret_output->header_revision = item->header_revision;
-    size_t sent_bytes = 0;
-    for (uint32_t i = 0; i < send; i++)
-        sent_bytes += item->blobs[item->sent + i]->size;
+    ret_output->is_rest = item->is_begun;
+    if (!item->is_begun)
+        response_begin(item, response_bytes_max);
+    size_t sent_bytes;
+    uint32_t send = count_part(item, part_bytes, &sent_bytes);
     compose(item, send, scratch, ret_output);
     item->sent += send;
+    metric_add(METRIC_EVENTS, send);
+    metric_add(METRIC_PENDING_EVENTS, -(double)send);
     item->bytes -= sent_bytes;
-    ret_output->is_rest = item->is_begun;
-    ret_output->left = item->may_fragment ? 0 : item->bytes;
-    item->is_begun = ret_output->left > 0;
+    item->response_left -= sent_bytes;
+    item->is_begun = item->sent < item->response_end;
+    item->has_fragments |= !item->is_begun;
+    ret_output->left = item->response_left;
     q->bytes -= sent_bytes;
     *q->total -= sent_bytes;
     if (item->sent == item->count)

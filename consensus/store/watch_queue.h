@@ -24,18 +24,22 @@ struct watch_item {
     struct blob **blobs;      /* `few`, or an allocation */
     struct blob *few[3];
     uint32_t count, capacity, sent;
+    uint32_t response_end; /* the end of the response that was begun: `count`, or that of a fragment */
     uint32_t revisions;
-    size_t bytes; /* of the blobs that are not sent yet */
+    size_t bytes;         /* of the blobs that are not sent yet */
+    size_t response_left; /* of them, those of the response that was begun */
     uint32_t barrier;
     bool may_fragment;
-    bool is_begun;   /* the first of several outputs that make one response was taken */
-    bool is_partial; /* more of its last revision follows: neither it nor the items after it are sent */
+    bool is_begun;      /* the first of several outputs that make one response was taken */
+    bool has_fragments; /* the client has some of its fragments: it waits for the rest */
+    bool is_partial;    /* more of its last revision follows: neither it nor the items after it are sent */
 };
 
 struct watch_queue {
     struct link items;
     size_t count, bytes;
-    size_t *total;    /* bytes and responses of all queues together */
+    size_t *total; /* bytes and responses of all queues together */
+    struct link *garbage;
     uint32_t barrier; /* incremented by each control response: events do not join items before it */
 };
 
@@ -46,8 +50,12 @@ struct watch_scratch {
     size_t held_count;
 };
 
-void watch_queue_init(struct watch_queue *q, size_t *total);
+/* Responses with very many events are not freed at once. They stay in `garbage`, and in the total, until
+ * watch_garbage_release. */
+void watch_queue_init(struct watch_queue *q, size_t *total, struct link *garbage);
 void watch_queue_done(struct watch_queue *q);
+/* Frees some of it: about half a millisecond. True: there is more. */
+bool watch_garbage_release(struct link *garbage, size_t *total);
 
 /* Copies cancel_reason. */
 void watch_queue_add_control(struct watch_queue *q, const struct watch_head *head, int64_t header_revision);

@@ -95,6 +95,8 @@ struct watch_hub {
     struct keyset keys;
     struct interval_tree ranges;
     struct link streams, ready, rereading;
+    struct link scanning;           /* streams of the scan under way; by the link `rereading` */
+    struct link garbage;            /* of queues */
     uint64_t epoch;                 /* of permissions: watch_recheck_permissions increments it */
     uint64_t serial;                /* of the last watcher */
     size_t budget;                  /* watchers that may still be checked in this turn ... */
@@ -109,6 +111,7 @@ struct watch_hub {
     size_t scan_revisions;        /* length of the next scan */
     size_t scan_watchers;         /* watchers that took part in the last scan */
     size_t scan_offers;           /* offers that the running scan has made */
+    size_t live_offers;           /* offers of new changes since the last turn */
     int64_t part_revision;        /* a large revision that is being delivered in parts; 0 = none */
     uint32_t part_sub;            /* the next of its changes */
     int64_t scan_last, scan_full; /* of the running scan: the last revision that it queued, the last that a
@@ -124,6 +127,7 @@ void watch_stream_make_ready(struct watch_stream *s);
 void watch_stream_queue_control(struct watch_stream *s, const struct watch_head *head,
                                 int64_t header_revision);
 void watch_hub_notify_ready(struct watch_hub *h);
+void watch_hub_notify_garbage(struct watch_hub *h); /* after responses were dropped: asks for a turn */
 
 /* watch_permission.c. False: not all its watchers are checked, so watch_next gives no output now. */
 bool watch_stream_check_permissions(struct watch_stream *s);

@@ -41,7 +41,8 @@ struct store_work {
     struct store *s;
     enum phase phase;
     bool is_reading, succeeded;
-    int64_t at; /* the revision before the entry */
+    struct op_counts ops; /* its reads */
+    int64_t at;           /* the revision before the entry */
     struct answer answer;
     struct arena arena, scratch; /* frames; the answer of one op */
 
@@ -212,6 +213,8 @@ static void begin_delete(struct store_work *w, const Etcdserverpb__DeleteRangeRe
     w->range = key_range_of(request->key, request->range_end);
     w->cursor = range_open(w->s, &w->range);
     w->deleted = 0;
+    w->s->ops.deletes++;
+    w->s->ops.ranges += request->prev_kv;
 }
 
 struct store_work *store_work_delete(struct store *s, const Etcdserverpb__DeleteRangeRequest *request,
@@ -282,6 +285,7 @@ static int compare_step(struct store_work *w, struct frame *f, int64_t *units)
         return err;
     f->holds = w->compare.holds;
     f->compare++;
+    w->ops.ranges++;
     buf_done(&w->compare.position);
     w->compare = (struct compare_walk){0};
     return 0;
@@ -317,6 +321,8 @@ static int check_step(struct store_work *w, int64_t *units)
     if (w->next == w->count) {
         w->next = 0;
         w->phase = RUN;
+        if (!w->is_reading) /* a write's compares are a transaction of their own */
+            op_counts_end(&w->ops);
         return 0;
     }
     const struct step *step = &w->steps[w->next++];
@@ -325,8 +331,10 @@ static int check_step(struct store_work *w, int64_t *units)
         return 0;
     if (step->op->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_RANGE)
         return store_txn_check_range(w->s, step->op->request_range);
-    if (step->op->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT)
+    if (step->op->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_PUT) {
+        w->ops.ranges += store_put_reads(step->op->request_put);
         return store_put_check(w->s, step->op->request_put);
+    }
     return 0;
 }
 
@@ -371,6 +379,7 @@ static int range_op(struct store_work *w, const Etcdserverpb__RangeRequest *requ
     if (!w->walk) {
         w->walk = store_walk_new_at(w->s, request, w->is_reading ? w->at : store_view_revision(w->s));
         open_answer(w, FIELD_RANGE);
+        w->ops.ranges++;
     }
     int err = store_walk_step_units(w->walk, &w->scratch, units, &part, ret_is_done);
     if (err)
@@ -539,8 +548,10 @@ static void lease_delete(struct store_work *w, int64_t *units)
         lease_detach(w->s->leases, w->lease, keys[w->next]);
         *units -= STORE_WRITE_COST;
     }
-    if (w->next == w->keys.count)
+    if (w->next == w->keys.count) {
+        w->s->ops.deletes = (uint32_t)w->keys.count;
         w->phase = DONE;
+    }
 }
 
 /* --- steps --------------------------------------------------------------------------------------- */
@@ -586,8 +597,13 @@ int store_work_step(struct store_work *w, int64_t units, bool *ret_is_last)
     while (!err && units > 0 && w->phase != DONE)
         err = work_some(w, &units);
     *ret_is_last = err || w->phase == DONE;
-    if (!w->is_reading && *ret_is_last)
+    if (!w->is_reading && *ret_is_last) {
+        w->s->ops.ranges += w->ops.ranges;
+        w->ops = (struct op_counts){0};
         store_change_end(w->s);
+    }
+    if (w->is_reading && *ret_is_last)
+        op_counts_end(&w->ops);
     if (!err && w->phase == DONE && w->answer.is_too_large)
         err = ERR_LIMIT;
     if (err && w->is_reading)

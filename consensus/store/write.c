@@ -72,6 +72,12 @@ void store_change_end(struct store *s)
     if (s->sub || MUTANT(STORE_EMPTY_CHANGE_COUNTS))
         s->revision++;
     s->sub = 0;
+    op_counts_end(&s->ops);
+}
+
+bool store_put_reads(const Etcdserverpb__PutRequest *request)
+{
+    return request->prev_kv || request->ignore_value || request->ignore_lease;
 }
 
 /* etcd's order: the lease first, then the key that must exist. */
@@ -111,6 +117,9 @@ int store_put_run(struct store *s, const Etcdserverpb__PutRequest *request, stru
         value = old.value;
     if (request->ignore_lease)
         lease = old.lease;
+    s->ops.puts++;
+    s->ops.ranges += store_put_reads(request);
+    s->ops.put_bytes += key.size + value.size;
     store_write_put(s, key, value, lease);
     if (!ret_response)
         return 0;
@@ -149,6 +158,8 @@ int store_delete_run(struct store *s, const Etcdserverpb__DeleteRangeRequest *re
     struct range_cursor c = range_open(s, &range);
     struct index_entry *e, *one[1], **keys = one;
     size_t count = 0, capacity = 1;
+    s->ops.deletes++;
+    s->ops.ranges += request->prev_kv;
     while ((e = range_next(&c))) {
         if (e->is_deleted)
             continue;
@@ -208,5 +219,6 @@ void store_delete_keys(struct store *s, const struct slice *keys, size_t count)
         if (e && !e->is_deleted)
             store_write_delete(s, e, false);
     }
+    s->ops.deletes = (uint32_t)count;
     store_change_end(s);
 }

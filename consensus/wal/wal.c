@@ -451,11 +451,13 @@ static void batch_run(struct worker_job *job)
     struct wal *w = container_of(job, struct wal, batch.job);
     struct batch_job *b = &w->batch;
 
+    uint64_t start = w->io->ops->mono_ns(w->io);
     if (!w->disk.err)
         w->disk.err = b->rotate_to ? batch_rotate(w, b) : batch_append(w, b);
     if (MUTANT(WAL_ERROR_FORGOTTEN))
         w->disk.err = OK;
     b->result.err = w->disk.err;
+    b->result.took_ns = w->io->ops->mono_ns(w->io) - start;
 }
 
 static void batch_done(struct worker_job *job)

@@ -73,6 +73,7 @@ struct wal_result {
     int err;
     size_t bytes;     /* written */
     uint64_t sync_ns; /* time in the synced write; 0 = none */
+    uint64_t took_ns; /* time of the whole batch, sync_ns included */
 };
 void wal_submit(struct wal *w, bool needs_sync, void (*done)(void *arg, const struct wal_result *result),
                 void *arg);
