@@ -178,8 +178,9 @@ struct slice config_copy(struct arena *a, struct slice s)
 struct slice config_client(struct arena *a, const struct config_request *q)
 {
     struct slice user = q->who ? q->who->user : (struct slice){0};
-    const char *text = arena_printf(a, "%.*s %.*s", (int)q->address.size, (const char *)q->address.data,
-                                    (int)user.size, (const char *)user.data);
+    const char *text =
+        arena_printf(a, "%.*s %.*s", (int)q->author.address.size, (const char *)q->author.address.data,
+                     (int)user.size, (const char *)user.data);
     return slice_text(text);
 }
 

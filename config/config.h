@@ -47,6 +47,7 @@ struct config_options {
      * releases_kept stay in any case. 0 = no bound. */
     uint64_t releases_max, history_bytes_max;
     struct write_limits *limits; /* borrowed; NULL = none */
+    struct audit *audit;         /* borrowed; NULL = none */
 };
 
 struct config *config_new(const struct config_options *options);
@@ -110,9 +111,9 @@ struct config_result {
 
 struct config_request {
     void (*done)(struct config_request *q, int err, const struct config_result *result);
-    /* Of the client: addresses take turns at slow work (config/task.h). Copied when the request begins;
-     * empty: the process itself. */
-    struct slice address;
+    /* The client, for what it writes; copied when the request begins. Clients of different addresses take
+     * turns at slow work (config/task.h). Empty: the process itself. */
+    struct author author;
     /* The client that writes, copied when the request begins; NULL: the process itself. Every member checks
      * again that it may write the head (or the draft) when the write is applied: ERR_USER_EMPTY,
      * ERR_USER_NOT_FOUND, ERR_AUTH_OLD_REVISION, ERR_PERMISSION_DENIED. */
@@ -205,7 +206,7 @@ struct config_import {
     size_t count;
     enum config_import_policy policy;
     const struct auth_who *who; /* as config_request.who, but it must live until done */
-    struct slice address;       /* as config_request.address; lives as long */
+    struct author author;       /* as config_request.author; lives as long */
     bool is_dry;                /* nothing is written; done gets OK whatever the outcome would be */
     /* The result, readable at any time. */
     int64_t revision;
@@ -302,8 +303,8 @@ struct config_watch {
     struct strmap states; /* "group/name" -> struct config_state: what was sent, applied, rejected */
     int64_t since_ms, sent_revision;
 };
-/* Set changed and subscriber before; the call fills in the rest. With is_prefix an empty group is all groups.
- * */
+/* Set changed and subscriber before; the call fills in the rest. With is_prefix an empty group means all
+ * groups. */
 void config_watch(struct config *c, struct config_watch *w, const struct config_id *key, bool is_prefix);
 void config_unwatch(struct config_watch *w);
 /* Record what the client was sent, and what it reports as applied or rejected; for config_listeners. */

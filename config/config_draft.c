@@ -67,6 +67,7 @@ static int decide_put(struct write *w, struct target *t)
                              .encoded = buf_slice(&t->checked.encoded),
                              .title = t->title,
                              .note = t->note,
+                             .author = w->author,
                              .time_ms = config_wall_ms(w->op.config)};
     d.base_seq = write_is_live(t) ? t->head->seq : 0;
     buf_clear(&t->text);

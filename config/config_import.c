@@ -616,7 +616,7 @@ void config_import(struct config *c, struct config_import *i)
     i->actions[CONFIG_LEFT] = i->count;
     i->step.done = config_import_on_begin;
     i->step.who = i->who;
-    i->step.address = i->address;
+    i->step.author = i->author;
     config_barrier(c, &i->step);
 }
 

@@ -156,8 +156,8 @@ static void query_members(struct listener_query *l)
     buf_done(&bytes);
 }
 
-/* This member's own listeners take the same path as the others' answers: a copy, independent of the watches.
- * */
+/* This member's own listeners take the same path as the others' answers: a copy, independent of the
+ * watches. */
 static void config_listen_on_view(struct feed_waiter *w)
 {
     struct listener_query *l = container_of(w, struct listener_query, op.pending_ops.waiter);

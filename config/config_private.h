@@ -64,7 +64,7 @@ struct slice config_prefix(struct arena *a, enum config_key kind, const struct c
 bool config_check_id(struct config_op *op, const struct config_id *key);
 /* "ns/group/name" */
 void config_add_id(struct buf *out, const struct config_id *key);
-/* Reads the pair stored under one key; NULL = there is none. It lies in the arena. */
+/* Reads the pair stored under one key; NULL = there is none. It lies in the arena. Errors are those of kv_range_now. */
 MUST_CHECK int config_lookup(struct config *c, struct slice key, struct arena *a,
                              const Mvccpb__KeyValue **ret);
 /* The mod revision of a key; 0 = there is none. */

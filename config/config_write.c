@@ -120,6 +120,7 @@ int write_release(struct write *w, struct target *t, enum config_operation opera
     r->operation = operation;
     r->title = t->title;
     r->note = t->note;
+    r->author = w->author;
     r->time_ms = config_wall_ms(w->op.config);
     r->previous_seq = t->head ? t->head->seq : 0;
     r->format = t->format;
@@ -397,6 +398,31 @@ static int charge_limits(struct write *w)
     return err;
 }
 
+static const char *operation_name(const struct target *t)
+{
+    if (t->new_release)
+        return config_operation_name(t->new_release->operation);
+    return t->new_draft.size ? "draft" : t->deletes_draft ? "discard_draft" : "end_gray";
+}
+
+static void add_record(struct write *w)
+{
+    struct arena *a = &w->op.pending_ops.arena;
+    struct audit_record r = {.author = w->author, .changes = arena_new(a, w->count * sizeof *r.changes)};
+    for (size_t i = 0; i < w->count; i++) {
+        const struct target *t = &w->targets[i];
+        if (!t->is_unchanged)
+            r.changes[r.count++] = (struct audit_change){.kind = "config",
+                                                         .operation = operation_name(t),
+                                                         .ns = t->key.ns,
+                                                         .group = t->key.group,
+                                                         .name = t->key.name,
+                                                         .seq = t->seq};
+    }
+    w->record = audit_add(w->op.config->options.audit, &w->txn, TXN_THEN, &r);
+    w->op.pending_ops.kv.extra_ops = AUDIT_OPS;
+}
+
 static int build_transaction(struct write *w)
 {
     uint64_t max = w->op.config->options.request_bytes_max;
@@ -416,6 +442,8 @@ static int build_transaction(struct write *w)
         err = claim_room(w, i);
     if (!err && !w->is_admitted)
         err = charge_limits(w);
+    if (!err && !w->only_validate)
+        add_record(w);
     add_reads(w, TXN_ELSE);
     return err;
 }
@@ -433,6 +461,7 @@ static void on_sent(struct kv_request *kv, int err, const ProtobufCMessage *mess
     if (response->succeeded) {
         for (size_t i = 0; i < w->count; i++)
             metric_add(METRIC_CONFIG_RELEASES, w->targets[i].new_release != NULL);
+        audit_written(w->op.config->options.audit, w->record);
         fill_written(w);
         pending_op_written(&w->op.pending_ops, response->header->revision);
         return;
@@ -550,6 +579,7 @@ struct write *write_new(struct config *c, struct config_request *q, size_t count
     w->targets = arena_new(&w->op.pending_ops.arena, (count + 1) * sizeof *w->targets);
     w->claims = arena_new(&w->op.pending_ops.arena, (count + 1) * sizeof *w->claims);
     w->client = config_client(&w->op.pending_ops.arena, q);
+    w->author = author_copy(&w->op.pending_ops.arena, &q->author);
     w->op.pending_ops.on_free = free_write;
     return w;
 }

@@ -21,6 +21,7 @@
 #include "config/config_private.h"
 #include "config/content.h"
 #include "config/task.h"
+#include "consensus/audit.h"
 
 #define CONFIG_ATTEMPTS_MAX 8    /* failed compares, then ERR_CONFLICT */
 #define CONFIG_INLINE_MAX   4096 /* bytes of a content that is checked on the loop: 0.2 ms at most */
@@ -88,6 +89,8 @@ struct write {
     struct target *failed_target;
     char error[512];
     struct slice client;  /* for the turns at the worker */
+    struct author author; /* of the releases */
+    struct slice record;  /* of the audit trail, in the transaction under way */
     struct check *check;  /* under way; NULL = none */
     bool is_blocked;      /* it waits in a queue */
     size_t blocked_bytes; /* counted in config.blocked_bytes while it exists */

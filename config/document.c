@@ -186,6 +186,7 @@ int config_release_read(struct slice text, struct arena *a, struct config_releas
     read_format(&r, &release.format);
     document_text(&r, "title", &release.title);
     read_note(&r, &release.note);
+    author_read(&r, &release.author);
     read_time(&r, &release.time_ms);
     read_seq(&r, "previous_seq", &release.previous_seq);
     read_seq(&r, "origin_seq", &release.origin_seq);
@@ -205,6 +206,7 @@ void config_release_write_members(const struct config_release *r, bool with_cont
     document_add_text(w, "type", slice_text(format_name(r->format)));
     document_add_text(w, "title", r->title);
     document_add_text(w, "note", r->note);
+    author_write_members(&r->author, w);
     document_add_number(w, "time_ms", r->time_ms);
     add_seq(w, "previous_seq", r->previous_seq);
     add_seq(w, "origin_seq", r->origin_seq);
@@ -235,6 +237,7 @@ int config_draft_read(struct slice text, struct arena *a, struct config_draft *r
     read_format(&r, &d.format);
     document_text(&r, "title", &d.title);
     read_note(&r, &d.note);
+    author_read(&r, &d.author);
     read_seq(&r, "base_seq", &d.base_seq);
     read_time(&r, &d.time_ms);
     read_content(&r, &d.content);
@@ -251,6 +254,7 @@ void config_draft_write(const struct config_draft *d, struct buf *out)
     document_add_text(&w, "type", slice_text(format_name(d->format)));
     document_add_text(&w, "title", d->title);
     document_add_text(&w, "note", d->note);
+    author_write_members(&d->author, &w);
     add_seq(&w, "base_seq", d->base_seq);
     document_add_number(&w, "time_ms", d->time_ms);
     document_add_number(&w, "size", (int64_t)d->content.size);

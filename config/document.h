@@ -9,6 +9,7 @@
 #ifndef CONFIG_DOCUMENT_H
 #define CONFIG_DOCUMENT_H
 
+#include "base/author.h"
 #include "base/document.h"
 #include "config/digest.h"
 #include "config/format/format.h"
@@ -42,7 +43,7 @@ struct config_head {
     struct gray_rules gray;
 };
 
-/* Immutable. It names no author: the log of the member that wrote it does. */
+/* Immutable. */
 struct config_release {
     enum config_operation operation; /* DELETE: a tombstone, without content or digest */
     enum format format;
@@ -51,6 +52,7 @@ struct config_release {
                              encoding takes milliseconds. Empty: it is encoded again */
     struct digest digest;
     struct slice title, note;
+    struct author author;  /* empty in releases of older versions */
     int64_t time_ms;       /* since 1970, by the writer's clock */
     uint64_t previous_seq; /* live before it; 0 = none */
     uint64_t origin_seq;   /* ROLLBACK, PROMOTE: the release that the content is from; 0 = its own */
@@ -61,6 +63,7 @@ struct config_draft {
     struct slice content;
     struct slice encoded; /* as a release's */
     struct slice title, note;
+    struct author author;
     uint64_t base_seq; /* the live release when the draft was begun; 0 = none */
     int64_t time_ms;
 };
@@ -82,8 +85,8 @@ void config_draft_write(const struct config_draft *d, struct buf *out);
 void config_head_write_members(const struct config_head *h, struct json_writer *w);
 void config_release_write_members(const struct config_release *r, bool with_content, struct json_writer *w);
 
-/* Check title and note from a client by the rules that hold when they are read. ERR_INVALID with a sentence.
- * */
+/* Check title and note from a client by the rules that hold when they are read. ERR_INVALID with a
+ * sentence. */
 MUST_CHECK int config_check_title(struct slice title, char *error, size_t error_size);
 MUST_CHECK int config_check_note(struct slice note, char *error, size_t error_size);
 

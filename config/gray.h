@@ -66,8 +66,8 @@ struct gray_request {
     struct slice content;
 };
 
-/* ip is an address as text, or empty; item is "ns/group/name". NULL: no rule matches; use the live release.
- * */
+/* ip is an address as text, or empty; item is "ns/group/name". NULL: no rule matches; use the live
+ * release. */
 const struct gray_rule *gray_choose(const struct gray_rules *rules, const struct document_map *labels,
                                     struct slice ip, struct slice client_id, struct slice item);
 unsigned gray_bucket(struct slice client_id, struct slice item);
@@ -85,8 +85,8 @@ MUST_CHECK int gray_rules_read(json_t *array, struct arena *a, struct gray_rules
 void gray_rule_write(const struct gray_rule *rule, struct json_writer *w);
 void gray_rules_write(const struct gray_rules *rules, struct json_writer *w);
 
-/* New lists in the arena that share the old list's rules. ERR_LIMIT: too many; ERR_NOT_FOUND: no such rule.
- * */
+/* New lists in the arena that share the old list's rules. ERR_LIMIT: too many; ERR_NOT_FOUND: no such
+ * rule. */
 MUST_CHECK int gray_rules_put(const struct gray_rules *old, const struct gray_rule *rule, struct arena *a,
                               struct gray_rules *ret);
 MUST_CHECK int gray_rules_remove(const struct gray_rules *old, struct slice name, struct arena *a,

@@ -6,15 +6,14 @@
 #include "base/hash.h"
 #include "registry/projection.h"
 
-/* --- making ----------------------------------------------------------------------------------------------
- */
+/* --- init and free ---------------------------------------------------------------------------------- */
 
 static struct slice audience_keep(struct arena *a, struct slice s)
 {
     return slice_of(arena_copy(a, s.data, s.size), s.size);
 }
 
-/* The key behind all that begin with the prefix. Prefixes are text: their last byte is no 0xff. */
+/* The first key after all keys with the prefix. Prefixes are text, so their last byte is not 0xff. */
 static struct slice end_of(struct arena *a, const char *prefix)
 {
     size_t size = strlen(prefix);
@@ -28,7 +27,7 @@ static struct slice greater(struct slice a, struct slice b)
     return slice_compare(a, b) > 0 ? a : b;
 }
 
-/* The part of the ranges below the prefix. */
+/* Adds the part of the ranges that lies below the prefix. */
 static void add_prefix(struct audience *a, const struct auth_ranges *readable, const char *prefix)
 {
     struct arena *arena = &a->ranges.arena;
@@ -119,8 +118,7 @@ bool audience_is_same(const struct audience *a, const struct audience *b)
     return a == b || (a && b && memcmp(a->digest, b->digest, sizeof a->digest) == 0);
 }
 
-/* --- instances -------------------------------------------------------------------------------------------
- */
+/* --- instances -------------------------------------------------------------------------------------- */
 
 static bool may_read(const struct audience *a, struct slice key)
 {
@@ -176,8 +174,7 @@ void audience_count(const struct audience *a, const struct catalog_service *s,
     ret_counts->exists = ret_counts->instances || s->has_settings;
 }
 
-/* --- services --------------------------------------------------------------------------------------------
- */
+/* --- services --------------------------------------------------------------------------------------- */
 
 bool audience_sees_service(const struct audience *a, const struct catalog_service *s)
 {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "registry/catalog_state.h"
+#include "registry/session_mark.h"
 
 /* --- names ------------------------------------------------------------------------------------------ */
 
@@ -17,7 +18,7 @@ static struct slice catalog_copy_slice(struct slice s)
     return slice_of(mem_copy(s.data, s.size), s.size);
 }
 
-/* 0x1f stands in no name, so that the joined names sort as the names one by one. */
+/* No name has a byte 0x1f, so the joined names sort as the names one by one. */
 static struct slice service_key(struct buf *key, struct slice ns, struct slice group, struct slice service)
 {
     buf_clear(key);
@@ -85,7 +86,7 @@ struct catalog_service *catalog_find(const struct catalog *c, struct slice ns, s
     return s;
 }
 
-/* --- making and forgetting ----------------------------------------------------------------------------- */
+/* --- init and free ------------------------------------------------------------------------------------- */
 
 static struct catalog_namespace *namespace_of(struct catalog *c, struct slice ns)
 {
@@ -131,6 +132,9 @@ static struct catalog_service *service_of(struct catalog *c, struct slice ns, st
 static void free_settings(struct catalog_service *s)
 {
     mem_free(s->settings.metadata.list);
+    mem_free(s->settings.author.name.data);
+    mem_free(s->settings.author.on_behalf_of.data);
+    mem_free(s->settings.author.address.data);
     s->settings = (struct settings){0};
     s->has_settings = false;
 }
@@ -150,7 +154,8 @@ bool catalog_exists(const struct catalog_service *s)
     return s->instances || s->has_settings;
 }
 
-/* A place that nobody needs any more goes; a later lookup gets the greatest revision at which one was dropped. */
+/* Frees a place that is empty and not held. A later lookup of it gets catalog_absent_revision, the greatest
+ * revision of a freed place. */
 void catalog_drop_if_unused(struct catalog *c, struct catalog_service *s)
 {
     if (s->count || s->has_settings || s->references || link_is_in_list(&s->dirty))
@@ -197,7 +202,7 @@ static struct catalog_instance *instance_of(struct catalog_service *s, struct sl
     return i;
 }
 
-/* The last of the catalog and of the snapshots that hold it frees it. */
+/* Drops one reference. The catalog and each snapshot have one; the last one frees the document. */
 static void drop_doc(struct instance *doc)
 {
     if (doc && doc->snapshots)
@@ -241,7 +246,7 @@ void catalog_free_instance(struct catalog_instance *i)
     mem_free(i);
 }
 
-/* The entries after it move up at the end of the batch, once for all gaps. */
+/* Leaves a gap in the list. At the end of the batch the later entries move up, once for all gaps. */
 static void drop_instance_if_empty(struct catalog_instance *i)
 {
     if (i->doc || i->override)
@@ -250,8 +255,7 @@ static void drop_instance_if_empty(struct catalog_instance *i)
     i->service->gaps++;
 }
 
-/* --- counts and changes ----------------------------------------------------------------------------------
- */
+/* --- counts and changes ----------------------------------------------------------------------------- */
 
 struct catalog_effect catalog_effect(const struct catalog_instance *i)
 {
@@ -274,7 +278,7 @@ static bool is_used(const struct catalog_namespace *n)
     return n->services || n->overrides;
 }
 
-/* Whether the service was there, and is now. */
+/* Counts a service that begins or ceases to exist. */
 static void count_service(struct catalog *c, struct catalog_service *s, bool did_exist)
 {
     size_t one = (size_t)((int)catalog_exists(s) - (int)did_exist);
@@ -284,7 +288,7 @@ static void count_service(struct catalog *c, struct catalog_service *s, bool did
     c->used_namespaces += (size_t)((int)is_used(s->in) - (int)was_used);
 }
 
-/* Adds (one = 1) or takes away (-1) what the instance counts for in n. */
+/* Adds the instance to the counts of n (one = 1), or subtracts it (-1). */
 static void count_in(struct catalog_namespace *n, const struct catalog_instance *i, size_t one)
 {
     n->overrides += i->override ? one : 0;
@@ -294,6 +298,7 @@ static void count_in(struct catalog_namespace *n, const struct catalog_instance 
     n->instances += one;
     n->by_state[effect.state] += one;
     n->guarded += i->doc->is_guarded ? one : 0;
+    n->checks += i->doc->check ? one : 0;
     n->at_risk += effect.serves && i->doc->session ? one : 0;
 }
 
@@ -315,7 +320,8 @@ static void catalog_count(struct catalog *c, struct catalog_instance *i, int sig
     count_service(c, s, did_exist);
 }
 
-/* Its revision follows at the end of the batch: what is read before that is told again then. */
+/* Adds the service to the batch. The end of the batch sets its revision and notifies its watches, also of
+ * changes that a reader has seen before. */
 static void touch_service(struct catalog *c, struct catalog_service *s)
 {
     if (link_is_in_list(&s->dirty))
@@ -330,14 +336,14 @@ static struct slice catalog_keep(struct catalog *c, struct slice s)
     return slice_of(s.size ? arena_copy(&c->batch, s.data, s.size) : NULL, s.size);
 }
 
-/* Before the instance changes. */
+/* Notes the instance in the batch; called before it changes. */
 static void catalog_touch(struct catalog *c, const struct catalog_instance *i)
 {
     struct catalog_service *s = i->service;
     size_t number = c->changed_count;
     touch_service(c, s);
     if (!s->change_count) {
-        s->first_change = number; /* it may be in the batch for its settings already */
+        s->first_change = number; /* the service may already be in the batch because of its settings */
     } else {
         bool is_next = s->first_change + s->change_count == number;
         int order = is_next ? slice_compare(c->changed[number - 1].id, i->id) : 1;
@@ -374,6 +380,7 @@ void catalog_drop_session_if_unused(struct catalog *c, struct catalog_session *s
     list_remove(&s->absent);
     list_remove(&s->back);
     map_remove(&c->sessions, (uint64_t)s->id);
+    session_marks_free(s);
     mem_free(s);
 }
 
@@ -385,19 +392,18 @@ static void hang_on_session(struct catalog *c, struct catalog_instance *i)
     if (now == before)
         return;
     if (before) {
-        list_remove(&i->by_session);
+        session_remove(before, &i->by_session);
         before->instance_count--;
         catalog_drop_session_if_unused(c, before);
     }
     i->hangs_on = now;
     if (now) {
-        list_add_last(&now->instances, &i->by_session);
+        session_add_last(now, &i->by_session);
         now->instance_count++;
     }
 }
 
-/* --- one key ---------------------------------------------------------------------------------------------
- */
+/* --- one key ---------------------------------------------------------------------------------------- */
 
 static void set_instance(struct catalog *c, const struct name *name, const struct instance *doc,
                          int64_t create_revision, int64_t mod_revision)
@@ -409,7 +415,7 @@ static void set_instance(struct catalog *c, const struct name *name, const struc
         return;
     i->generation = c->generation;
     if (doc && i->doc && i->mod_revision == mod_revision)
-        return; /* read anew, and nothing is new */
+        return; /* the state was read again, and this key has not changed */
     catalog_touch(c, i);
     catalog_count(c, i, -1);
     drop_doc(i->doc);
@@ -436,20 +442,14 @@ static void set_override(struct catalog *c, const struct name *name, const struc
     catalog_count(c, i, -1);
     drop_override(i->override);
     i->override = NULL;
-    if (o) {
-        i->override = mem_alloc(sizeof *o + o->reason.size);
-        *i->override = *o;
-        i->override->snapshots = 0;
-        i->override->reason = slice_of(i->override + 1, o->reason.size);
-        if (o->reason.size)
-            memcpy(i->override + 1, o->reason.data, o->reason.size);
-    }
+    if (o)
+        i->override = override_copy(o);
     i->override_revision = mod_revision;
     catalog_count(c, i, 1);
     drop_instance_if_empty(i);
 }
 
-/* List and bytes in one block, so that one free is enough. */
+/* Copies the list and its bytes into one block, so that one free is enough. */
 static struct document_map copy_map(const struct document_map *m)
 {
     size_t bytes = 0;
@@ -485,6 +485,9 @@ static void set_settings(struct catalog *c, const struct name *name, const struc
     if (settings) {
         s->settings = *settings;
         s->settings.metadata = copy_map(&settings->metadata);
+        s->settings.author.name = catalog_copy_slice(settings->author.name);
+        s->settings.author.on_behalf_of = catalog_copy_slice(settings->author.on_behalf_of);
+        s->settings.author.address = catalog_copy_slice(settings->author.address);
         s->has_settings = true;
     }
     s->settings_revision = mod_revision;
@@ -517,7 +520,7 @@ static void keep_session_doc(struct catalog_session *s, const struct session *do
     s->doc.labels = copy_map(&doc->labels);
 }
 
-/* Is this the document of the same owner, as the registry itself may have written it over the old one? */
+/* True: the registry itself may have written doc over old. The owner and the key are the same. */
 static bool is_of_owner(const struct session *old, const struct session *doc)
 {
     return slice_equal(old->owner, doc->owner) && old->has_key == doc->has_key &&
@@ -525,8 +528,8 @@ static bool is_of_owner(const struct session *old, const struct session *doc)
            (old->is_implicit || !doc->is_implicit);
 }
 
-/* doc NULL: it does not parse. The key was created before, so there is a session, whatever stands there now.
- */
+/* The key of an existing session was written again. doc NULL: the new document does not parse; the session
+ * exists all the same. */
 static void rewrite_session(struct catalog_session *s, const struct session *doc, int64_t lease)
 {
     bool is_taken = doc && (s->is_late || is_of_owner(&s->doc, doc));
@@ -553,7 +556,7 @@ static void set_session(struct catalog *c, int64_t id, const struct session *doc
     struct catalog_session *s = catalog_session(c, id);
     bool is_same = s && s->create_revision == create_revision;
     if (!doc && !is_same && !is_late) {
-        delete_session(c, id); /* it never was one */
+        delete_session(c, id); /* its first document does not parse: it was never a session */
         return;
     }
     s = session_of(c, id);
@@ -576,14 +579,13 @@ static void set_session(struct catalog *c, int64_t id, const struct session *doc
     s->mod_revision = mod_revision;
 }
 
-/* --- batches -----------------------------------------------------------------------------------------------
- */
+/* --- batches ---------------------------------------------------------------------------------------- */
 
 void catalog_begin(struct catalog *c, int64_t revision)
 {
     assert(!c->is_open && !c->is_ending && revision >= c->revision);
     if (c->revision == 0)
-        c->whole_since = revision; /* the first state */
+        c->whole_since = revision; /* the first read of the state */
     c->is_open = true;
     c->edition++;
     c->revision = revision;
@@ -639,7 +641,7 @@ void catalog_put(struct catalog *c, const struct name *name, struct slice value,
     case NAME_SESSION:
         catalog_put_session(c, name, value, name->session, create_revision, mod_revision);
         return;
-    case NAME_GUARD: /* the janitor's */
+    case NAME_GUARD: /* the janitor reads it */
         break;
     case NAME_KINDS:
         assert(!"a name has a kind");
@@ -684,7 +686,7 @@ void catalog_delete(struct catalog *c, const struct name *name)
     case NAME_SESSION:
         delete_session(c, name->session);
         break;
-    case NAME_GUARD: /* the janitor's */
+    case NAME_GUARD: /* the janitor reads it */
         break;
     case NAME_KINDS:
         assert(!"a name has a kind");
@@ -693,7 +695,7 @@ void catalog_delete(struct catalog *c, const struct name *name)
         note_unreadable(c, name, false);
 }
 
-/* Keys that were not put while the whole state was read have been deleted. */
+/* Deletes the keys of the service that were not put while the whole state was read. */
 static void sweep_service(struct catalog *c, struct catalog_service *s)
 {
     struct name name = {NAME_INSTANCE, s->ns, s->group, s->name, {0}, 0};
@@ -702,7 +704,7 @@ static void sweep_service(struct catalog *c, struct catalog_service *s)
         bool has_old_doc = one->doc && one->generation != c->generation;
         bool has_old_override = one->override && one->override_generation != c->generation;
         struct buf id = {0};
-        buf_add_slice(&id, one->id); /* the instance may go with the first of the two */
+        buf_add_slice(&id, one->id); /* the first of the two calls may free the instance */
         name.id = buf_slice(&id);
         if (has_old_doc)
             set_instance(c, &name, NULL, 0, 0);
@@ -742,8 +744,7 @@ void catalog_release(struct catalog *c, struct catalog_service *s)
     catalog_drop_if_unused(c, s);
 }
 
-/* --- the whole ---------------------------------------------------------------------------------------------
- */
+/* --- the whole -------------------------------------------------------------------------------------- */
 
 struct catalog *catalog_new(const struct catalog_events *events)
 {
@@ -769,6 +770,7 @@ void catalog_free(struct catalog *c)
     }
     for (size_t at = 0; map_next(&c->sessions, &at, &id, &value);) {
         catalog_free_session_doc(value);
+        session_marks_free(value);
         mem_free(value);
     }
     for (size_t at = 0; strmap_next(&c->namespaces, &at, &key, &value);) {

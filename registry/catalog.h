@@ -18,6 +18,7 @@
 struct catalog;
 struct catalog_service;
 struct catalog_session;
+struct session_mark;
 
 struct catalog_instance {
     struct slice id;
@@ -27,7 +28,7 @@ struct catalog_instance {
     int64_t create_revision, mod_revision; /* of the instance's key */
     int64_t override_revision;             /* mod revision of the override's key */
     struct link by_session;                /* in its session's list of instances */
-    struct catalog_session *hangs_on;      /* its session, existing or not; NULL: the document names none */
+    struct catalog_session *hangs_on;      /* its session, existing or not; NULL: its document names none */
     uint64_t generation, override_generation; /* catalog.generation when each was last read */
     uint64_t walk;                            /* the janitor's last walk that visited it */
     bool is_gap; /* deleted in the current batch: still in the list, without documents */
@@ -47,6 +48,7 @@ struct catalog_namespace {
     size_t services, instances, overrides;
     size_t by_state[INSTANCE_STATES]; /* effective states */
     size_t guarded;
+    size_t checks;    /* instances with a check */
     size_t places;    /* catalog_services, existing or held */
     size_t at_risk;   /* instances that serve and belong to a session: a storm can take all of them */
     int64_t revision; /* of the last visible change in it */
@@ -88,11 +90,12 @@ struct catalog_session {
     bool is_unknown; /* no document that parses has been read: doc has defaults */
     struct session doc;
     int64_t create_revision, mod_revision;
-    struct link instances; /* of catalog_instance.by_session */
+    struct link instances; /* of catalog_instance.by_session; changed by session_mark.h alone */
     size_t instance_count;
-    struct link absent; /* in catalog_absent_sessions while it does not exist */
-    struct link gone;   /* in the batch's list */
-    struct link back;   /* likewise: it was absent, with instances */
+    struct session_mark *marks; /* private to session_mark.c; the latest first */
+    struct link absent;         /* in catalog_absent_sessions while it does not exist */
+    struct link gone;           /* in the batch's list */
+    struct link back;           /* likewise: it was absent, with instances */
     uint64_t generation;
 };
 
@@ -109,9 +112,9 @@ struct catalog_change {
 struct catalog_events {
     /* Once for each service of a batch and each 1,024 changes of it. */
     void (*changed)(void *arg, const struct catalog_change *change);
-    /* It existed and does not any more; its instances, if it has any, still refer to it. */
+    /* The session has ended. Its instances, if it has any, still refer to it. */
     void (*session_gone)(void *arg, struct catalog_session *session);
-    /* It exists again, or from now on, and has instances. */
+    /* The session exists again, or begins, and instances name it already. */
     void (*session_back)(void *arg, struct catalog_session *session);
     void *arg;
 };
@@ -178,7 +181,7 @@ void catalog_each_namespace(const struct catalog *c, bool (*fn)(void *arg, const
                             void *arg);
 const struct catalog_namespace *catalog_namespace(const struct catalog *c,
                                                   struct slice ns); /* NULL = it is empty */
-/* Those that hold a service or an override. */
+/* The namespaces that have a service or an override. */
 size_t catalog_namespace_count(const struct catalog *c);
 const struct catalog_namespace *catalog_all(const struct catalog *c);         /* the sums of all */
 struct catalog_session *catalog_session(const struct catalog *c, int64_t id); /* NULL = it does not exist */

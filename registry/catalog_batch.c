@@ -10,8 +10,8 @@
 #include "registry/catalog_state.h"
 
 enum {
-    GAPS_AT_ONCE = 256,    /* removed by one move of the entries after them */
-    CHANGES_AT_ONCE = 1024 /* in one event */
+    GAPS_AT_ONCE = 256,    /* gaps that one move of the later entries removes */
+    CHANGES_AT_ONCE = 1024 /* changes in one event */
 };
 
 struct pace {
@@ -24,8 +24,7 @@ static bool is_over(const struct pace *p)
     return p->is_over && p->is_over(p->arg);
 }
 
-/* --- sessions ---------------------------------------------------------------------------------------------
- */
+/* --- sessions --------------------------------------------------------------------------------------- */
 
 /* A session that begins and ends within one batch never existed. */
 static bool end_sessions(struct catalog *c, const struct pace *pace)
@@ -41,7 +40,7 @@ static bool end_sessions(struct catalog *c, const struct pace *pace)
             c->events.session_gone(c->events.arg, s);
         uint32_t ttl_s = s->doc.ttl_s;
         catalog_free_session_doc(s);
-        s->doc.ttl_s = ttl_s; /* until the janitor has reviewed all of its instances */
+        s->doc.ttl_s = ttl_s; /* kept until the janitor has reviewed all of its instances */
         catalog_drop_session_if_unused(c, s);
         if (is_over(pace))
             return false;
@@ -62,8 +61,7 @@ static bool begin_sessions(struct catalog *c, const struct pace *pace)
     return true;
 }
 
-/* --- the order of changes ---------------------------------------------------------------------------------
- */
+/* --- the order of changes --------------------------------------------------------------------------- */
 
 static int compare_changed(const void *a, const void *b)
 {
@@ -74,8 +72,8 @@ static int compare_changed(const void *a, const void *b)
     return order ? order : x->number < y->number ? -1 : 1;
 }
 
-/* Those of a service together, by id, each once: what it was before the batch its first change says. Keys
- * come in this order but for encoded names and requests of several parts. */
+/* Sorts the changes by service and id, and keeps the first change of each id, which has the state before the
+ * batch. Keys mostly come in this order already, except for encoded names and requests of several parts. */
 static void sort_changes(struct catalog *c)
 {
     size_t kept = 0;
@@ -98,10 +96,9 @@ static void sort_changes(struct catalog *c)
     c->is_scattered = false;
 }
 
-/* --- services ---------------------------------------------------------------------------------------------
- */
+/* --- services --------------------------------------------------------------------------------------- */
 
-/* Takes these places, in order, out of the list. */
+/* Removes these places, which are sorted, from the list. */
 static void close_gaps(struct catalog_service *s, const size_t *places, size_t count)
 {
     size_t to = count ? places[0] : 0;
@@ -115,19 +112,19 @@ static void close_gaps(struct catalog_service *s, const size_t *places, size_t c
     s->gaps -= count;
 }
 
-/* c->told: how many of its changes were looked at. */
+/* c->notified: how many changes of the service were visited. */
 static bool close_all_gaps(struct catalog *c, struct catalog_service *s, const struct pace *pace)
 {
     size_t places[GAPS_AT_ONCE];
     while (s->gaps) {
         size_t count = 0;
-        for (; c->told < s->change_count && count < GAPS_AT_ONCE && count < s->gaps; c->told++) {
-            struct slice id = c->changed[s->first_change + c->told].id;
+        for (; c->notified < s->change_count && count < GAPS_AT_ONCE && count < s->gaps; c->notified++) {
+            struct slice id = c->changed[s->first_change + c->notified].id;
             size_t at = catalog_instance_place(s, id);
             if (at < s->count && s->list[at]->is_gap && slice_equal(s->list[at]->id, id))
                 places[count++] = at;
         }
-        assert(count); /* each gap is a change */
+        assert(count); /* each gap is one of the changes */
         close_gaps(s, places, count);
         if (is_over(pace))
             return false;
@@ -135,14 +132,14 @@ static bool close_all_gaps(struct catalog *c, struct catalog_service *s, const s
     return true;
 }
 
-/* Every service that has changed is as it is now. */
+/* Gives each changed service its final list and revision. */
 static bool catalog_batch_settle(struct catalog *c, const struct pace *pace)
 {
     while (!list_is_empty(&c->dirty)) {
         struct catalog_service *s = container_of(c->dirty.next, struct catalog_service, dirty);
         if (s->gaps && !close_all_gaps(c, s, pace))
             return false;
-        c->told = 0;
+        c->notified = 0;
         s->before = s->revision;
         s->revision = c->revision;
         s->in->revision = c->revision;
@@ -157,8 +154,8 @@ static bool catalog_batch_settle(struct catalog *c, const struct pace *pace)
 static void tell_some(struct catalog *c, struct catalog_service *s)
 {
     struct slice ids[CHANGES_AT_ONCE], origins[CHANGES_AT_ONCE];
-    size_t left = s->change_count - c->told, n = left < CHANGES_AT_ONCE ? left : CHANGES_AT_ONCE;
-    const struct catalog_changed *changed = c->changed + s->first_change + c->told;
+    size_t left = s->change_count - c->notified, n = left < CHANGES_AT_ONCE ? left : CHANGES_AT_ONCE;
+    const struct catalog_changed *changed = c->changed + s->first_change + c->notified;
     for (size_t i = 0; i < n; i++) {
         ids[i] = changed[i].id;
         origins[i] = changed[i].origin;
@@ -170,7 +167,7 @@ static void tell_some(struct catalog *c, struct catalog_service *s)
                                     .origins = origins,
                                     .id_count = n,
                                     .are_settings_changed = s->are_settings_changed};
-    c->told += n;
+    c->notified += n;
     if (c->events.changed)
         c->events.changed(c->events.arg, &change);
 }
@@ -180,8 +177,8 @@ static bool catalog_batch_tell(struct catalog *c, const struct pace *pace)
     while (!list_is_empty(&c->settled)) {
         struct catalog_service *s = container_of(c->settled.next, struct catalog_service, dirty);
         tell_some(c, s);
-        if (c->told == s->change_count) {
-            c->told = 0;
+        if (c->notified == s->change_count) {
+            c->notified = 0;
             s->are_settings_changed = false;
             list_remove(&s->dirty);
             catalog_drop_if_unused(c, s);

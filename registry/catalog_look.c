@@ -83,7 +83,7 @@ static bool begins_with(struct slice s, struct slice prefix)
     return s.size >= prefix.size && (prefix.size == 0 || memcmp(s.data, prefix.data, prefix.size) == 0);
 }
 
-/* The first place of the walk: behind `after`, and not before group and prefix. */
+/* The first place of the walk: after `after`, and not before group and prefix. */
 static size_t first_place(const struct catalog *c, struct slice ns, struct slice group, struct slice prefix,
                           struct slice after)
 {

@@ -30,8 +30,8 @@ struct catalog {
 
     /* Of the batch under way. */
     struct link dirty;   /* services */
-    struct link settled; /* services whose list and revision are final, and that are to be notified */
-    size_t told;         /* changes of the first of those that were reported */
+    struct link settled; /* services whose list and revision are final; their watches are notified next */
+    size_t notified;     /* changes of the first of `settled` that were reported */
     bool is_scattered;   /* a service's changes are not adjacent, or not sorted */
     struct link gone;    /* sessions that were deleted */
     struct link back;    /* sessions that began when instances named them already */

@@ -83,7 +83,7 @@ static void take_tags(struct document_reader *r, struct instance *i)
     for (size_t n = 0; n < count; n++) {
         const json_t *tag = json_array_get(array, n);
         if (!json_is_string(tag) || json_string_length(tag) == 0 || json_string_length(tag) > TEXT_SIZE_MAX) {
-            document_refuse(r, "tags", "holds something that is not a string of 1 to 256 bytes");
+            document_refuse(r, "tags", "has an element that is not a string of 1 to 256 bytes");
             return;
         }
         tags[n] = document_keep(r, tag);
@@ -101,7 +101,7 @@ static int compare_ports(const void *a, const void *b)
     return slice_compare(((const struct instance_port *)a)->name, ((const struct instance_port *)b)->name);
 }
 
-/* `port`, or `ports` by name; with both, `port` is what a client takes that asks for no name. */
+/* Reads `port`, or `ports` by name. With both, `port` is for clients that ask for no name. */
 static void take_ports(struct document_reader *r, struct instance *i)
 {
     int64_t port;
@@ -122,7 +122,7 @@ static void take_ports(struct document_reader *r, struct instance *i)
         size_t size = strlen(key);
         if (!json_is_integer(value) || json_integer_value(value) < 1 || json_integer_value(value) > 65535 ||
             size == 0 || size > TEXT_SIZE_MAX) {
-            document_refuse(r, "ports", "holds something that is not a port from 1 to 65535");
+            document_refuse(r, "ports", "has a value that is not a port from 1 to 65535");
             return;
         }
         i->ports[i->port_count++] = (struct instance_port){slice_of(arena_copy(r->arena, key, size), size),
@@ -133,7 +133,7 @@ static void take_ports(struct document_reader *r, struct instance *i)
         i->port = i->ports[0].port;
 }
 
-/* Fields that only the registry itself writes. */
+/* Reads the fields that only the registry itself writes. */
 static void take_own_fields(struct document_reader *r, struct instance *i)
 {
     json_t *session = document_take(r, "session");
@@ -144,7 +144,7 @@ static void take_own_fields(struct document_reader *r, struct instance *i)
         if (text)
             id = strtoull(text, &end_of, 16);
         if (!text || *end_of || id == 0 || id > INT64_MAX)
-            document_refuse(r, "session", "is not a lease's id in hexadecimal digits");
+            document_refuse(r, "session", "is not a session's id in hexadecimal digits");
         i->session = (int64_t)id;
     }
     document_bool(r, "guarded", &i->is_guarded);
@@ -162,7 +162,7 @@ int instance_read(struct slice text, enum document_reading how, struct arena *a,
                          .grace_s = INSTANCE_GRACE_S,
                          .state = INSTANCE_UP};
     int64_t weight;
-    document_begin(&r, text);
+    document_begin_map(&r, text, "metadata", INSTANCE_METADATA_MAX / 2);
     document_text(&r, "host", &i.host);
     take_ports(&r, &i);
     document_text(&r, "protocol", &i.protocol);
@@ -177,16 +177,25 @@ int instance_read(struct slice text, enum document_reading how, struct arena *a,
     take_seconds(&r, "ttl", INSTANCE_TTL_MIN_S, &i.ttl_s);
     take_seconds(&r, "grace", 0, &i.grace_s);
     take_state(&r, "state", &i.state);
+    check_read(&r, how == DOCUMENT_TOLERANT, &i.state, &i.check);
     if (how == DOCUMENT_TOLERANT)
         take_own_fields(&r, &i);
     else if (i.state == INSTANCE_LOST)
-        document_refuse(&r, "state", "\"lost\" is the registry's own word: use \"down\"");
+        document_refuse(&r, "state", "\"lost\" is set by the registry only: use \"down\"");
     if (i.host.size == 0)
         document_refuse_last(&r, "host", "is missing");
+    if (i.check && !i.check->port && !i.port)
+        document_refuse_last(&r, "check", "has no port: give it one, or the instance");
     int err = document_end(&r);
     if (!err)
         *ret = i;
     return err;
+}
+
+static void take_change(struct document_reader *r, struct author *author, int64_t *ret_time_ms)
+{
+    author_read(r, author);
+    document_number(r, "time_ms", 0, INT64_MAX, ret_time_ms);
 }
 
 int override_read(struct slice text, enum document_reading how, struct arena *a, struct override *ret,
@@ -204,12 +213,14 @@ int override_read(struct slice text, enum document_reading how, struct arena *a,
     o.has_state = take_state(&r, "state", &o.state);
     document_text(&r, "reason", &o.reason);
     document_text(&r, "until", &until);
-    if (how == DOCUMENT_TOLERANT)
+    if (how == DOCUMENT_TOLERANT) {
         document_bool(&r, "drain", &o.is_drain);
+        take_change(&r, &o.author, &o.time_ms);
+    }
     if (until.size && text_to_time(until, &o.until_s) != OK)
         document_refuse(&r, "until", "is not a time as in 2026-01-31T12:00:00Z");
     if (!o.has_enabled && !o.has_weight && !o.has_state)
-        document_refuse_last(&r, "the override", "says nothing: give enabled, weight or state");
+        document_refuse_last(&r, "the override", "is empty: give enabled, weight or state");
     int err = document_end(&r);
     if (!err)
         *ret = o;
@@ -232,7 +243,7 @@ int settings_read(struct slice text, enum document_reading how, struct arena *a,
 {
     struct document_reader r = document_reader_of(how, a, error, error_size);
     struct settings s = {0};
-    document_begin(&r, text);
+    document_begin_map(&r, text, "metadata", SETTINGS_METADATA_MAX / 2);
     json_t *threshold = document_take(&r, "protect_threshold");
     if (threshold) {
         s.protect_threshold = json_number_value(threshold);
@@ -240,6 +251,8 @@ int settings_read(struct slice text, enum document_reading how, struct arena *a,
             document_refuse(&r, "protect_threshold", "is not a number from 0 to 1");
     }
     document_strings(&r, "metadata", SETTINGS_METADATA_MAX / 2, SETTINGS_METADATA_MAX, &s.metadata);
+    if (how == DOCUMENT_TOLERANT)
+        take_change(&r, &s.author, &s.time_ms);
     int err = document_end(&r);
     if (!err)
         *ret = s;
@@ -269,7 +282,7 @@ int session_read(struct slice text, enum document_reading how, struct arena *a, 
 {
     struct document_reader r = document_reader_of(how, a, error, error_size);
     struct session s = {.ttl_s = INSTANCE_TTL_S};
-    document_begin(&r, text);
+    document_begin_map(&r, text, "labels", LABELS_MAX);
     document_text(&r, "client_id", &s.client_id);
     take_seconds(&r, "ttl", INSTANCE_TTL_MIN_S, &s.ttl_s);
     document_strings(&r, "labels", LABELS_MAX, INSTANCE_METADATA_MAX, &s.labels);

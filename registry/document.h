@@ -8,15 +8,10 @@
 #ifndef REGISTRY_DOCUMENT_H
 #define REGISTRY_DOCUMENT_H
 
+#include "base/author.h"
 #include "base/document.h"
+#include "registry/check.h"
 #include "registry/session_key.h"
-
-enum instance_state {
-#define STATE(name, text, serves) INSTANCE_##name,
-#include "registry/document.def"
-#undef STATE
-    INSTANCE_STATES
-};
 
 #define INSTANCE_WEIGHT       100
 #define INSTANCE_WEIGHT_MAX   65535
@@ -47,8 +42,9 @@ struct instance {
     struct document_map metadata; /* sorted by key */
     uint32_t ttl_s, grace_s;
     enum instance_state state;
-    bool is_guarded;     /* its session ended with too many others: held in traffic */
-    int64_t session;     /* the lease of its session; 0 = none: it stays until it is deleted */
+    struct check *check; /* members check it, and it has no session; NULL = none */
+    bool is_guarded;     /* its session ended with many others: the storm guard holds it in traffic */
+    int64_t session;     /* the lease of its session; 0 = none: the instance stays until it is deleted */
     struct slice source; /* empty = registered here; else the layout it was projected from */
     struct slice origin; /* with a source: the key it was projected from. Not in the document. */
     uint32_t snapshots;  /* of a catalog's document: how many snapshots hold it beside the catalog */
@@ -61,14 +57,18 @@ struct override {
     bool has_state;
     enum instance_state state;
     struct slice reason;
-    int64_t until_s;    /* seconds since 1970, when it ends by itself; 0 = never */
-    bool is_drain;      /* the state is a drain's: it ends with the registration that was drained */
+    int64_t until_s;      /* the time when it ends, in seconds since 1970; 0 = never */
+    bool is_drain;        /* the state is a drain's: it ends with the registration that was drained */
+    struct author author; /* of its last change; empty in documents of older versions, as time_ms */
+    int64_t time_ms;
     uint32_t snapshots; /* as an instance's */
 };
 
 struct settings {
     double protect_threshold; /* 0 to 1 */
     struct document_map metadata;
+    struct author author; /* of its last change; empty in documents of older versions, as time_ms */
+    int64_t time_ms;
 };
 
 struct session {
@@ -81,13 +81,9 @@ struct session {
     uint8_t key_digest[SESSION_DIGEST_SIZE];
 };
 
-const char *instance_state_name(enum instance_state state);
-MUST_CHECK int instance_state_find(struct slice text, enum instance_state *ret_state); /* ERR_NOT_FOUND */
-bool instance_state_serves(enum instance_state state);
-
 /* error (at least 200 bytes) gets one sentence that names the field. ERR_MALFORMED: no JSON (with line and
- * column); ERR_INVALID: a field. A client cannot set session, guarded, source, implicit, owner, key_sha256,
- * drain, or the state `lost`. */
+ * column); ERR_INVALID: a field. A client cannot set session, guarded, checked, source, implicit, owner,
+ * key_sha256, drain, author, on_behalf_of, address, time_ms, or the state `lost`. */
 MUST_CHECK int instance_read(struct slice text, enum document_reading how, struct arena *a,
                              struct instance *ret, char *error, size_t error_size);
 MUST_CHECK int override_read(struct slice text, enum document_reading how, struct arena *a,
@@ -106,9 +102,13 @@ void instance_write(const struct instance *i, struct buf *out);
 void instance_write_members(const struct instance *i, struct json_writer *w);
 void override_write(const struct override *o, struct buf *out);
 void settings_write(const struct settings *s, struct buf *out);
+/* For readers: without the address of the author. */
+void override_write_view(const struct override *o, struct buf *out);
+void settings_write_view(const struct settings *s, struct buf *out);
 void session_write(const struct session *s, struct buf *out);
 
 /* A copy in one block; the caller frees it with mem_free. */
 struct instance *instance_copy(const struct instance *i);
+struct override *override_copy(const struct override *o);
 
 #endif

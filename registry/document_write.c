@@ -43,6 +43,8 @@ void instance_write_members(const struct instance *i, struct json_writer *w)
     document_add_number(w, "grace", i->grace_s);
     jw_key(w, "state");
     jw_text(w, instance_state_name(i->state));
+    if (i->check)
+        check_write_members(i->check, w);
     if (i->is_guarded) {
         jw_key(w, "guarded");
         jw_bool(w, true);
@@ -62,6 +64,13 @@ void instance_write(const struct instance *i, struct buf *out)
     jw_open(&w, '{');
     instance_write_members(i, &w);
     jw_close(&w, '}');
+}
+
+static void add_change(struct json_writer *w, const struct author *author, int64_t time_ms)
+{
+    author_write_members(author, w);
+    if (time_ms)
+        document_add_number(w, "time_ms", time_ms);
 }
 
 void override_write(const struct override *o, struct buf *out)
@@ -89,6 +98,7 @@ void override_write(const struct override *o, struct buf *out)
         jw_key(&w, "drain");
         jw_bool(&w, true);
     }
+    add_change(&w, &o->author, o->time_ms);
     jw_close(&w, '}');
 }
 
@@ -104,7 +114,22 @@ void settings_write(const struct settings *s, struct buf *out)
         buf_done(&number);
     }
     document_add_map(&w, "metadata", &s->metadata);
+    add_change(&w, &s->author, s->time_ms);
     jw_close(&w, '}');
+}
+
+void override_write_view(const struct override *o, struct buf *out)
+{
+    struct override shown = *o;
+    shown.author.address = (struct slice){0};
+    override_write(&shown, out);
+}
+
+void settings_write_view(const struct settings *s, struct buf *out)
+{
+    struct settings shown = *s;
+    shown.author.address = (struct slice){0};
+    settings_write(&shown, out);
 }
 
 void session_write(const struct session *s, struct buf *out)
@@ -145,6 +170,8 @@ static size_t bytes_of(const struct instance *i)
 {
     size_t n = i->host.size + i->protocol.size + i->zone.size + i->region.size + i->cluster.size +
                i->version.size + i->source.size + i->origin.size;
+    if (i->check)
+        n += i->check->path.size + i->check->output.size;
     for (size_t k = 0; k < i->port_count; k++)
         n += i->ports[k].name.size;
     for (size_t k = 0; k < i->tag_count; k++)
@@ -154,15 +181,20 @@ static size_t bytes_of(const struct instance *i)
     return n;
 }
 
-/* The struct, then the lists, then the bytes. */
+/* One block: the struct, its check, then the lists, then the bytes. */
 struct instance *instance_copy(const struct instance *i)
 {
     size_t lists = i->port_count * sizeof *i->ports + i->tag_count * sizeof *i->tags +
                    i->metadata.count * sizeof *i->metadata.list;
-    struct instance *c = mem_alloc(sizeof *c + lists + bytes_of(i));
+    size_t check = i->check ? sizeof *i->check : 0;
+    struct instance *c = mem_alloc(sizeof *c + check + lists + bytes_of(i));
     *c = *i;
     c->snapshots = 0;
-    c->ports = (struct instance_port *)(c + 1);
+    if (i->check) {
+        c->check = (struct check *)(c + 1);
+        *c->check = *i->check;
+    }
+    c->ports = (struct instance_port *)((uint8_t *)(c + 1) + check);
     c->tags = (struct slice *)(c->ports + i->port_count);
     c->metadata.list = (struct document_pair *)(c->tags + i->tag_count);
     uint8_t *at = (uint8_t *)(c->metadata.list + i->metadata.count);
@@ -170,6 +202,10 @@ struct instance *instance_copy(const struct instance *i)
                              &c->cluster, &c->version,  &c->source, &c->origin};
     for (size_t k = 0; k < sizeof texts / sizeof *texts; k++)
         *texts[k] = move_slice(&at, *texts[k]);
+    if (c->check) {
+        c->check->path = move_slice(&at, i->check->path);
+        c->check->output = move_slice(&at, i->check->output);
+    }
     for (size_t k = 0; k < i->port_count; k++)
         c->ports[k] = (struct instance_port){move_slice(&at, i->ports[k].name), i->ports[k].port};
     for (size_t k = 0; k < i->tag_count; k++)
@@ -177,5 +213,20 @@ struct instance *instance_copy(const struct instance *i)
     for (size_t k = 0; k < i->metadata.count; k++)
         c->metadata.list[k] = (struct document_pair){move_slice(&at, i->metadata.list[k].key),
                                                      move_slice(&at, i->metadata.list[k].value)};
+    return c;
+}
+
+struct override *override_copy(const struct override *o)
+{
+    size_t bytes =
+        o->reason.size + o->author.name.size + o->author.on_behalf_of.size + o->author.address.size;
+    struct override *c = mem_alloc(sizeof *c + bytes);
+    uint8_t *at = (uint8_t *)(c + 1);
+    *c = *o;
+    c->snapshots = 0;
+    c->reason = move_slice(&at, c->reason);
+    c->author.name = move_slice(&at, c->author.name);
+    c->author.on_behalf_of = move_slice(&at, c->author.on_behalf_of);
+    c->author.address = move_slice(&at, c->author.address);
     return c;
 }

@@ -37,7 +37,12 @@
  *   1. Up to BATCH_MAX actions travel in one transaction, each as an inner transaction that compares the
  *      document's mod revision and that the session does not exist. A failed one does not affect the others.
  *   2. Puts and deletes travel apart and back off apart: a store without room refuses the puts alone.
- *   3. At most IN_FLIGHT_MAX transactions are in flight, so that a storm does not fill the log. */
+ *   3. At most IN_FLIGHT_MAX transactions are in flight, so that a storm does not fill the log.
+ *   4. After an error all actions of the class wait, 200 ms to 10 s.
+ *
+ * An instance whose client registered again is never marked lost, whatever the janitor knew: the compare of
+ * the mod revision fails. Times are those of the leader's monotonic clock; a new leader begins them again. A
+ * deposed leader that does not know it yet may still propose, for the same reason without harm. */
 #include "registry/janitor.h"
 
 #include "base/log.h"
@@ -60,7 +65,7 @@ struct proposal {
     struct link link; /* in flight */
     enum plan_class class;
     size_t count, bytes;
-    bool deletes_dead; /* instead of making them lost, for which there is no room */
+    bool deletes_dead; /* instead of marking them lost: the store has no room for that */
     struct {
         uint64_t ticket;
         enum plan_kind kind;
@@ -70,7 +75,7 @@ struct proposal {
     struct arena arena;
 };
 
-struct handover { /* of one namespace's history to the next leader; one is under way at a time */
+struct handover { /* the write of one namespace's history, for the next leader; one is under way at a time */
     struct kv_request request;
     bool is_under_way;
     struct slice ns; /* in the arena */
@@ -121,7 +126,7 @@ static struct slice janitor_key_of(struct proposal *q, const struct name *name)
     return janitor_keep(q, b);
 }
 
-/* The document with one field changed. A lease that somebody attached to the key stays attached. */
+/* Puts the document with one field changed. A lease that a client attached to the key stays attached. */
 static void put_document(struct proposal *q, struct txn *t, const struct plan_action *a, struct slice key)
 {
     struct instance doc = *a->instance->doc;
@@ -199,8 +204,7 @@ static void back_off(struct janitor *j, enum plan_class class, int err)
         delay_ms = BACKOFF_MAX_MS;
     j->backoff[class].delay_ms = delay_ms;
     j->backoff[class].until_ms = janitor_now_ms(j) + delay_ms;
-    log_warn("the registry could not be brought up to date, it is tried again", F_ERR(err),
-             F_UINT("after-ms", delay_ms));
+    log_warn("the janitor's transaction failed; it is tried again", F_ERR(err), F_UINT("after-ms", delay_ms));
 }
 
 static bool has_dead(const struct proposal *q)
@@ -255,7 +259,8 @@ static void janitor_on_done(struct kv_request *r, int err, const ProtobufCMessag
     if (!err) {
         j->backoff[q->class].delay_ms = 0;
         if (q->deletes_dead)
-            report_actions(q, PLAN_LOSE, "dead instances are deleted: the store has no room for lost ones",
+            report_actions(q, PLAN_LOSE,
+                           "dead instances are deleted at once: the store has no room to mark them lost",
                            METRIC_EXPIRED, response);
         else
             report_actions(q, PLAN_LOSE, "instances are lost: their sessions have ended", METRIC_LOST,
@@ -264,7 +269,7 @@ static void janitor_on_done(struct kv_request *r, int err, const ProtobufCMessag
                        response);
         report_actions(q, PLAN_END_OVERRIDE, "overrides have ended", METRIC_OVERRIDES_ENDED, response);
     } else if ((err == ERR_TOO_MANY_OPS || err == ERR_REQUEST_TOO_LARGE) && q->count > 1) {
-        size_t half = q->count / 2; /* of this one: others of its size are under way */
+        size_t half = q->count / 2; /* half of this transaction: others of its size are in flight */
         j->batch_max = half < j->batch_max ? half : j->batch_max;
     } else {
         back_off(j, q->class, err);
@@ -285,11 +290,11 @@ static void on_handed_over(struct kv_request *r, int err, const ProtobufCMessage
         return;
     plan_handover_failed(j->plan, h->ns, janitor_now_ms(j));
     j->handover_after_ms = janitor_now_ms(j) + BACKOFF_MAX_MS;
-    log_warn("what usually dies could not be written for the next leader, it is tried again", F_ERR(err),
+    log_warn("the history of a storm guard could not be written; it is tried again", F_ERR(err),
              F_BYTES("namespace", h->ns));
 }
 
-/* Nothing is compared: another leader writes nearly the same. */
+/* Compares nothing: another leader would write nearly the same. */
 static void janitor_hand_over(struct janitor *j, uint64_t now)
 {
     struct plan_handover next;
@@ -335,7 +340,7 @@ void janitor_history(struct janitor *j, struct slice ns, struct slice text)
 
 static void janitor_on_timer(struct io_timer *timer)
 {
-    container_of(timer, struct janitor, timer)->timer_ms = UINT64_MAX; /* the turn follows */
+    container_of(timer, struct janitor, timer)->timer_ms = UINT64_MAX; /* janitor_turn runs next */
 }
 
 /* A timer that fires too early, or without need, does no harm. */
@@ -412,7 +417,7 @@ static void schedule_turn(struct janitor *j, bool review_budget, uint64_t now)
         handover_ms = j->handover_after_ms;
     if (handover_ms < wake_ms)
         wake_ms = handover_ms;
-    if (wake_ms <= now) /* blocked: a response causes the next turn, or the backoff ends */
+    if (wake_ms <= now) /* blocked: a response, or the end of the backoff, causes the next turn */
         wake_ms = now + BACKOFF_MIN_MS;
     if (wake_ms != UINT64_MAX && wake_ms > now + WAKE_MAX_MS)
         wake_ms = now + WAKE_MAX_MS;
@@ -441,7 +446,8 @@ static void on_storm(void *arg, struct slice ns, size_t died, size_t at_risk, bo
 {
     (void)arg;
     if (is_resumed) {
-        log_warn("instances are guarded still: this leader holds them on", F_BYTES("namespace", ns));
+        log_warn("the storm guard of the last leader is still on: this leader continues it",
+                 F_BYTES("namespace", ns));
         return;
     }
     metric_add(METRIC_GUARD_TRIPS, 1);
@@ -452,7 +458,8 @@ static void on_storm(void *arg, struct slice ns, size_t died, size_t at_risk, bo
 static void on_storm_over(void *arg, struct slice ns, size_t held)
 {
     (void)arg;
-    log_info("the storm guard lets go", F_BYTES("namespace", ns), F_UINT("lost", held));
+    log_info("the storm guard has ended: the instances that it held are lost", F_BYTES("namespace", ns),
+             F_UINT("lost", held));
 }
 
 void janitor_session_gone(struct janitor *j, struct catalog_session *session)
@@ -513,10 +520,11 @@ void janitor_metric_collect(struct janitor *j, struct buf *out)
     struct shown bar = {.out = out, .metric = "cairn_registry_guard_bar_deaths", .is_bar = true};
     metric_print_head(
         out, usual.metric, "gauge",
-        "Deaths in one window that are usual in a namespace, on the leader, where there are any.");
+        "Usual number of deaths in one window in a namespace, on the leader, where there are any.");
     plan_each_guard(j->plan, janitor_now_ms(j), show_guard, &usual);
-    metric_print_head(out, bar.metric, "gauge",
-                      "So many deaths in one window put no storm guard on a namespace, on the leader.");
+    metric_print_head(
+        out, bar.metric, "gauge",
+        "Deaths in one window up to which no storm guard sets off in a namespace, on the leader.");
     plan_each_guard(j->plan, janitor_now_ms(j), show_guard, &bar);
 }
 

@@ -9,10 +9,9 @@
 #include "registry/janitor_state.h"
 
 #define REVIEW_EVERY_MS  5000
-#define REFRESH_EVERY_MS 60000 /* `settled` moves on */
+#define REFRESH_EVERY_MS 60000 /* the established revision in the history is this old at most */
 
-/* --- histories, known to every member --------------------------------------------------------------------
- */
+/* --- histories, known to every member --------------------------------------------------------------- */
 
 void plan_history(struct plan *p, struct slice ns, const struct guard_history *history)
 {
@@ -33,18 +32,17 @@ static int64_t established_revision(const struct plan *p, struct slice ns, uint6
 {
     uint64_t age_ms = p->rules.established_ms;
     if (!age_ms)
-        return 0; /* nothing is told apart */
+        return 0; /* established sessions are not distinguished */
     int64_t revision = now_ms >= age_ms ? revision_clock_at(&p->clock, now_ms - age_ms) : 0;
     const struct guard_history *h = strmap_get(&p->histories, ns);
     if (revision)
         return revision;
-    /* This member's view is younger. Without a history nothing died young; then what was there when the view
-     * began counts as established. */
+    /* This member's view is younger than established_ms. Without a history no young sessions have died: then
+     * the sessions that existed when the view began count as established. */
     return h && h->established_revision ? h->established_revision : p->clock.begin;
 }
 
-/* --- guards ------------------------------------------------------------------------------------------------
- */
+/* --- guards ----------------------------------------------------------------------------------------- */
 
 static void begin_guard(struct plan *p, struct storm_guard *g, uint64_t now_ms)
 {
@@ -80,7 +78,8 @@ struct storm_guard *storm_guard_of(struct plan *p, struct slice ns, uint64_t now
     return g;
 }
 
-/* Those with a history: it is kept, refreshed, and deleted in the end. */
+/* Creates the guards of namespaces with a history, so that the history is refreshed, and deleted in the
+ * end. */
 void storm_guards_begin(struct plan *p, uint64_t now_ms)
 {
     struct slice ns;
@@ -128,7 +127,7 @@ static uint64_t end_ms(const struct storm_guard *g)
     return end;
 }
 
-/* After every change of its storms. */
+/* Sets the time when the guard ends; called after every change of its storms. */
 static void guard_time(struct plan *p, struct storm_guard *g)
 {
     uint64_t end = end_ms(g);
@@ -142,8 +141,7 @@ bool storm_guard_is_on(const struct storm_guard *g)
     return g->storms[STORM_ALL].is_on || g->storms[STORM_ESTABLISHED].is_on;
 }
 
-/* --- instances under a guard
- * -------------------------------------------------------------------------------- */
+/* --- instances under a guard ------------------------------------------------------------------------ */
 
 static bool belongs_to(const struct guard_entry *o, int group)
 {
@@ -162,7 +160,7 @@ static void join(struct plan *p, struct storm_guard *g, struct guard_entry *o)
 {
     assert(!o->guard);
     o->guard = g;
-    o->walk = g->walk; /* it is told apart by the storms as they are now */
+    o->walk = g->walk; /* the walk under way need not visit it: it joins with the storms as they are now */
     list_add_last(&g->orphans, &o->link);
     for (int k = 0; k < STORM_GROUPS; k++) {
         bool is_newcomer = g->storms[k].is_on && o->created > g->storms[k].horizon;
@@ -198,7 +196,8 @@ static uint64_t ttl_ms(const struct catalog_instance *i)
     return (uint64_t)(of_session ? of_session : i->doc->ttl_s) * 1000;
 }
 
-/* A session that went before this member's view began: when it was opened is not known any more. */
+/* The revision at which the instance's session was opened. If the session ended before this member's view
+ * began, that is not known: the instance's create revision stands for it. */
 static int64_t opened(const struct catalog_instance *i)
 {
     bool is_known = i->hangs_on && i->hangs_on->create_revision;
@@ -218,7 +217,7 @@ static struct storm_death death_of(struct plan *p, struct storm_guard *g, const 
                                 .revision = catalog_revision(p->catalog)};
 }
 
-/* In traffic, without those that usually die young. */
+/* Instances in traffic, without the usual number of deaths of young sessions. */
 static size_t established_at_risk(struct plan *p, struct storm_guard *g, size_t at_risk, uint64_t now_ms)
 {
     for (int k = 0; k < STORM_GROUPS; k++)
@@ -280,8 +279,7 @@ bool storm_guard_held(struct plan *p, struct guard_entry *o, const struct catalo
     return begins;
 }
 
-/* --- the end
- * -------------------------------------------------------------------------------------------------- */
+/* --- the end ---------------------------------------------------------------------------------------- */
 
 struct storm_guard *storm_guard_ending(struct plan *p, uint64_t now_ms)
 {
@@ -303,8 +301,7 @@ uint64_t storm_guards_wake_ms(const struct plan *p)
     return n ? n->key : UINT64_MAX;
 }
 
-/* --- handing over
- * --------------------------------------------------------------------------------------------- */
+/* --- handover of the history ------------------------------------------------------------------------ */
 
 static bool is_worth_writing(const struct plan *p, const struct guard_history *h)
 {
@@ -322,7 +319,7 @@ static bool is_idle(const struct storm_guard *g)
     return !g->is_written;
 }
 
-/* By a quarter, and by more than what any namespace may lose. */
+/* True: the value has moved by a quarter, and by at least half of the deaths that any namespace may have. */
 static bool has_moved(const struct plan *p, const struct storm_history *a, const struct storm_history *b)
 {
     uint64_t more = a->usual > b->usual ? a->usual : b->usual;
@@ -341,8 +338,8 @@ static bool is_due(const struct plan *p, const struct storm_guard *g, const stru
     return false;
 }
 
-/* True: it is to be written, or deleted. */
-static bool look_at(struct plan *p, struct storm_guard *g, uint64_t now_ms, struct plan_handover *ret)
+/* True: the history must be written or deleted now; *ret says which. */
+static bool review_history(struct plan *p, struct storm_guard *g, uint64_t now_ms, struct plan_handover *ret)
 {
     struct guard_history h = {.established_revision = established_revision(p, g->ns, now_ms)};
     for (int k = 0; k < STORM_GROUPS; k++) {
@@ -372,7 +369,7 @@ bool plan_next_handover(struct plan *p, uint64_t now_ms, struct plan_handover *r
         if (g->review_ms > now_ms)
             return false;
         list_remove(&g->active);
-        bool is_due_now = look_at(p, g, now_ms, ret);
+        bool is_due_now = review_history(p, g, now_ms, ret);
         if (is_due_now || !is_idle(g))
             janitor_guard_remember(p, g, now_ms);
         if (is_due_now)
@@ -386,7 +383,7 @@ void plan_handover_failed(struct plan *p, struct slice ns, uint64_t now_ms)
     struct storm_guard *g = strmap_get(&p->guards, ns);
     if (!g)
         return;
-    g->is_written = true; /* it may be there, and goes by being deleted */
+    g->is_written = true; /* the key may exist, so it must be deleted in the end */
     g->written = (struct guard_history){0};
     g->written_ms = 0;
     janitor_guard_remember(p, g, now_ms);
@@ -398,8 +395,7 @@ uint64_t plan_handover_wake_ms(const struct plan *p)
     return l ? container_of(l, struct storm_guard, active)->review_ms : UINT64_MAX;
 }
 
-/* --- looking
- * ------------------------------------------------------------------------------------------------------ */
+/* --- metrics ---------------------------------------------------------------------------------------- */
 
 void plan_each_guard(struct plan *p, uint64_t now_ms,
                      void (*fn)(void *arg, struct slice ns, const struct plan_guard_view *view), void *arg)

@@ -46,7 +46,7 @@ static void janitor_override_forget(struct plan *p, struct override_wait *o)
     mem_free(o);
 }
 
-/* Negative times are long past; 1 keeps 0 for "none". */
+/* Negative times are in the past: 1 stands for them, because 0 means "none". */
 static uint64_t until_of(const struct override *o)
 {
     return o->until_s < 0 ? 1 : (uint64_t)o->until_s * 1000;

@@ -15,6 +15,7 @@
 
 #include "base/mutant.h"
 #include "registry/janitor_state.h"
+#include "registry/session_mark.h"
 
 enum phase { PHASE_NONE, PHASE_DYING, PHASE_HELD, PHASE_LOST, PHASE_RETURNED };
 
@@ -48,8 +49,7 @@ struct plan_rules plan_rules_default(void)
     };
 }
 
-/* --- names of instances
- * ------------------------------------------------------------------------------------------ */
+/* --- names of instances ----------------------------------------------------------------------------- */
 
 static struct slice place_add(uint8_t **at, struct slice s)
 {
@@ -96,8 +96,7 @@ struct slice plan_key(struct plan *p, const struct place *place)
     return janitor_plan_key_of(p, place->ns, place->group, place->service, place->id);
 }
 
-/* --- phases of orphans
- * ------------------------------------------------------------------------------------------- */
+/* --- phases of orphans ------------------------------------------------------------------------------ */
 
 static bool has_session(const struct catalog_instance *i)
 {
@@ -210,7 +209,7 @@ static void begin_dying(struct plan *p, struct orphan *w, const struct catalog_i
 {
     w->at_ms = now_ms + (MUTANT(JANITOR_NO_SETTLE) ? 0 : p->rules.decision_delay_ms);
     if (!catalog_effect(i).serves)
-        return; /* not in traffic: nothing to protect */
+        return; /* it is not in traffic: the guard does not hold it */
     bool is_changed = storm_guard_death(p, &w->entry, i, now_ms);
     schedule_decision(p, w, now_ms);
     if (is_changed)
@@ -246,7 +245,7 @@ static void begin_phase(struct plan *p, struct orphan *w, const struct catalog_i
         w->at_ms = now_ms;
         break;
     case PHASE_NONE:
-        assert(!"a orphan has a phase");
+        assert(!"an orphan has a phase");
     }
     reschedule(p, w, w->at_ms);
 }
@@ -276,7 +275,7 @@ static void update_orphan(struct plan *p, const struct catalog_instance *i, stru
     }
     if (w->phase == phase) {
         if (w->revision != i->mod_revision)
-            reschedule(p, w, w->at_ms); /* the proposal fails now */
+            reschedule(p, w, w->at_ms); /* the proposal in flight will fail */
         w->revision = i->mod_revision;
         return;
     }
@@ -291,7 +290,7 @@ static void update_orphan(struct plan *p, const struct catalog_instance *i, stru
 
 struct session_walk {
     struct link link;
-    int64_t id; /* the session may be freed meanwhile */
+    int64_t id; /* not a pointer: the session may be freed in the meantime */
     uint64_t number;
 };
 
@@ -309,8 +308,8 @@ static void end_session_walk(struct session_walk *walk)
     mem_free(walk);
 }
 
-/* As with guards: reviewed instances move to the end of the session's list. New ones come after them and were
- * reported by plan_changed. */
+/* Reviewed instances move to the end of the session's list, as in step_guard_walk. New ones come after them;
+ * plan_changed has reported those. */
 static size_t step_session_walk(struct plan *p, struct session_walk *walk, size_t max, uint64_t now_ms)
 {
     struct catalog_session *session = catalog_named_session(p->catalog, walk->id);
@@ -328,14 +327,14 @@ static size_t step_session_walk(struct plan *p, struct session_walk *walk, size_
         }
         const struct catalog_service *s = i->service;
         i->walk = walk->number;
-        list_remove(&i->by_session);
-        list_add_last(&session->instances, &i->by_session);
+        session_remove(session, &i->by_session);
+        session_add_last(session, &i->by_session);
         update_orphan(p, i, janitor_plan_key_of(p, s->ns, s->group, s->name, i->id), now_ms);
     }
     return count;
 }
 
-/* A storm is over: releases the orphans that no other storm holds. */
+/* The storm is over: releases the orphans that no other storm holds. */
 static void release_guard(struct plan *p, struct storm_guard *g, uint64_t now_ms)
 {
     storm_guard_end(p, g, now_ms);
@@ -343,8 +342,8 @@ static void release_guard(struct plan *p, struct storm_guard *g, uint64_t now_ms
     begin_guard_walk(p, g);
 }
 
-/* An instance's drain ends with it. If a part of the override is left, that is a put, which a store without
- * room refuses. */
+/* The deletion of an instance also ends its drain. If a part of the override is left, that is a put, and a
+ * store without room rejects it. */
 static enum plan_class class_of(const struct plan *p, const struct orphan *w)
 {
     struct override rest;
@@ -374,14 +373,14 @@ static bool is_more_due(const struct plan *p, uint64_t now_ms)
     return n && n->key <= now_ms;
 }
 
-/* Returns how much of max was used. */
+/* Returns the number of reviews, at most max. */
 static size_t review(struct plan *p, uint64_t now_ms, size_t max)
 {
     size_t left = max;
     while (left && !list_is_empty(&p->session_walks)) {
         struct session_walk *walk = container_of(p->session_walks.next, struct session_walk, link);
         size_t n = step_session_walk(p, walk, left, now_ms);
-        left -= n ? n : 1; /* many sessions without instances take time too */
+        left -= n ? n : 1; /* a session without instances costs time, too */
     }
     while (left && !list_is_empty(&p->guard_walks)) {
         struct storm_guard *g = container_of(p->guard_walks.next, struct storm_guard, walked);
@@ -429,7 +428,7 @@ void plan_changed(struct plan *p, const struct catalog_change *change, uint64_t 
         bool is_followed =
             p->orphans.count || p->overrides.by_key.count || (i && i->override) || phase_of(i) != PHASE_NONE;
         if (!is_followed)
-            continue; /* nearly all: registered or deleted, nothing to do */
+            continue; /* the common case: it was registered or deleted, nothing to do */
         struct slice key = janitor_plan_key_of(p, s->ns, s->group, s->name, change->ids[n]);
         overrides_changed(p, i, key, now_ms);
         update_orphan(p, i, key, now_ms);
@@ -481,7 +480,7 @@ static enum plan_kind kind_of(const struct orphan *w)
     case PHASE_NONE:
         break;
     }
-    assert(!"a orphan has a phase");
+    assert(!"an orphan has a phase");
     return PLAN_LOSE;
 }
 

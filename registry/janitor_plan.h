@@ -81,7 +81,7 @@ void plan_session_back(struct plan *p, const struct catalog_session *session, ui
 void plan_changed(struct plan *p, const struct catalog_change *change, uint64_t now_ms);
 
 /* Reviews at most `max` instances: a session or a storm may have 100,000 of them. Returns true if there are
- * more. plan_next reviews the rest first, however many: no decision is made on a part of the deaths. */
+ * more. plan_next first reviews the rest, however many: it never decides on a part of the deaths. */
 bool plan_step(struct plan *p, uint64_t now_ms, size_t max);
 /* The next action that is due, of this class; false: none now. */
 bool plan_next(struct plan *p, enum plan_class class, uint64_t now_ms, uint64_t wall_ms,
@@ -92,12 +92,12 @@ void plan_done(struct plan *p, uint64_t ticket, enum plan_outcome outcome, uint6
 uint64_t plan_wake_ms(const struct plan *p, uint64_t now_ms, uint64_t wall_ms);
 
 /* The verdict of a server-run check on an instance whose session ended. STORM_REFUSED: it is lost at once,
- * also under a guard. The verdict is forgotten when the instance comes back, or dies again. */
+ * also under a guard. The verdict is forgotten when the instance comes back, or dies again. No check exists
+ * yet; only tests call this. */
 void plan_verdict(struct plan *p, const struct catalog_instance *i, enum storm_verdict verdict,
                   uint64_t now_ms);
 
-/* --- the history of guards -------------------------------------------------------------------------------
- */
+/* --- the history of guards -------------------------------------------------------------------------- */
 
 /* The stored history of a namespace; NULL: none. Every member keeps it, for the time when it leads. */
 void plan_history(struct plan *p, struct slice ns, const struct guard_history *history);
@@ -114,7 +114,7 @@ uint64_t plan_handover_wake_ms(const struct plan *p);
 struct plan_guard_view {
     bool is_on;
     uint64_t usual[STORM_GROUPS]; /* deaths in a window */
-    size_t bar[STORM_GROUPS];     /* so many deaths in a window set off no guard */
+    size_t bar[STORM_GROUPS];     /* more deaths than this in a window set off the guard */
 };
 /* Guards of namespaces with recent deaths or a history. */
 void plan_each_guard(struct plan *p, uint64_t now_ms,

@@ -7,7 +7,8 @@
 #include "registry/janitor_plan.h"
 #include "registry/revision_clock.h"
 
-struct place { /* an instance's name, copied: the catalog frees its own */
+/* A copy of an instance's name, because the catalog frees its own. */
+struct place {
     struct slice ns, group, service, id;
     uint8_t *bytes;
 };
@@ -32,14 +33,14 @@ struct storm_guard { /* of a namespace, while this member leads */
     struct slice ns;
     struct storm storms[STORM_GROUPS];
     struct link orphans;   /* struct guard_entry: dying ones in traffic, and held ones */
-    struct link walked;    /* in plan.guard_walks while its orphans are looked at anew */
-    uint64_t walk;         /* those that this walk has met are last in `orphans` */
-    bool walk_reschedules; /* a storm is on, or may be soon: those that are dying are held, or wait longer */
+    struct link walked;    /* in plan.guard_walks while its orphans are reviewed */
+    uint64_t walk;         /* number of the walk; the orphans that it has visited are last in `orphans` */
+    bool walk_reschedules; /* a storm is on, or may begin: dying orphans are held, or wait longer */
     bool walk_releases;    /* a storm is over: its orphans are released, unless another storm holds them */
     size_t released;
     struct heap_node end; /* in plan.ends while one of the storms is on */
-    struct link active;   /* in plan.active while there is something to remember */
-    uint64_t review_ms;   /* its history is looked at then */
+    struct link active;   /* in plan.active while it has recent deaths or a history */
+    uint64_t review_ms;   /* the time of the next review of its history */
     struct guard_history written;
     uint64_t written_ms;
     bool is_written;
@@ -69,13 +70,13 @@ struct plan {
     struct strmap histories; /* by namespace: struct guard_history */
 
     /* Of the leader. */
-    struct link session_walks; /* sessions that went or came back: their instances are looked at in slices */
-    struct link guard_walks;   /* guards that went on, may do so soon, or are over: their orphans likewise */
+    struct link session_walks; /* sessions that ended or returned: their instances are reviewed in slices */
+    struct link guard_walks; /* guards that set off, may set off soon, or are over: likewise their orphans */
     uint64_t last_walk;
-    size_t review_budget;  /* what may still be looked at before plan_step */
+    size_t review_budget;  /* instances that may be reviewed before plan_step */
     struct strmap orphans; /* by the instance's key */
     struct strmap guards;  /* by namespace: struct storm_guard */
-    struct link active;    /* those with something to remember, by review_ms */
+    struct link active;    /* guards with recent deaths or a history, by review_ms */
     struct map tickets;    /* orphans */
     struct heap due;       /* orphans that wait for their time */
     struct heap ends;      /* guards that are on */
@@ -91,17 +92,17 @@ struct slice plan_key(struct plan *p, const struct place *place);
 
 struct storm_guard *storm_guard_of(struct plan *p, struct slice ns, uint64_t now_ms);
 void storm_guards_begin(struct plan *p, uint64_t now_ms); /* this member leads */
-void storm_guards_end(struct plan *p); /* it does not lead any more; no orphan is under a guard */
+void storm_guards_end(struct plan *p); /* this member does not lead any more; no orphan is under a guard */
 void storm_guards_done(struct plan *p);
 bool storm_guard_is_on(const struct storm_guard *g);
 bool storm_guard_holds(const struct guard_entry *o);
-/* An instance in traffic died, or is found held in the store: it comes under its namespace's guard. True:
- * look at all who are dying, a storm went on with it, or may be beginning. */
+/* An instance in traffic died, or a new leader has found it held in the store: it comes under its namespace's
+ * guard. True: the caller must review all dying orphans, because a storm has begun or may be beginning. */
 bool storm_guard_death(struct plan *p, struct guard_entry *o, const struct catalog_instance *i,
                        uint64_t now_ms);
 bool storm_guard_held(struct plan *p, struct guard_entry *o, const struct catalog_instance *i, bool is_found,
                       uint64_t now_ms);
-/* The time from its death to the decision: lost or held. */
+/* The time from the death to the decision: lost or held. */
 uint64_t storm_guard_decision_delay_ms(const struct plan *p, const struct guard_entry *o);
 void storm_guard_return(struct plan *p, struct guard_entry *o, uint64_t now_ms);
 void storm_guard_leave(struct plan *p, struct guard_entry *o);

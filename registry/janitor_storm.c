@@ -11,11 +11,11 @@
 #define STEP_MS             100
 #define SECOND_MS           1000
 #define USUAL_SECONDS       128 /* the average's time constant */
-#define RETURNED_OF_HELD    10  /* a storm has at least one return of so many */
+#define RETURNED_OF_HELD    10  /* fewer returns than 1 of so many held instances: it may be churn */
 #define SUSPICIOUS_OF_BAR   8
 #define SUSPICIOUS_OF_USUAL 3
 #define SUSPICIOUS_SESSIONS 3
-#define REARM_SLACK_MS      5000 /* leases end in steps, and the log takes its time */
+#define REARM_SLACK_MS      5000 /* leases end in steps, and the log adds a delay */
 
 static uint64_t shorter(uint64_t a, uint64_t b)
 {
@@ -38,7 +38,7 @@ static void expire_deaths(struct storm *s, uint64_t now_ms)
     memmove(s->deaths, s->deaths + n, s->count * sizeof *s->deaths);
 }
 
-/* The place of those that count up to until_ms, made if there are none; nearly always the last. */
+/* The entry of the deaths that count up to until_ms, created if there is none; nearly always the last one. */
 static struct storm_deaths *janitor_storm_place_of(struct storm *s, uint64_t until_ms)
 {
     size_t at = s->count;
@@ -94,10 +94,9 @@ size_t storm_at_risk(const struct storm *s)
     return at_risk;
 }
 
-/* --- what is usual ---------------------------------------------------------------------------------------
- */
+/* --- what is usual ---------------------------------------------------------------------------------- */
 
-/* Where there is no change and nothing to forget the average reaches what counts. */
+/* Moves the average by one second. It rounds down, so that without deaths the average reaches 0. */
 static uint64_t approach(uint64_t from, uint64_t to)
 {
     if (to > from)
@@ -105,7 +104,7 @@ static uint64_t approach(uint64_t from, uint64_t to)
     return from - (from - to + USUAL_SECONDS - 1) / USUAL_SECONDS;
 }
 
-/* A few thousand steps at most, however long ago the last one was: then nothing is left of the average. */
+/* Needs at most a few thousand steps, however long ago the last call was: then the average is 0. */
 void storm_average(struct storm *s, const struct storm_rules *rules, uint64_t now_ms)
 {
     if (!s->has_begun)
@@ -130,8 +129,9 @@ uint64_t storm_usual(const struct storm *s)
     return (s->usual + STORM_ONE - 1) / STORM_ONE;
 }
 
-/* A new leader gives every lease its whole TTL. So the deaths of up to one TTL end together after it, and
- * count for one window more: twice the usual number, and more where the TTL is longer than a window. */
+/* A new leader gives every lease its whole TTL. So the deaths of up to one TTL come together after that
+ * TTL, and count for one more window: twice the usual number, and more where the TTL is longer than a
+ * window. */
 static uint64_t usual_now(const struct storm *s, const struct storm_rules *rules, uint64_t now_ms)
 {
     if (now_ms - s->begun_ms > s->longest_ms * 2 + REARM_SLACK_MS)
@@ -154,8 +154,7 @@ size_t storm_bar(const struct storm *s, const struct storm_rules *rules, uint64_
     return bar << (MUTANT(JANITOR_STORM_NOT_RAISED) ? 0 : s->raises);
 }
 
-/* --- the guard --------------------------------------------------------------------------------------------
- */
+/* --- the guard -------------------------------------------------------------------------------------- */
 
 static void janitor_storm_go_on(struct storm *s, const struct storm_rules *rules, uint64_t now_ms,
                                 size_t at_risk, int64_t revision)
@@ -165,21 +164,21 @@ static void janitor_storm_go_on(struct storm *s, const struct storm_rules *rules
     s->is_on = true;
     s->is_churn = s->is_suspicious = s->is_everyday = false;
     s->horizon = revision;
-    s->fallen = s->held; /* dying, and not decided upon */
+    s->fallen = s->held; /* dying instances that wait for the decision */
     s->returned = s->newcomers = 0;
     for (size_t i = 0; i < s->count; i++)
         s->deaths[i].newcomers = 0;
     s->hold_until_ms = now_ms + rules->hold_max_ms;
 }
 
-/* Something died now; returns how long that counts. */
+/* Prepares for a death at now_ms. Returns the time for which the death counts. */
 static uint64_t janitor_storm_touch(struct storm *s, const struct storm_rules *rules, uint64_t now_ms,
                                     uint64_t ttl_ms)
 {
     uint64_t counts_ms = shorter(ttl_ms, rules->window_max_ms);
     storm_average(s, rules, now_ms);
     if (!s->count && !s->is_on)
-        s->quiet_ms = s->longest_ms = 0; /* of another time */
+        s->quiet_ms = s->longest_ms = 0; /* the values are of deaths that do not count any more */
     if (counts_ms > s->quiet_ms)
         s->quiet_ms = counts_ms;
     if (ttl_ms > s->longest_ms)
@@ -187,8 +186,8 @@ static uint64_t janitor_storm_touch(struct storm *s, const struct storm_rules *r
     return counts_ms;
 }
 
-/* Sessions that were opened since die as those did that it holds: the network is there, and nothing changes
- * any more. Where the same instances come back and die again, that takes the average's time to be seen. */
+/* True: sessions that were opened after the guard set off die as the held ones did. So the network works,
+ * and the deaths are usual. Where the same instances come back and die again, the average must rise first. */
 static bool is_churn(const struct storm *s)
 {
     bool has_no_returns = s->returned * RETURNED_OF_HELD < s->fallen;
@@ -254,7 +253,7 @@ uint64_t storm_end_ms(const struct storm *s)
     return s->held > s->limit ? s->hold_until_ms : shorter(s->hold_until_ms, s->last_ms + s->quiet_ms);
 }
 
-/* Those that nobody held count on, as deaths of every day. */
+/* Drops the deaths that the guard held. The others go on counting, as usual deaths. */
 static void drop_held_deaths(struct storm *s)
 {
     size_t kept = 0;
@@ -289,8 +288,7 @@ void storm_end(struct storm *s, const struct storm_rules *rules, uint64_t now_ms
         s->quiet_ms = s->longest_ms = 0;
 }
 
-/* --- the whole --------------------------------------------------------------------------------------------
- */
+/* --- the whole -------------------------------------------------------------------------------------- */
 
 void storm_begin(struct storm *s, const struct storm_rules *rules, uint64_t now_ms,
                  const struct storm_history *history)

@@ -14,9 +14,24 @@
  *   raises  each guard less than half of whose instances came back adds one, up to raises_max; one is taken
  *           back every raise_ms
  *
+ * Each value, and its reason:
+ *
+ *     a death counts for the TTL, 60 s at most  a network cut ends all sessions within one TTL
+ *     least: 10 deaths                          a few clients of a small namespace may stop together
+ *     percent: 15 % of the instances            Eureka keeps all instances below 85 % of the renewals
+ *     multiple: 4 times the usual deaths        a leader change alone doubles them: each lease gets its whole
+ *                                               TTL, and all leases of dead clients end together
+ *     usual: 1/128 of the way each second       it follows a new rate in about two minutes; a storm of one
+ *                                               window moves it by a tenth
+ *     after a leader change: twice the usual    the same burst, also where leaders change twice. Once more
+ *     deaths count as usual                     for each 60 s of TTL; for twice the longest TTL and 5 s
+ *     raises: 2 at most, one less each 10 min   the last guard was wrong. At 60 % of the instances a guard
+ *                                               sets off whatever happened before
+ *     hold: 5 min at most                       dead instances in traffic cost every caller
+ *
  * Deaths are suspicious far below the bar: more than 1/8 of it, three times the usual number, and of three
- * sessions. The deaths of a storm are spread over the heartbeat interval of its clients; the first ones
- * must wait for the others.
+ * sessions. The deaths of a storm are spread over the heartbeat interval of its clients. So the first ones
+ * wait for the others: TTL/3, at most 10 s.
  *
  * While it is on, the guard holds the instances that were registered before it set off. It ends
  *   - after hold_max_ms at the latest;
@@ -27,7 +42,7 @@
  *     instances came back, or the average has come up to half of these deaths. They become the usual rate
  *     at once.
  *
- * Eureka's self-preservation has one threshold (85 % of the expected renewals) and no end; see README.md. */
+ * Eureka's self-preservation has one threshold (85 % of the expected renewals) and no end. */
 #ifndef REGISTRY_JANITOR_STORM_H
 #define REGISTRY_JANITOR_STORM_H
 
@@ -38,7 +53,7 @@
 struct storm_rules {
     size_t least;           /* 10 */
     unsigned percent;       /* 15 */
-    unsigned multiple;      /* 4; 0 = what is usual is ignored */
+    unsigned multiple;      /* 4; 0 = usual deaths are ignored */
     unsigned raises_max;    /* 2 */
     uint64_t raise_ms;      /* 600,000 */
     uint64_t window_max_ms; /* 60,000 */
@@ -47,7 +62,7 @@ struct storm_rules {
 
 struct storm_death {
     uint64_t ttl_ms; /* of its session */
-    size_t at_risk;  /* in traffic, this one included */
+    size_t at_risk;  /* instances in traffic, this one included */
     int64_t created; /* the instance's key was created at this revision */
     int64_t session;
     int64_t opened;   /* the session, at this one */
@@ -72,7 +87,7 @@ struct storm_deaths {
     uint64_t since_ms;          /* the first of them */
     size_t count, at_risk_then; /* in traffic before it */
     size_t sessions;            /* that ended; one may be counted twice */
-    size_t newcomers;           /* of count: sessions opened after the guard went on */
+    size_t newcomers;           /* of count: sessions opened after the guard set off */
 };
 
 /* Valid when zeroed: nothing has died. */
@@ -82,21 +97,21 @@ struct storm {
     size_t in_window, newcomers, sessions; /* sums */
     int64_t last_session;
     bool has_begun;
-    uint64_t begun_ms;    /* the lead was taken, and every lease got its whole TTL */
+    uint64_t begun_ms;    /* this member became leader, and every lease got its whole TTL */
     uint64_t longest_ms;  /* the longest TTL that counts, not cut to window_max_ms */
     uint64_t usual;       /* in 1/STORM_ONE deaths */
     uint64_t averaged_ms; /* up to here */
     unsigned raises;
     uint64_t raise_until_ms; /* one of them is taken back then */
 
-    /* As of the last death: a storm may be beginning; or they are what dies every day. */
+    /* As of the last death: a storm may be beginning; such deaths are usual. */
     bool is_suspicious, is_everyday;
     bool is_on, is_churn;
     int64_t horizon;         /* it holds what was registered up to this revision */
-    size_t held;             /* kept by the owner: held or about to be decided upon */
-    size_t fallen, returned; /* since it went on: to be held; came back */
-    size_t limit;            /* as many may die without a guard */
-    size_t bar;              /* when it went on */
+    size_t held;             /* kept by the owner: instances that are held or wait for the decision */
+    size_t fallen, returned; /* since the guard set off: instances that were held; that came back */
+    size_t limit;            /* so many instances may die without a guard */
+    size_t bar;              /* the bar when the guard set off */
     uint64_t last_ms;        /* of the last death or return */
     uint64_t quiet_ms;       /* the longest TTL of this storm */
     uint64_t hold_until_ms;

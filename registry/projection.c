@@ -8,7 +8,7 @@
 #include "base/text.h"
 
 #define PREFIX_SIZE_MAX 256
-#define KEY_SIZE_MAX    8192 /* of a key that can be an instance */
+#define KEY_SIZE_MAX    8192 /* a longer key is no instance */
 #define VALUE_SIZE_MAX  65536
 #define OWN_PREFIX      "/cairn/"
 #define DEFAULT_NAME    "default"
@@ -16,14 +16,14 @@
 struct projection {
     enum projection_layout layout;
     char *prefix;
-    size_t folder_size; /* of the prefix: up to its last '/', with it; services are named behind it */
+    size_t folder_size; /* the prefix up to its last '/', inclusive; the name of a service begins after it */
     char *ns, *group;
 };
 
 struct projections {
     struct projection list[PROJECTIONS_MAX];
     size_t count;
-    struct arena arena; /* of the key at hand */
+    struct arena arena; /* of the current key */
 };
 
 static const struct {
@@ -66,7 +66,7 @@ static char *projection_text_of(struct slice s)
     return text;
 }
 
-/* In these an operator names services or the folder they are in; in all others the folder. */
+/* True: the prefix may name a service or a folder of services. Other layouts have a folder only. */
 static bool takes_any_prefix(enum projection_layout layout)
 {
     return layout == LAYOUT_GO_ZERO || layout == LAYOUT_GRPC;
@@ -88,7 +88,7 @@ static int check_prefix(const struct projections *p, const char *prefix, char *e
     }
     if (!other)
         return OK;
-    snprintf(error, error_size, "the prefix \"%.64s\" and \"%.64s\" lie in each other", prefix, other);
+    snprintf(error, error_size, "the prefixes \"%.64s\" and \"%.64s\" overlap", prefix, other);
     return ERR_INVALID;
 }
 
@@ -97,7 +97,8 @@ static int projection_add(struct projections *p, enum projection_layout layout, 
 {
     struct buf text = {0};
     if (p->count == PROJECTIONS_MAX) {
-        snprintf(error, error_size, "there are more than %d projections", PROJECTIONS_MAX);
+        snprintf(error, error_size, "there are too many projections; at most %d are allowed",
+                 PROJECTIONS_MAX);
         return ERR_INVALID;
     }
     buf_add_slice(&text, prefix);
@@ -141,7 +142,7 @@ static int shown(struct slice text)
     return (int)(text.size < 64 ? text.size : 64);
 }
 
-/* "namespace/group", behind an '@'. */
+/* Parses "namespace/group", the part after the '@'. */
 static int parse_space(struct slice text, struct slice *ret_ns, struct slice *ret_group, char *error,
                        size_t error_size)
 {
@@ -234,7 +235,7 @@ const char *projections_prefix(const struct projections *p, size_t at)
 
 /* --- names --------------------------------------------------------------------------------------------- */
 
-/* '/' stands in no name of ours. */
+/* Replaces '/' with '.': names in Cairn have no '/'. */
 static struct slice with_dots(struct slice s, struct arena *a)
 {
     uint8_t *copy = arena_copy(a, s.data, s.size);
@@ -251,8 +252,9 @@ static bool is_decimal(struct slice s)
     return s.size > 0;
 }
 
-/* "<interface>/providers/<url>"; its consumers, configurators and routers are no instances. The address alone
- * would not do as an id: one that restarts is there twice until the lease of the first ends. */
+/* Parses "<interface>/providers/<url>". Consumers, configurators and routers of an interface are no
+ * instances. The id is the address and a checksum of the URL: an instance that restarts has two keys with
+ * the same address until the lease of the old one ends. */
 static int name_interface(struct slice rest, struct arena *a, struct slice *ret_service, struct slice *ret_id)
 {
     static const char providers[] = "providers/";
@@ -279,7 +281,7 @@ static int name_interface(struct slice rest, struct arena *a, struct slice *ret_
     return OK;
 }
 
-/* "<service>/<id>", as all others write it. */
+/* Parses "<service>/<id>", the form of all other layouts. */
 static int name_plain(enum projection_layout layout, struct slice rest, struct arena *a,
                       struct slice *ret_service, struct slice *ret_id)
 {

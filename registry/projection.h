@@ -2,10 +2,13 @@
  * Projections: registrations that frameworks write through the etcd API, as read-only instances of the
  * catalog.
  *
- * Each layout has prefixes of its own. A key gives a name, a value gives a document; the keys are never
- * written. The name comes from the key alone, so that a deletion finds the instance that the put made. A
- * key that does not have its layout's form is no instance, and no error: others may use the prefix too.
- * Pure. */
+ * Each layout has prefixes of its own. A key gives a name, a value gives a document; Cairn never writes
+ * these keys. The instance has `source`, an id `<layout>:<their id>`, and no session, TTL or grace: it ends
+ * with its key. It can be overridden, but not registered or deregistered.
+ *   - The name comes from the key alone, so that a deletion finds the instance that the put made. The name of
+ *     the service is the part of the key after the prefix's last '/'; a '/' in it becomes a dot.
+ *   - A key that does not have its layout's form is no instance, and no error: others may use the prefix too.
+ * Pure. projection_read.c has the table of layouts; server/auth/README.md says which users see an instance. */
 #ifndef REGISTRY_PROJECTION_H
 #define REGISTRY_PROJECTION_H
 
@@ -15,7 +18,7 @@
 #define PROJECTIONS_MAX     32
 #define PROJECTIONS_DEFAULT "defaults"
 
-/* LAYOUT(NAME, "name", "prefix that is on by default" or NULL): projection.def. */
+/* projection.def has the layouts. */
 enum projection_layout {
 #define LAYOUT(name, text, prefix) LAYOUT_##name,
 #include "registry/projection.def"
@@ -41,16 +44,16 @@ void projections_free(struct projections *p);
 size_t projections_count(const struct projections *p);
 const char *projections_prefix(const struct projections *p, size_t at);
 
-/* All take NULL for none. The catalog's instance for a key; in an open batch. False: the key is under none of
- * the prefixes. */
+/* Puts or removes the catalog's instance for a key, in an open batch. False: the key has none of the
+ * prefixes. p may be NULL: no projections. */
 bool projections_put(struct projections *p, struct catalog *c, const Mvccpb__KeyValue *pair);
 bool projections_remove(struct projections *p, struct catalog *c, struct slice key);
 
-/* The name of a key. Slices point into the arena or the key. ERR_NOT_FOUND: the key has none of the prefixes.
- * ERR_MALFORMED: it has one, but not the layout's form. */
+/* Parses the name out of a key. Slices point into the arena or the key. ERR_NOT_FOUND: the key has none of
+ * the prefixes. ERR_MALFORMED: it has one, but not the layout's form. */
 MUST_CHECK int projection_name(const struct projections *p, struct slice key, struct arena *a,
                                struct name *ret_name, enum projection_layout *ret_layout);
-/* The document of a value. ERR_MALFORMED: it does not have the layout's form. */
+/* Parses the document out of a value. ERR_MALFORMED: it does not have the layout's form. */
 MUST_CHECK int projection_read(enum projection_layout layout, struct slice key, struct slice value,
                                struct arena *a, struct instance *ret_doc);
 
@@ -59,7 +62,7 @@ struct projection_url {
     struct slice protocol, host, path, query;
     uint16_t port;
 };
-/* "protocol://host:port[/path][?query]". */
+/* "protocol://host:port[/path][?query]". ERR_MALFORMED. */
 MUST_CHECK int projection_url(struct slice text, struct projection_url *ret_url);
 MUST_CHECK int projection_decode(struct slice text, struct arena *a, struct slice *ret_text);
 

@@ -1,6 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Readers of other layouts' values; see projection.h. Others own these values: unknown and too long fields
- * are left out; without a host and a port there is no instance. */
+ * Readers of other layouts' values; see projection.h. Other programs own these values: unknown and too long
+ * fields are left out; without a host and a port there is no instance.
+ *
+ *     layout          | key, value                              | instance
+ *     kratos          | <prefix><service>/<id>, JSON            | host of the first endpoint, ports by protocol
+ *     kitex           | <prefix><service>/<host:port>, JSON     | weight 10 if none is given, as in its clients
+ *     go-micro        | <prefix><service>/<node>, JSON          |
+ *     dubbo           | <prefix><application>/<host:port>, JSON | Healthy false: down; Enable false: draining
+ *     dubbo-interface | <prefix><interface>/providers/<url>,    | listed twice after a restart until its old
+ *                     | no value                                | lease ends: the id has a checksum of the key
+ *     go-zero         | <service>/<lease>, host:port            |
+ *     grpc            | <target>/<any>, JSON                    |
+ *
+ * `zone`, `region`, `cluster`, `version` and `weight` in the metadata fill the instance's fields of that
+ * name. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -9,8 +22,7 @@
 
 #define ENDPOINTS_MAX 16
 
-/* --- pieces ----------------------------------------------------------------------------------------------
- */
+/* --- pieces ----------------------------------------------------------------------------------------- */
 
 static bool is_clean(struct slice s)
 {
@@ -37,7 +49,7 @@ static bool read_port(struct slice s, uint16_t *ret_port)
     return true;
 }
 
-/* "host:port" or "[::1]:port"; the host comes without brackets. */
+/* Parses "host:port" or "[::1]:port"; the host is returned without brackets. */
 static int read_address(struct slice s, struct slice *ret_host, uint16_t *ret_port)
 {
     size_t colon = s.size;
@@ -97,8 +109,7 @@ int projection_decode(struct slice text, struct arena *a, struct slice *ret_text
     return err;
 }
 
-/* --- JSON ------------------------------------------------------------------------------------------------
- */
+/* --- JSON ------------------------------------------------------------------------------------------- */
 
 static struct slice text_in(const json_t *value, struct arena *a)
 {
@@ -108,7 +119,7 @@ static struct slice text_in(const json_t *value, struct arena *a)
     return is_clean(s) ? slice_of(arena_copy(a, s.data, s.size), s.size) : (struct slice){0};
 }
 
-/* Go writes a struct's field under its own name, Java begins it with a small letter. */
+/* The field under Go's name, or under Java's, which begins with a small letter. */
 static json_t *either(const json_t *object, const char *go, const char *java)
 {
     json_t *value = json_object_get(object, go);
@@ -120,14 +131,14 @@ static int compare_pairs(const void *a, const void *b)
     return slice_compare(((const struct document_pair *)a)->key, ((const struct document_pair *)b)->key);
 }
 
-/* A map that is filled from several places; the first one counts. */
-struct gathered {
+/* A map that is filled from several places; the first value of a key counts. */
+struct pair_list {
     struct document_map map;
     size_t capacity, bytes;
     struct arena *arena;
 };
 
-static void projection_read_gather(struct gathered *g, struct slice key, struct slice value)
+static void projection_read_gather(struct pair_list *g, struct slice key, struct slice value)
 {
     if (!is_clean(key) || g->map.count == g->capacity || !utf8_is_valid(value) ||
         g->bytes + key.size + value.size > INSTANCE_METADATA_MAX)
@@ -141,15 +152,15 @@ static void projection_read_gather(struct gathered *g, struct slice key, struct 
                                slice_of(arena_copy(g->arena, value.data, value.size), value.size)};
 }
 
-static struct gathered gathered_new(struct arena *a)
+static struct pair_list pair_list_new(struct arena *a)
 {
     enum { PAIRS_MAX = 128 };
-    struct gathered g = {.capacity = PAIRS_MAX, .arena = a};
+    struct pair_list g = {.capacity = PAIRS_MAX, .arena = a};
     g.map.list = arena_alloc(a, PAIRS_MAX * sizeof *g.map.list);
     return g;
 }
 
-static void gather_object(struct gathered *g, json_t *object)
+static void gather_object(struct pair_list *g, json_t *object)
 {
     const char *key;
     json_t *value;
@@ -181,8 +192,8 @@ static uint16_t clip_weight(int64_t weight)
     return (uint16_t)(weight < 0 ? 0 : weight > INSTANCE_WEIGHT_MAX ? INSTANCE_WEIGHT_MAX : weight);
 }
 
-/* The metadata, sorted, and those of its words that we have a field for. */
-static void take_metadata(struct instance *doc, struct gathered *g)
+/* Sets the metadata, sorted, and the fields whose names are keys of it. */
+static void take_metadata(struct instance *doc, struct pair_list *g)
 {
     uint64_t weight;
     qsort(g->map.list, g->map.count, sizeof *g->map.list, compare_pairs);
@@ -195,15 +206,15 @@ static void take_metadata(struct instance *doc, struct gathered *g)
         doc->weight = (uint16_t)weight;
 }
 
-/* --- ports ------------------------------------------------------------------------------------------------
- */
+/* --- ports ------------------------------------------------------------------------------------------ */
 
 static int compare_ports(const void *a, const void *b)
 {
     return slice_compare(((const struct instance_port *)a)->name, ((const struct instance_port *)b)->name);
 }
 
-/* The first one is `port` and says the protocol; when there are more, all are named by their protocol. */
+/* The first port is `port` and sets the protocol. If there are more, all of them are named by their
+ * protocol. */
 static void add_port(struct instance *doc, struct slice protocol, uint16_t port, struct arena *a)
 {
     if (!doc->port) {
@@ -227,8 +238,7 @@ static void end_ports(struct instance *doc)
     qsort(doc->ports, doc->port_count, sizeof *doc->ports, compare_ports);
 }
 
-/* --- layouts ----------------------------------------------------------------------------------------------
- */
+/* --- layouts ---------------------------------------------------------------------------------------- */
 
 static int set_address(struct instance *doc, struct slice address, struct arena *a)
 {
@@ -240,11 +250,11 @@ static int set_address(struct instance *doc, struct slice address, struct arena 
 }
 
 /* {"id","name","version","metadata":{},"endpoints":["grpc://10.0.0.5:9000?isSecure=false"]}: endpoints of one
- * host; what is on another is left out. */
+ * host; those of another host are left out. */
 static int read_kratos(json_t *root, struct arena *a, struct instance *doc)
 {
     const json_t *endpoints = json_object_get(root, "endpoints");
-    struct gathered g = gathered_new(a);
+    struct pair_list g = pair_list_new(a);
     for (size_t i = 0; i < json_array_size(endpoints) && i < ENDPOINTS_MAX; i++) {
         struct slice text = text_in(json_array_get(endpoints, i), a);
         struct projection_url url;
@@ -260,12 +270,12 @@ static int read_kratos(json_t *root, struct arena *a, struct instance *doc)
     return OK;
 }
 
-/* {"network":"tcp","address":"10.0.0.5:8888","weight":10,"tags":{}}; its clients take 10 for no weight. */
+/* {"network":"tcp","address":"10.0.0.5:8888","weight":10,"tags":{}}; without a weight its clients take 10. */
 static int read_kitex(json_t *root, struct arena *a, struct instance *doc)
 {
     enum { KITEX_WEIGHT = 10 };
     const json_t *weight = json_object_get(root, "weight");
-    struct gathered g = gathered_new(a);
+    struct pair_list g = pair_list_new(a);
     doc->protocol = text_in(json_object_get(root, "network"), a);
     gather_object(&g, json_object_get(root, "tags"));
     take_metadata(doc, &g);
@@ -278,7 +288,7 @@ static int read_kitex(json_t *root, struct arena *a, struct instance *doc)
 static int read_go_micro(json_t *root, struct arena *a, struct instance *doc)
 {
     json_t *node = json_array_get(json_object_get(root, "nodes"), 0);
-    struct gathered g = gathered_new(a);
+    struct pair_list g = pair_list_new(a);
     gather_object(&g, json_object_get(node, "metadata"));
     gather_object(&g, json_object_get(root, "metadata"));
     doc->version = text_in(json_object_get(root, "version"), a);
@@ -313,7 +323,7 @@ static void read_dubbo_endpoints(struct instance *doc, struct arena *a)
 /* {"ID","ServiceName","Host","Port","Weight","Enable","Healthy","Metadata":{},...,"Tag"} */
 static int read_dubbo(json_t *root, struct arena *a, struct instance *doc)
 {
-    struct gathered g = gathered_new(a);
+    struct pair_list g = pair_list_new(a);
     json_int_t port = json_integer_value(either(root, "Port", "port"));
     json_int_t weight = json_integer_value(either(root, "Weight", "weight"));
     struct slice tag = text_in(either(root, "Tag", "tag"), a);
@@ -335,10 +345,10 @@ static int read_dubbo(json_t *root, struct arena *a, struct instance *doc)
     return OK;
 }
 
-/* {"Op":0,"Addr":"10.0.0.5:8080","Metadata":any}; 1 says that it is taken away. */
+/* {"Op":0,"Addr":"10.0.0.5:8080","Metadata":any}; Op 1 is a deletion. */
 static int read_grpc(json_t *root, struct arena *a, struct instance *doc)
 {
-    struct gathered g = gathered_new(a);
+    struct pair_list g = pair_list_new(a);
     if (json_integer_value(json_object_get(root, "Op")) != 0)
         return ERR_MALFORMED;
     gather_object(&g, json_object_get(root, "Metadata"));
@@ -347,12 +357,13 @@ static int read_grpc(json_t *root, struct arena *a, struct instance *doc)
     return set_address(doc, text_in(json_object_get(root, "Addr"), a), a);
 }
 
-/* All is in the key: "<interface>/providers/<protocol://host:port/interface?name=value&...>", encoded. */
+/* Everything is in the key: "<interface>/providers/<protocol://host:port/interface?name=value&...>",
+ * encoded. */
 static int read_dubbo_interface(struct slice key, struct arena *a, struct instance *doc)
 {
     struct projection_url url;
     struct slice text;
-    struct gathered g = gathered_new(a);
+    struct pair_list g = pair_list_new(a);
     size_t begin = key.size;
     while (begin > 0 && key.data[begin - 1] != '/')
         begin--;

@@ -8,8 +8,8 @@
 struct quota_part {
     struct slice key; /* owned */
     size_t references;
-    size_t services, instances, overrides; /* of a namespace */
-    bool is_new;                           /* a namespace that was empty when it was claimed */
+    size_t services, instances, overrides, checks; /* of a namespace */
+    bool is_new;                                   /* a namespace that was empty when it was claimed */
 };
 
 struct quota_source {
@@ -38,27 +38,29 @@ static void quota_part_release(struct strmap *map, struct quota_part *p)
     mem_free(p);
 }
 
-static int quota_refuse(struct slice ns, const char *what, const char *setting, size_t max, char *error,
-                        size_t error_size)
+static int quota_refuse(struct slice ns, const char *what, const char *setting, size_t count, size_t max,
+                        char *error, size_t error_size)
 {
-    snprintf(error, error_size, "namespace %.*s is full: it may hold %zu %s (%s)", (int)ns.size, ns.data, max,
-             what, setting);
+    snprintf(error, error_size, "there are %zu %s in namespace %.*s; at most %zu are allowed (%s)", count,
+             what, (int)ns.size, ns.data, max, setting);
     return ERR_QUOTA;
 }
 
-/* claim->ns is there afterwards, unless it is refused. */
+/* Sets claim->ns, unless it returns an error. */
 static int claim_namespace(struct quota *q, const struct catalog *c, struct slice ns,
                            struct quota_claim *claim, char *error, size_t error_size)
 {
     const struct catalog_namespace *n = catalog_namespace(c, ns);
     bool is_new = !strmap_get(&q->namespaces, ns) && (!n || (!n->services && !n->overrides));
+    size_t count = catalog_namespace_count(c) + q->new_namespaces;
     if (claim->ns)
         return OK;
-    if (is_new && q->namespaces_max && catalog_namespace_count(c) + q->new_namespaces >= q->namespaces_max) {
-        snprintf(error, error_size,
-                 "there may be %zu namespaces with services, and there are: %.*s would be one more "
-                 "(--registry-max-namespaces)",
-                 q->namespaces_max, (int)ns.size, ns.data);
+    if (is_new && q->namespaces_max && count >= q->namespaces_max) {
+        snprintf(
+            error, error_size,
+            "there are %zu namespaces with services, and %.*s is not one of them; at most %zu are allowed "
+            "(--registry-max-namespaces)",
+            count, (int)ns.size, ns.data, q->namespaces_max);
         return ERR_QUOTA;
     }
     claim->ns = refer(&q->namespaces, ns);
@@ -69,7 +71,7 @@ static int claim_namespace(struct quota *q, const struct catalog *c, struct slic
     return OK;
 }
 
-/* Several requests that make one service claim it once. */
+/* Several requests that create the same service claim it once. */
 int quota_claim_service(struct quota *q, const struct catalog *c, const struct quota_key *key,
                         struct quota_claim *claim, char *error, size_t error_size)
 {
@@ -88,9 +90,10 @@ int quota_claim_service(struct quota *q, const struct catalog *c, const struct q
     buf_add_byte(&name, '/');
     buf_add_slice(&name, key->service);
     bool is_claimed = strmap_get(&q->services, buf_slice(&name));
-    if (!is_claimed && (n ? n->services : 0) + ns->services >= q->services_max) {
-        err =
-            quota_refuse(key->ns, "services", "--registry-max-services", q->services_max, error, error_size);
+    size_t count = (n ? n->services : 0) + ns->services;
+    if (!is_claimed && count >= q->services_max) {
+        err = quota_refuse(key->ns, "services", "--registry-max-services", count, q->services_max, error,
+                           error_size);
     } else {
         claim->service = refer(&q->services, buf_slice(&name));
         ns->services += !is_claimed;
@@ -110,8 +113,9 @@ int quota_claim_instance(struct quota *q, const struct catalog *c, const struct 
     if (err)
         return err;
     struct quota_part *ns = claim->ns;
-    if ((n ? n->instances : 0) + ns->instances >= q->instances_max)
-        return quota_refuse(key->ns, "instances", "--registry-max-instances", q->instances_max, error,
+    size_t count = (n ? n->instances : 0) + ns->instances;
+    if (count >= q->instances_max)
+        return quota_refuse(key->ns, "instances", "--registry-max-instances", count, q->instances_max, error,
                             error_size);
     ns->instances++;
     claim->instance = true;
@@ -126,11 +130,37 @@ int quota_claim_override(struct quota *q, const struct catalog *c, const struct 
     if (err || claim->override || !q->instances_max)
         return err;
     struct quota_part *ns = claim->ns;
-    if ((n ? n->overrides : 0) + ns->overrides >= q->instances_max)
-        return quota_refuse(key->ns, "overrides", "--registry-max-instances", q->instances_max, error,
+    size_t count = (n ? n->overrides : 0) + ns->overrides;
+    if (count >= q->instances_max)
+        return quota_refuse(key->ns, "overrides", "--registry-max-instances", count, q->instances_max, error,
                             error_size);
     ns->overrides++;
     claim->override = true;
+    return OK;
+}
+
+int quota_claim_check(struct quota *q, const struct catalog *c, const struct quota_key *key,
+                      struct quota_claim *claim, char *error, size_t error_size)
+{
+    const struct catalog_namespace *n = catalog_namespace(c, key->ns);
+    if (claim->check)
+        return OK;
+    int err = claim_namespace(q, c, key->ns, claim, error, error_size);
+    if (err)
+        return err;
+    size_t all = catalog_all(c)->checks + q->checks, count = (n ? n->checks : 0) + claim->ns->checks;
+    if (q->checks_max && all >= q->checks_max) {
+        snprintf(error, error_size,
+                 "there are %zu instances with a check; at most %zu are allowed (--registry-max-checks)", all,
+                 q->checks_max);
+        return ERR_QUOTA;
+    }
+    if (q->namespace_checks_max && count >= q->namespace_checks_max)
+        return quota_refuse(key->ns, "instances with a check", "--registry-max-namespace-checks", count,
+                            q->namespace_checks_max, error, error_size);
+    claim->ns->checks++;
+    q->checks++;
+    claim->check = true;
     return OK;
 }
 
@@ -163,16 +193,18 @@ int quota_claim_session(struct quota *q, const struct catalog *c, uint64_t sourc
         return OK;
     size_t count = catalog_session_count(c) + q->sessions;
     if (count >= q->sessions_max) {
-        snprintf(error, error_size, "there may be %zu sessions, and there are (--registry-max-sessions)",
+        snprintf(error, error_size,
+                 "there are %zu sessions; at most %zu are allowed (--registry-max-sessions)", count,
                  q->sessions_max);
         return ERR_QUOTA;
     }
     const struct quota_source *of_source = source ? map_get(&q->sources, source) : NULL;
     if (of_source && of_source->sessions >= q->sessions_max - count) {
-        snprintf(error, error_size,
-                 "%zu sessions were opened from this address; one address may hold at most as many as are "
-                 "left for all, and of %zu there are %zu left (--registry-max-sessions)",
-                 of_source->sessions, q->sessions_max, q->sessions_max - count);
+        snprintf(
+            error, error_size,
+            "there are %zu sessions of this address; one address may have at most as many as are left for "
+            "all: %zu of %zu (--registry-max-sessions)",
+            of_source->sessions, q->sessions_max - count, q->sessions_max);
         return ERR_QUOTA;
     }
     q->sessions++;
@@ -183,7 +215,7 @@ int quota_claim_session(struct quota *q, const struct catalog *c, uint64_t sourc
 
 void quota_keep_session(struct quota *q, struct catalog_session *s, struct quota_claim *claim)
 {
-    (void)q; /* it counts on */
+    (void)q; /* the source goes on counting it */
     if (!s || !s->exists || s->source)
         return;
     s->source = claim->source;
@@ -208,10 +240,12 @@ void quota_release(struct quota *q, struct quota_claim *claim)
     if (claim->ns) {
         claim->ns->instances -= claim->instance;
         claim->ns->overrides -= claim->override;
+        claim->ns->checks -= claim->check;
         q->new_namespaces -= claim->ns->is_new && claim->ns->references == 1;
         quota_part_release(&q->namespaces, claim->ns);
     }
     q->sessions -= claim->session;
+    q->checks -= claim->check;
     if (claim->source)
         source_release(q, claim->source);
     *claim = (struct quota_claim){0};

@@ -12,15 +12,16 @@ struct quota_source;
 
 struct quota {
     size_t namespaces_max, services_max, instances_max, sessions_max; /* 0 = no limit */
+    size_t checks_max, namespace_checks_max;                          /* 0 = no limit */
     struct strmap namespaces, services;                               /* struct quota_part, of claims */
-    size_t new_namespaces, sessions;
+    size_t new_namespaces, sessions, checks;
     struct map sources; /* id -> struct quota_source: sessions by the client's address, claimed and open */
 };
 
 /* The claims of one request; zeroed before. A second claim of the same kind does nothing. */
 struct quota_claim {
     struct quota_part *ns, *service;
-    bool instance, override, session;
+    bool instance, override, session, check;
     struct quota_source *source; /* of the session; NULL = not counted by source */
 };
 
@@ -36,6 +37,9 @@ MUST_CHECK int quota_claim_instance(struct quota *q, const struct catalog *c, co
                                     struct quota_claim *claim, char *error, size_t error_size);
 MUST_CHECK int quota_claim_override(struct quota *q, const struct catalog *c, const struct quota_key *key,
                                     struct quota_claim *claim, char *error, size_t error_size);
+/* One more instance with a check: of the namespace and of all. */
+MUST_CHECK int quota_claim_check(struct quota *q, const struct catalog *c, const struct quota_key *key,
+                                 struct quota_claim *claim, char *error, size_t error_size);
 /* One more session. source: of the client's connection (base/net/sources.h); 0 = not counted by source. A
  * source may open a session while it holds fewer than are free for all, so one client alone gets half of
  * sessions_max. Only sessions that were opened through this member since it started are counted by source. */

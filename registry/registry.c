@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The registry's turn: changes of keys become the view (feed -> catalog), watches are notified, requests
- * end. Also the requests that only wait: barriers and revisions. registry_write.c and registry_session.c
- * have the writes, registry_watch.c the watches.
+ * The registry's turn, and the requests that only wait (barriers, revisions). registry_write.c,
+ * registry_register.c and registry_session.c have the writes, registry_watch.c the watches.
+ *
+ * A turn:
+ *   1. The feed's changes go into the catalog. Watches are notified at the end of each batch.
+ *   2. The janitor proposes the actions that are due.
+ *   3. Requests that have ended are answered.
  *
  * Invariant: between turns the catalog shows whole revisions, up to registry_revision. Nothing here depends
  * on the leader; the janitor does. */
@@ -79,6 +83,7 @@ static void on_changed(void *arg, const struct catalog_change *change)
 {
     struct registry *r = arg;
     janitor_changed(r->janitor, change);
+    checks_changed(r->checks, change);
     registry_notify(r, change);
 }
 
@@ -110,8 +115,8 @@ int64_t registry_revision(const struct registry *r)
     int64_t fed = feed_revision(r->feed), seen = catalog_revision(r->catalog);
     if (fed > seen || !feed_is_following(r->feed))
         return fed;
-    /* During the notification of a batch the catalog is ahead. Between its turns no client has been
-     * promised it. */
+    /* During the notification of a batch the catalog is ahead of the feed. Between the turns of a batch the
+     * revision before it counts: no client has been promised the batch yet. */
     return r->is_notifying || catalog_is_settled(r->catalog) ? seen : fed;
 }
 
@@ -151,6 +156,11 @@ static void on_free(struct pending_op *pending_ops)
     quota_release(&op->registry->quota, &op->claim);
 }
 
+int64_t registry_wall_ms(const struct registry *r)
+{
+    return (int64_t)(r->pending_ops.io->ops->wall_ns(r->pending_ops.io) / 1000000);
+}
+
 void *registry_op_new(struct registry *r, struct registry_request *q, size_t size)
 {
     struct registry_op *op = pending_op_new(&r->pending_ops, q ? &q->impl : NULL, size);
@@ -160,6 +170,8 @@ void *registry_op_new(struct registry *r, struct registry_request *q, size_t siz
     op->pending_ops.on_free = on_free;
     pending_op_set_author(&op->pending_ops, q ? q->who : NULL);
     op->source = q ? q->source : 0;
+    if (q)
+        op->author = author_copy(&op->pending_ops.arena, &q->author);
     op->has_proof = q && q->proof;
     if (op->has_proof) {
         op->proof = *q->proof;
@@ -182,8 +194,7 @@ void registry_cancel(struct registry *r, struct registry_request *q)
         pending_op_cancel(q->impl);
 }
 
-/* --- waiting for the view --------------------------------------------------------------------------------
- */
+/* --- waiting for the view --------------------------------------------------------------------------- */
 
 static void registry_on_view(struct feed_waiter *w)
 {
@@ -224,8 +235,7 @@ void registry_wait_revision(struct registry *r, struct registry_request *q, int6
     pending_op_view(&op->pending_ops, revision, registry_on_view);
 }
 
-/* --- turn, init and free --------------------------------------------------------------------------------
- */
+/* --- turn, init and free ---------------------------------------------------------------------------- */
 
 void registry_turn(struct registry *r)
 {
@@ -235,11 +245,15 @@ void registry_turn(struct registry *r)
     turn_enter(TURN_REGISTRY_JANITOR);
     if (registry_is_ready(r) && catalog_is_settled(r->catalog)) /* it plans with complete batches */
         janitor_turn(r->janitor);
+    turn_enter(TURN_REGISTRY_CHECKS);
+    if (registry_is_ready(r) && catalog_is_settled(r->catalog))
+        checks_turn(r->checks);
     turn_enter(TURN_REGISTRY_REQUESTS);
     if (r->was_acknowledged) {
         r->was_acknowledged = false;
         registry_drain_again(r);
     }
+    registry_session_checks(r);
     pending_ops_turn(&r->pending_ops);
 }
 
@@ -262,14 +276,18 @@ struct registry *registry_new(const struct registry_options *options)
     r->quota = (struct quota){.namespaces_max = options->namespaces_max,
                               .services_max = options->services_max,
                               .instances_max = options->instances_max,
-                              .sessions_max = options->sessions_max};
+                              .sessions_max = options->sessions_max,
+                              .checks_max = options->checks_max,
+                              .namespace_checks_max = options->namespace_checks_max};
     r->kv = options->kv;
     r->projections = options->projections;
     pending_ops_init(&r->pending_ops, options->kv);
     list_init(&r->draining);
+    list_init(&r->checking);
     const struct catalog_events events = {on_changed, on_session_gone, on_session_back, r};
     r->catalog = catalog_new(&events);
     r->janitor = janitor_new(r->kv, r->catalog);
+    r->checks = checks_new(r);
     metric_collector_add(registry_metric_collect, r);
     survey_open(r);
     follow(r);
@@ -283,6 +301,7 @@ void registry_free(struct registry *r)
     metric_collector_remove(registry_metric_collect, r);
     survey_close(r);
     pending_ops_done(&r->pending_ops);
+    checks_free(r->checks);
     feed_free(r->feed);
     janitor_free(r->janitor);
     registry_watch_done(r);

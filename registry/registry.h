@@ -15,6 +15,7 @@
 #include "consensus/kv.h"
 #include "registry/audience.h"
 #include "registry/catalog.h"
+#include "registry/check_prober.h"
 #include "registry/document.h"
 #include "registry/name.h"
 #include "registry/projection.h"
@@ -30,8 +31,13 @@ struct registry_options {
      * sessions of all. Each member checks them when a request begins, so concurrent requests on several
      * members can exceed them a little. 0 = no limit. */
     size_t namespaces_max, services_max, instances_max, sessions_max;
+    size_t checks_max,
+        namespace_checks_max;        /* instances with a check: of all, of one namespace; 0 = no limit */
+    size_t check_concurrency;        /* checks that this member runs at once; 0 = no limit */
+    struct check_prober *prober;     /* borrowed; NULL: this member runs no checks */
     struct projections *projections; /* takes it; NULL = none */
     bool session_keys;               /* a session that has a key requires it even without users */
+    struct audit *audit;             /* borrowed; NULL = none */
     struct write_limits *limits;     /* borrowed; NULL = none */
 };
 
@@ -80,14 +86,14 @@ struct registry_result {
     const char *error; /* with an error: one sentence for the client; NULL: use err_text */
 };
 
-/* A client's proof of its right to a session (README.md, "Whose session it is"). To register into a session,
+/* A client's proof of its right to a session (registry_proof.c has the table). To register into a session,
  * keep it alive or close it, one of these must hold:
  *   - the client is an operator;
  *   - it shows the session's key;
  *   - it is the user that opened the session;
  *   - the session has no known owner, and the client may write all of its instances;
  *   - users are not enabled, and no key is required.
- * A wrong key is refused always. */
+ * A wrong key is always refused. */
 struct registry_proof {
     struct slice user;  /* empty while users are not enabled */
     struct slice key;   /* the session key; empty = none */
@@ -97,13 +103,14 @@ struct registry_proof {
 };
 
 struct registry_request {
-    /* Copied when the request begins; NULL: the request is this process's own and needs no proof. */
+    /* Copied when the request begins; NULL: this process itself sends the request and needs no proof. */
     const struct registry_proof *proof;
     void (*done)(struct registry_request *q, int err, const struct registry_result *result);
     /* The client that writes, copied when the request begins; NULL: this process. Its permissions
      * (server/auth/README.md) are checked again when the write is applied, on every member: ERR_USER_EMPTY,
      * ERR_USER_NOT_FOUND, ERR_AUTH_OLD_REVISION, ERR_PERMISSION_DENIED. */
     const struct auth_who *who;
+    struct author author; /* of settings and overrides; copied when the request begins */
     uint64_t source; /* sources_id of the client's address, for --registry-max-sessions; 0 = not counted */
     void *impl;      /* private */
 };
@@ -114,7 +121,8 @@ struct registry_request {
  *   ERR_PERMISSION_DENIED  the client has no right to the session (struct registry_proof)
  *   ERR_CONFLICT           eight concurrent writes were faster */
 
-/* session 0: the session that the instance belongs to if it is alive, else a new one with the document's ttl.
+/* An instance with a check (doc->check) belongs to no session: session must be 0, and the result has none.
+ * Without a check, session 0: the session that the instance belongs to if it is alive, else a new one with the document's ttl.
  * The same document again only keeps the session alive. ERR_SESSION_GONE: the given session does not
  * exist. */
 void registry_register(struct registry *r, struct registry_request *q, const struct registry_key *key,
@@ -131,9 +139,16 @@ void registry_session_close(struct registry *r, struct registry_request *q, int6
 int64_t registry_session_of(const struct registry *r, const struct registry_key *key);
 /* In the view: the user that opened the session is known. */
 bool registry_session_has_owner(const struct registry *r, int64_t session);
-/* In the view: calls fn for each instance of the session, until fn returns false. False: no such session. */
-bool registry_session_instances(const struct registry *r, int64_t session,
-                                bool (*fn)(void *arg, const struct registry_key *key), void *arg);
+bool registry_session_exists(const struct registry *r, int64_t session); /* in the view */
+/* In the view: who may write all instances of the session, *ret_count of them. Errors of kv_auth_check_range,
+ * with the instance in *ret_refused, valid until the return to the loop. ERR_NOT_READY: the check takes long;
+ * call registry_session_prepare, and check again when it has ended. A session that does not exist has no
+ * instances. */
+MUST_CHECK int registry_session_check(const struct registry *r, int64_t session, const struct auth_who *who,
+                                      size_t *ret_count, struct registry_key *ret_refused);
+/* The slow part of the check of q->who, and of kv_auth_check_lease for the session's lease. q->done is called
+ * in the turn in which it has ended: there, both checks take little time. */
+void registry_session_prepare(struct registry *r, struct registry_request *q, int64_t session);
 
 /* doc NULL deletes it (ERR_NOT_FOUND). */
 void registry_put_settings(struct registry *r, struct registry_request *q, const struct registry_key *key,
@@ -184,7 +199,7 @@ struct registry_watch {
     struct link link;
     struct catalog_service *service; /* held; NULL for many */
     struct slice group, prefix;      /* of many; owned */
-    struct watched *watched;
+    struct watch_list *watched;
 };
 /* The caller sets changed and subscriber before. */
 void registry_watch_service(struct registry *r, struct registry_watch *w, const struct registry_key *key);

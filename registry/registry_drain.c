@@ -10,6 +10,8 @@
  *
  * A member that does not answer counts as one subscriber that waits: its subscribers are not known. */
 #include "registry/registry_private.h"
+
+#include "consensus/audit.h"
 #include "registry/survey.h"
 
 enum {
@@ -19,34 +21,36 @@ enum {
     LAST_SURVEY_MS = 500,
     AGAIN_MIN_MS = 50,
     AGAIN_MAX_MS = 1000,
-    WAITING_MAX = 100, /* of those listed */
+    WAITING_MAX = 100, /* waiting subscribers that are listed */
 };
 
-struct draining {
+struct drain_op {
     struct registry_op op;
     struct registry_key key;
     struct slice at, instance_at;
     bool does_wait, is_confirmed, is_last, is_same;
     uint64_t until_ms, again_ms;
-    int64_t seen, unread; /* mod revisions of the override's key */
+    int64_t seen; /* mod revision of the override's key that is compared */
+    int64_t
+        unread; /* the one that the last failed compare has returned, for an override that does not parse */
     unsigned attempts;
+    struct slice record; /* of the audit trail */
     struct txn txn;
     struct survey survey;
     struct link link; /* in registry.draining between two surveys */
 };
 
-static void registry_drain_decide(struct draining *d);
-static void survey(struct draining *d);
+static void registry_drain_decide(struct drain_op *d);
+static void survey(struct drain_op *d);
 
-static void free_draining(struct registry_op *op)
+static void free_drain(struct registry_op *op)
 {
-    struct draining *d = container_of(op, struct draining, op);
+    struct drain_op *d = container_of(op, struct drain_op, op);
     list_remove(&d->link);
     survey_done(&d->survey);
 }
 
-/* --- waiting for everybody -------------------------------------------------------------------------------
- */
+/* --- waiting for acknowledgements ------------------------------------------------------------------- */
 
 struct list {
     struct registry_waiting *items;
@@ -59,7 +63,7 @@ static void registry_drain_add(struct list *list, struct registry_waiting one)
         list->items[list->count++] = one;
 }
 
-static void registry_drain_end(struct draining *d)
+static void registry_drain_end(struct drain_op *d)
 {
     const struct survey *s = &d->survey;
     struct registry_result *result = &d->op.result;
@@ -75,7 +79,7 @@ static void registry_drain_end(struct draining *d)
             registry_drain_add(&list,
                                (struct registry_waiting){a->list[k].client_id, a->list[k].peer, a->member});
     }
-    if (list.count < WAITING_MAX) /* a member may list less than it counts */
+    if (list.count < WAITING_MAX) /* a member may list fewer subscribers than it counts */
         result->waiting_count = list.count;
     result->waiting = list.items;
     pending_op_end(&d->op.pending_ops, OK);
@@ -83,12 +87,12 @@ static void registry_drain_end(struct draining *d)
 
 static void registry_drain_on_again(struct pending_op *op)
 {
-    survey(container_of(op, struct draining, op.pending_ops));
+    survey(container_of(op, struct drain_op, op.pending_ops));
 }
 
 static void on_surveyed(struct survey *s)
 {
-    struct draining *d = container_of(s, struct draining, survey);
+    struct drain_op *d = container_of(s, struct drain_op, survey);
     uint64_t now = pending_ops_now_ms(&d->op.registry->pending_ops), waiting = s->silent_count;
     for (size_t i = 0; i < s->part_count; i++)
         waiting += s->parts[i].answer.waiting;
@@ -102,7 +106,7 @@ static void on_surveyed(struct survey *s)
     list_add_last(&d->op.registry->draining, &d->link);
 }
 
-static void survey(struct draining *d)
+static void survey(struct drain_op *d)
 {
     struct registry *r = d->op.registry;
     uint64_t now = pending_ops_now_ms(&r->pending_ops);
@@ -111,12 +115,12 @@ static void survey(struct draining *d)
     uint64_t left = d->is_last ? LAST_SURVEY_MS : d->until_ms - now;
     d->survey.registry = r;
     d->survey.done = on_surveyed;
-    d->survey.question =
-        (struct survey_question){d->key.ns, d->key.group, d->key.service, d->op.result.revision, WAITING_MAX};
+    d->survey.request =
+        (struct survey_request){d->key.ns, d->key.group, d->key.service, d->op.result.revision, WAITING_MAX};
     survey_start(&d->survey, left < SURVEY_MS ? left : SURVEY_MS);
 }
 
-/* Somebody here has acknowledged, or gone: the answer may be there. */
+/* A subscriber of this member has acknowledged or left: the drain may be complete. */
 void registry_drain_again(struct registry *r)
 {
     struct link now;
@@ -124,10 +128,10 @@ void registry_drain_again(struct registry *r)
     list_move_all(&now, &r->draining);
     struct link *l;
     while ((l = list_take_first(&now))) {
-        struct draining *d = container_of(l, struct draining, link);
+        struct drain_op *d = container_of(l, struct drain_op, link);
         struct arena a = {0};
         struct survey_answer own;
-        survey_local(r, &d->survey.question, &a, &own);
+        survey_local(r, &d->survey.request, &a, &own);
         arena_done(&a);
         if (own.waiting)
             list_add_last(&r->draining, &d->link);
@@ -136,19 +140,18 @@ void registry_drain_again(struct registry *r)
     }
 }
 
-/* --- the override ------------------------------------------------------------------------------------------
- */
+/* --- the override ----------------------------------------------------------------------------------- */
 
 static void registry_drain_on_view(struct feed_waiter *waiter)
 {
-    struct draining *d = container_of(waiter, struct draining, op.pending_ops.waiter);
+    struct drain_op *d = container_of(waiter, struct drain_op, op.pending_ops.waiter);
     d->is_confirmed = true;
     registry_drain_decide(d);
 }
 
 static void registry_drain_on_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)
 {
-    struct draining *d = container_of(kv, struct draining, op.pending_ops.kv);
+    struct drain_op *d = container_of(kv, struct drain_op, op.pending_ops.kv);
     (void)response;
     if (err)
         pending_op_end(&d->op.pending_ops, err);
@@ -158,8 +161,8 @@ static void registry_drain_on_barrier(struct kv_request *kv, int err, const Prot
 
 static void on_shown(struct feed_waiter *waiter)
 {
-    struct draining *d = container_of(waiter, struct draining, op.pending_ops.waiter);
-    d->op.pending_ops.goes_on = false; /* only waiting is left */
+    struct drain_op *d = container_of(waiter, struct drain_op, op.pending_ops.waiter);
+    d->op.pending_ops.goes_on = false; /* the write is done: a cancel now ends the request */
     if (d->op.pending_ops.handle)
         survey(d);
     else
@@ -168,7 +171,7 @@ static void on_shown(struct feed_waiter *waiter)
 
 static void registry_drain_on_put(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
-    struct draining *d = container_of(kv, struct draining, op.pending_ops.kv);
+    struct drain_op *d = container_of(kv, struct drain_op, op.pending_ops.kv);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
     if (!err && !response->succeeded && ++d->attempts == REGISTRY_ATTEMPTS_MAX)
         err = ERR_CONFLICT;
@@ -179,6 +182,8 @@ static void registry_drain_on_put(struct kv_request *kv, int err, const Protobuf
         pending_op_view(&d->op.pending_ops, response->header->revision, registry_drain_on_view);
     } else {
         d->op.result.is_unchanged = d->is_same;
+        if (!d->is_same)
+            audit_written(d->op.registry->options.audit, d->record);
         d->op.result.revision = d->is_same ? d->seen : response->header->revision;
         if (d->does_wait)
             pending_op_view(&d->op.pending_ops, d->op.result.revision, on_shown);
@@ -187,8 +192,8 @@ static void registry_drain_on_put(struct kv_request *kv, int err, const Protobuf
     }
 }
 
-/* The operator's own override stays, except for its state. */
-static struct slice override_text(struct draining *d, const struct override *now)
+/* The document of the override with the drain: the operator's override, except for its state. */
+static struct slice override_text(struct drain_op *d, const struct override *now)
 {
     struct override o = now ? *now : (struct override){0};
     struct buf text = {0};
@@ -197,13 +202,15 @@ static struct slice override_text(struct draining *d, const struct override *now
     o.is_drain = true;
     if (!o.reason.size)
         o.reason = slice_text(OVERRIDE_DRAIN);
+    o.author = d->op.author;
+    o.time_ms = registry_wall_ms(d->op.registry);
     override_write(&o, &text);
     struct slice copy = registry_copy(&d->op.pending_ops.arena, buf_slice(&text));
     buf_done(&text);
     return copy;
 }
 
-static void registry_drain_propose(struct draining *d, const struct catalog_instance *i)
+static void registry_drain_propose(struct drain_op *d, const struct catalog_instance *i)
 {
     struct registry *r = d->op.registry;
     const struct override *now = i->override;
@@ -213,8 +220,10 @@ static void registry_drain_propose(struct draining *d, const struct catalog_inst
     if (!i->doc->source.size)
         txn_if_there(&d->txn, d->instance_at);
     txn_if_revision(&d->txn, d->at, d->seen);
-    if (!d->is_same)
+    if (!d->is_same) {
         txn_put(&d->txn, d->at, override_text(d, now), 0);
+        d->record = registry_audit(&d->op, &d->txn, TXN_THEN, "override", "drain", &d->key);
+    }
     txn_else_get(&d->txn, d->at);
     d->op.pending_ops.kv.done = registry_drain_on_put;
     const struct auth_need needs[] = {{.key = d->at, .is_write = true},
@@ -224,7 +233,7 @@ static void registry_drain_propose(struct draining *d, const struct catalog_inst
     pending_ops_schedule_turn(&r->pending_ops);
 }
 
-static void registry_drain_decide(struct draining *d)
+static void registry_drain_decide(struct drain_op *d)
 {
     struct registry *r = d->op.registry;
     const struct catalog_instance *i = registry_find(r, &d->key);
@@ -242,13 +251,12 @@ static void registry_drain_decide(struct draining *d)
 void registry_drain(struct registry *r, struct registry_request *q, const struct registry_key *key,
                     uint64_t deadline_ms, bool does_wait)
 {
-    struct draining *d = registry_op_new(r, q, sizeof *d);
+    struct drain_op *d = registry_op_new(r, q, sizeof *d);
     char error[512];
     if (!registry_write_begin(&d->op, key, NAME_OVERRIDE, &d->key, &d->at))
         return;
     if (deadline_ms > DEADLINE_MAX_MS) {
-        pending_op_refuse(&d->op.pending_ops, ERR_INVALID, "the deadline must be at most %d ms",
-                          DEADLINE_MAX_MS);
+        pending_op_refuse(&d->op.pending_ops, ERR_INVALID, "deadline_ms must be at most %d", DEADLINE_MAX_MS);
         return;
     }
     const struct catalog_instance *i = registry_find(r, &d->key);
@@ -260,7 +268,7 @@ void registry_drain(struct registry *r, struct registry_request *q, const struct
         pending_op_refuse(&d->op.pending_ops, err, "%s", error);
         return;
     }
-    d->op.on_free = free_draining;
+    d->op.on_free = free_drain;
     d->instance_at = registry_key_text(&d->op.pending_ops.arena, NAME_INSTANCE, &d->key);
     d->does_wait = does_wait;
     d->again_ms = AGAIN_MIN_MS;
@@ -268,33 +276,32 @@ void registry_drain(struct registry *r, struct registry_request *q, const struct
     registry_drain_decide(d);
 }
 
-/* --- who looks --------------------------------------------------------------------------------------------
- */
+/* --- the list of subscribers ------------------------------------------------------------------------ */
 
-struct asking {
+struct subscribers_op {
     struct registry_op op;
     struct registry_key key;
     struct slice at;
     struct survey survey;
 };
 
-static void free_asking(struct registry_op *op)
+static void free_subscribers(struct registry_op *op)
 {
-    survey_done(&container_of(op, struct asking, op)->survey);
+    survey_done(&container_of(op, struct subscribers_op, op)->survey);
 }
 
 static void on_all_seen(struct survey *s)
 {
-    struct asking *a = container_of(s, struct asking, survey);
+    struct subscribers_op *a = container_of(s, struct subscribers_op, survey);
     a->op.result.revision = registry_revision(a->op.registry);
     pending_op_end(&a->op.pending_ops, OK);
 }
 
-/* Right before done; whoever asked may cancel from inside. */
-static void give(struct pending_op *pending_ops)
+/* Runs right before done. The caller may cancel from inside `seen`. */
+static void give_subscribers(struct pending_op *pending_ops)
 {
     struct registry_op *op = container_of(pending_ops, struct registry_op, pending_ops);
-    struct asking *a = container_of(op, struct asking, op);
+    struct subscribers_op *a = container_of(op, struct subscribers_op, op);
     for (size_t i = 0; i < a->survey.part_count; i++) {
         const struct survey_answer *part = &a->survey.parts[i].answer;
         for (size_t k = 0; k < part->count && op->pending_ops.handle; k++) {
@@ -315,15 +322,15 @@ static void give(struct pending_op *pending_ops)
 
 void registry_subscribers(struct registry *r, struct registry_subscribers *s, const struct registry_key *key)
 {
-    struct asking *a = registry_op_new(r, &s->request, sizeof *a);
+    struct subscribers_op *a = registry_op_new(r, &s->request, sizeof *a);
     if (!registry_write_begin(&a->op, key, NAME_SERVICE, &a->key, &a->at))
         return;
     a->op.pending_ops.goes_on = false;
-    a->op.on_free = free_asking;
-    a->op.pending_ops.before_answer = give;
+    a->op.on_free = free_subscribers;
+    a->op.pending_ops.before_answer = give_subscribers;
     s->members_silent = s->left_out = 0;
     a->survey.registry = r;
     a->survey.done = on_all_seen;
-    a->survey.question = (struct survey_question){a->key.ns, a->key.group, a->key.service, 0, UINT32_MAX};
+    a->survey.request = (struct survey_request){a->key.ns, a->key.group, a->key.service, 0, UINT32_MAX};
     survey_start(&a->survey, SURVEY_MS);
 }

@@ -17,8 +17,9 @@ void registry_metric_collect(void *arg, struct buf *out)
     metric_set(METRIC_REGISTRY_UNREADABLE, (double)catalog_unreadable(r->catalog));
     metric_set(METRIC_REGISTRY_SUBSCRIBERS, (double)r->subscriber_count);
     metric_set(METRIC_REGISTRY_REQUESTS, (double)r->pending_ops.op_count);
+    checks_metric_collect(r->checks);
     metric_print_head(out, "cairn_registry_instances", "gauge",
-                      "Instances in all namespaces, by their state with the operator's word applied.");
+                      "Instances in all namespaces, by their state with the operator overrides applied.");
     for (int state = 0; state < INSTANCE_STATES; state++) {
         char name[64];
         snprintf(name, sizeof name, "cairn_registry_instances{state=\"%s\"}",

@@ -1,8 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Private declarations of the files behind registry.h.
+ * Private declarations of the files behind registry.h: requests as pending operations
+ * (consensus/pending_op.h), and the steps that all writes share.
  *
- * A request is a pending operation (consensus/pending_op.h). A write whose caller has canceled it
- * continues: a lease that it granted must not be left over. */
+ * The life of a write:
+ *   1. The request decides on this member's view, which may be behind the log.
+ *   2. It proposes one transaction that compares everything on which it was decided: the mod revision of the
+ *      key, and that the session exists (its mod revision, where another instance joins a session that was
+ *      made for one instance alone).
+ *   3. After a failed compare it waits until the view shows the newer state, and decides again. After
+ *      REGISTRY_ATTEMPTS_MAX failed compares it ends with ERR_CONFLICT.
+ *   4. It ends when the view shows the write, so that its client can read the write from this member without
+ *      a barrier.
+ *
+ * A request that would change nothing (the same document again) is decided again after a barrier, and ends
+ * without a write.
+ *
+ * A write whose caller has canceled it, or has disconnected, continues: a lease that it granted must not be
+ * left over. */
 #ifndef REGISTRY_REGISTRY_PRIVATE_H
 #define REGISTRY_REGISTRY_PRIVATE_H
 
@@ -10,6 +24,7 @@
 #include "registry/janitor.h"
 #include "registry/quota.h"
 #include "registry/registry.h"
+#include "registry/registry_check.h"
 #include "proto/txn.h"
 
 struct registry {
@@ -18,17 +33,19 @@ struct registry {
     struct feed *feed;
     struct catalog *catalog;
     struct janitor *janitor;
+    struct checks *checks;
     struct projections *projections; /* NULL = none */
     struct registry_options options; /* member is a copy */
     struct buf names;                /* of the key being parsed */
     struct quota quota;
 
     /* registry_watch.c */
-    struct strmap watched; /* namespace -> struct watched, of watches of many services */
-    struct link draining;  /* registry_drain.c: those that wait for acknowledgements */
-    bool was_acknowledged; /* by a subscriber, or one has gone */
-    struct link *telling;  /* the next link of the walk under way */
-    struct watched *told;  /* whose watches those are */
+    struct strmap watched;    /* namespace -> struct watch_list, of watches of many services */
+    struct link checking;     /* session_right.c: struct session_wait, in the order in which they came */
+    struct link draining;     /* registry_drain.c: drains that wait for acknowledgements */
+    bool was_acknowledged;    /* in this turn: a subscriber has acknowledged or left */
+    struct link *notify_next; /* the next link of the walk under way */
+    struct watch_list *notify_list; /* the list of that walk */
     size_t subscriber_count;
     bool is_notifying; /* in catalog_end_some */
 };
@@ -42,6 +59,7 @@ struct registry_op {
     void (*on_free)(struct registry_op *op); /* may be NULL */
     struct quota_claim claim;
     uint64_t source;             /* registry_request.source */
+    struct author author;        /* registry_request.author */
     int64_t opened;              /* the session that it opened; 0 = none */
     struct registry_proof proof; /* has_proof */
     bool has_proof;
@@ -51,6 +69,10 @@ struct registry_op {
 
 /* A new op. size: of the struct that begins with it, zeroed. q may be NULL: no caller waits. */
 void *registry_op_new(struct registry *r, struct registry_request *q, size_t size);
+int64_t registry_wall_ms(const struct registry *r);
+/* Adds a record of the audit trail to the transaction; returns its text, for audit_written. */
+struct slice registry_audit(struct registry_op *op, struct txn *txn, enum txn_side side, const char *kind,
+                            const char *operation, const struct registry_key *key);
 /* pending_op_written, and sets the result's revision. */
 void registry_op_written(struct registry_op *op, int64_t revision);
 
@@ -68,6 +90,18 @@ void registry_metric_collect(void *arg, struct buf *out);
 /* registry_drain.c */
 void registry_drain_again(struct registry *r);
 
+/* session_right.c: a check that waits for registry_session_check. */
+struct session_wait {
+    struct link link; /* list_remove ends the wait */
+    int64_t session;
+    const struct auth_who *who; /* borrowed */
+    /* The check takes little time now, until the next turn. It may have to wait again after that. */
+    void (*ready)(struct session_wait *w);
+};
+/* The caller sets session, who and ready before. */
+void registry_session_wait(struct registry *r, struct session_wait *w);
+void registry_session_checks(struct registry *r); /* in each turn */
+
 /* registry_write.c: shared parts of all writes. */
 /* The names, checked and copied into the op's arena, and the store's key of that kind. False: the op has
  * ended with a sentence. */
@@ -77,24 +111,25 @@ struct slice registry_key_text(struct arena *a, enum name_kind kind, const struc
 struct slice registry_session_key(struct arena *a, int64_t session);
 /* A new session's document: its owner and the digest of a new key, which the op keeps. */
 void registry_sign_session(struct registry_op *op, struct session *doc);
-/* The reason for which the client may not use this session; NULL: it may. */
+/* The reason why the client may not use this session; NULL: it may. */
 const char *registry_session_refusal(const struct registry_op *op, const struct catalog_session *s);
-/* The document that repairs a damaged session, for a client that was admitted: what it was before. Of one
- * that is not known the owner is the client, if that may write all that hangs on it. ttl_s: of its lease. */
+/* The document that repairs a damaged session, for a client that may use it: the document from before the
+ * damage. If that is not known, the client becomes the owner, provided that it may write all instances of the
+ * session. ttl_s: of its lease. */
 struct slice registry_session_repair(const struct registry_op *op, const struct catalog_session *s,
                                      uint32_t ttl_s, struct arena *a);
 struct catalog_instance *registry_find(const struct registry *r, const struct registry_key *key);
 struct quota_key registry_quota_key(const struct registry_key *key);
 struct slice registry_copy(struct arena *a, struct slice s);
-/* The instance is deregistered: a drain of it ends in the same transaction, what the operator said stays. The
- * override's mod revision is compared. False: there is none to end, nothing was added. */
+/* For the transaction that deregisters the instance: also ends its drain, and keeps the operator's part of
+ * the override. Compares the override's mod revision. False: there is no drain, and nothing was added. */
 bool registry_end_drain(struct txn *txn, const struct catalog_instance *i, struct slice override_key);
 /* True: a write with this error may have been applied. */
 bool registry_is_unknown(int err);
-/* Checks the bytes that a client puts against consensus/write_limits.h, once a request. ns empty: of no
- * namespace. False: the op has ended with a sentence. */
+/* Checks the bytes that a client puts against consensus/write_limits.h, once a request. ns empty: the write
+ * belongs to no namespace. False: the op has ended with a sentence. */
 bool registry_admit(struct registry_op *op, struct slice ns, size_t bytes);
-/* In the background. A lease that cannot be revoked expires. */
+/* Revokes the lease in the background. A lease that cannot be revoked expires. */
 void registry_revoke(struct registry *r, int64_t lease);
 
 #define REGISTRY_ATTEMPTS_MAX 8 /* failed compares, then ERR_CONFLICT */

@@ -7,12 +7,10 @@
  *     3. if the same document exists: barrier, compare again, end
  *     4. one transaction; end when the view shows it
  *   deregister
- *     1. one transaction; end when the view shows it
+ *     1. one transaction, which also ends the drain and a session of this instance alone; end when the view
+ *        shows it
  *
- * The decision uses this member's view, which may be behind the log; so the transaction compares all that
- * the decision used: the instance's mod revision, and that the session exists. After a failed compare it
- * waits until the view shows the newer state, and decides again. A result from the view alone (nothing to
- * write) is checked after a barrier.
+ * registry_private.h has the steps that all writes share.
  *
  * Invariant: a lease that was granted here ends in one of three ways:
  *   - the instance's session has it;
@@ -26,16 +24,18 @@ struct register_op {
     struct registry_key key;
     struct slice at; /* the instance's key in the store */
     struct instance *doc;
-    int64_t wanted_session;    /* the session that the caller wants; 0 = ours to choose */
-    int64_t session;           /* the one that was chosen */
-    int64_t granted_session;   /* a lease made here */
-    int64_t renewed_session;   /* a session that was kept alive here */
+    struct slice text; /* of doc with text_session; empty = not written yet */
+    int64_t text_session;
+    int64_t wanted_session;    /* the session that the caller gave; 0 = none, the registry chooses one */
+    int64_t session;           /* the chosen session */
+    int64_t granted_session;   /* the lease that this request granted */
+    int64_t renewed_session;   /* the session that this request kept alive */
     int64_t gone_session;      /* a session that is not alive, whatever the view shows */
-    int64_t left_session;      /* a session of this instance alone that it leaves */
+    int64_t left_session;      /* the session of this instance alone that the instance leaves */
     int64_t compared_revision; /* mod revision of the instance's key that is compared */
-    int64_t unparsed_revision; /* mod revision of what is there and does not parse */
+    int64_t unparsed_revision; /* mod revision of the stored document, which does not parse */
     unsigned attempts;
-    bool is_confirmed; /* the view was behind a barrier */
+    bool is_confirmed; /* the view has reached a barrier */
     struct txn txn;
     Etcdserverpb__LeaseGrantRequest grant;
     Etcdserverpb__LeaseKeepAliveRequest keep_alive;
@@ -81,7 +81,7 @@ static void grant(struct register_op *w)
         pending_op_refuse(&w->op.pending_ops, err, "%s", error);
         return;
     }
-    /* Before the lease, which is not granted in vain then. */
+    /* Check the write before the lease is granted, so that a rejected write leaves no lease. */
     if (!registry_admit(&w->op, w->key.ns, w->at.size + instance_text(w).size))
         return;
     etcdserverpb__lease_grant_request__init(&w->grant);
@@ -91,7 +91,8 @@ static void grant(struct register_op *w)
     pending_ops_schedule_turn(&r->pending_ops);
 }
 
-/* A session that ended: the caller's is his to make anew; of our own choice, another is made. */
+/* The session has ended. If the caller gave it, the request ends with ERR_SESSION_GONE; else the registry
+ * chooses another session. */
 static void lose_session(struct register_op *w)
 {
     if (w->wanted_session) {
@@ -133,8 +134,8 @@ static void keep_alive(struct register_op *w)
     pending_ops_schedule_turn(&r->pending_ops);
 }
 
-/* The one it hangs on, if that lives; not one of its own whose time is another now: a lease's never changes.
- */
+/* The living session that the instance belongs to; 0 = none. A session of this instance alone does not
+ * count if its TTL differs from the document's: the TTL of a lease never changes. */
 static int64_t own_session(const struct register_op *w, const struct catalog_instance *i)
 {
     const struct catalog_session *s = i && i->doc ? i->hangs_on : NULL;
@@ -152,16 +153,15 @@ static void refuse_session(struct register_op *w, const char *refusal)
     pending_op_refuse(&w->op.pending_ops, ERR_PERMISSION_DENIED, "%s", refusal);
 }
 
-/* Why the client may not take the instance from the session that it hangs on; NULL: it may, or there is none.
- */
+/* The reason why the client may not take the instance out of its session; NULL: it may, or there is none. */
 static const char *refuse_to_leave(const struct register_op *w, const struct catalog_instance *i)
 {
     const struct catalog_session *s = i && i->doc ? i->hangs_on : NULL;
     return s && s->exists && s->id != w->gone_session ? registry_session_refusal(&w->op, s) : NULL;
 }
 
-/* False: it has ended, or goes on when the view is sure. Of a session that is not known nobody can say whose
- * it is: it is not kept alive before that. */
+/* False: the request has ended, or continues after a barrier. The owner of a session that the view does not
+ * show is not known, so the session is not kept alive before the barrier. */
 static bool may_use_session(struct register_op *w)
 {
     const struct catalog_session *s = catalog_session(w->op.registry->catalog, w->session);
@@ -177,7 +177,16 @@ static bool may_use_session(struct register_op *w)
     return false;
 }
 
-/* False: it goes on when an answer is there. */
+/* An instance with a check has no session. False: the request has ended. */
+static bool may_leave_session(struct register_op *w, const struct catalog_instance *i)
+{
+    const char *refusal = refuse_to_leave(w, i);
+    if (refusal)
+        refuse_session(w, refusal);
+    return !refusal;
+}
+
+/* False: the request has ended, or continues when a response has come. */
 static bool choose_session(struct register_op *w, const struct catalog_instance *i)
 {
     int64_t own = own_session(w, i);
@@ -198,8 +207,7 @@ static bool choose_session(struct register_op *w, const struct catalog_instance 
     return false;
 }
 
-/* --- the transaction
- * ---------------------------------------------------------------------------------------- */
+/* --- the transaction -------------------------------------------------------------------------------- */
 
 static void on_confirmed_view(struct feed_waiter *waiter)
 {
@@ -225,8 +233,8 @@ static void confirm(struct register_op *w)
     pending_ops_schedule_turn(&w->op.registry->pending_ops);
 }
 
-/* Another write was faster, or the view was behind. A view that shows this transaction is as good as one
- * after a barrier: the transaction began after the request. */
+/* The compare failed: another write was faster, or the view was behind. A view that shows the revision of
+ * this transaction is as good as a view after a barrier, because the transaction began after the request. */
 static void lose(struct register_op *w, const Etcdserverpb__TxnResponse *response)
 {
     metric_add(METRIC_REGISTRY_CONFLICTS, 1);
@@ -258,30 +266,54 @@ static void on_registered(struct kv_request *kv, int err, const ProtobufCMessage
             registry_revoke(r, w->left_session);
         metric_add(METRIC_REGISTRY_REGISTRATIONS, 1);
         w->op.result.session = w->session;
-        w->op.result.session_key = w->session == w->granted_session ? w->op.session_key : NULL;
-        w->op.opened = w->session == w->granted_session ? w->granted_session : 0;
+        bool is_new = w->session && w->session == w->granted_session;
+        w->op.result.session_key = is_new ? w->op.session_key : NULL;
+        w->op.opened = is_new ? w->granted_session : 0;
         registry_op_written(&w->op, response->header->revision);
     }
 }
 
+/* The result of the same check of the same address stays; any other check begins anew. */
+static void keep_check_result(struct instance *doc, const struct check *wanted, const struct instance *before)
+{
+    bool is_same = before && before->check && check_equal(before->check, wanted) &&
+                   before->port == doc->port && slice_equal(before->host, doc->host);
+    *doc->check = *wanted;
+    doc->check->result = is_same ? before->check->result : INSTANCE_STARTING;
+    doc->check->output = is_same ? before->check->output : (struct slice){0};
+    doc->state = check_effect(wanted->registered, doc->check->result);
+}
+
+/* Written once for a session: an instance may have 4,096 keys of metadata. With a check it is written again
+ * for each view, because it has the result that the view has. */
 static struct slice instance_text(struct register_op *w)
 {
     struct instance doc = *w->doc;
+    struct check check;
     struct buf text = {0};
-    doc.session = w->session;
+    if (w->text.size && w->text_session == w->session && !doc.check)
+        return w->text;
+    if (doc.check) {
+        const struct catalog_instance *i = registry_find(w->op.registry, &w->key);
+        doc.check = &check;
+        keep_check_result(&doc, w->doc->check, i ? i->doc : NULL);
+    }
+    doc.session = w->text_session = w->session;
     doc.is_guarded = false;
     doc.source = (struct slice){0};
     instance_write(&doc, &text);
-    struct slice copy = registry_copy(&w->op.pending_ops.arena, buf_slice(&text));
+    w->text = registry_copy(&w->op.pending_ops.arena, buf_slice(&text));
     buf_done(&text);
-    return copy;
+    return w->text;
 }
 
-static bool is_there(const struct catalog_instance *i, struct slice text)
+static bool is_there(const struct catalog_instance *i, const struct register_op *w, struct slice text)
 {
     struct buf now = {0};
-    if (!i || !i->doc)
-        return false;
+    if (!i || !i->doc || i->doc->session != w->session || i->doc->port != w->doc->port ||
+        (i->doc->state != w->doc->state && !w->doc->check) ||
+        i->doc->metadata.count != w->doc->metadata.count)
+        return false; /* without writing it */
     instance_write(i->doc, &now);
     bool is_same = slice_equal(buf_slice(&now), text);
     buf_done(&now);
@@ -297,11 +329,13 @@ static struct slice session_text(struct arena *a, const struct session *doc)
     return copy;
 }
 
-/* The session's part: it is made, or must be there. One that was made for another instance alone is not any
- * more: it must not end with that instance. */
+/* Adds the session's part, if it has one: puts the new session, or compares that the session exists. A session that was made
+ * for another instance alone becomes a shared one, so that it does not end with that instance. */
 static void add_session(struct register_op *w, const struct catalog_instance *i)
 {
     struct arena *a = &w->op.pending_ops.arena;
+    if (!w->session)
+        return;
     struct slice key = registry_session_key(a, w->session);
     if (w->session == w->granted_session) {
         struct session doc = {.ttl_s = w->doc->ttl_s, .is_implicit = true};
@@ -323,7 +357,8 @@ static void add_session(struct register_op *w, const struct catalog_instance *i)
     }
 }
 
-/* The session's key goes in the same revision as its instance; its lease is revoked behind it. */
+/* If the instance leaves a session of its own, deletes the session's key in the same revision. The caller
+ * revokes the lease afterwards. Returns that session; 0 = none. */
 static int64_t add_left_session(struct txn *txn, const struct catalog_instance *i, int64_t stays_on)
 {
     const struct catalog_session *s = i ? i->hangs_on : NULL;
@@ -359,22 +394,23 @@ static bool is_projected(struct registry_op *op, const struct catalog_instance *
     if (!i || !i->doc || !i->doc->source.size)
         return false;
     pending_op_refuse(&op->pending_ops, ERR_CONFLICT,
-                      "it is a registration of %.*s, shown here: it is changed there",
+                      "this instance is a registration of %.*s and read-only here: change it there",
                       (int)i->doc->source.size, i->doc->source.data);
     return true;
 }
 
-/* On the view as it is; every step comes back here until all that the transaction needs is known. */
+/* Decides on the view as it is now. Every step returns here until everything that the transaction needs is
+ * known. */
 static void registry_register_decide(struct register_op *w)
 {
     struct registry *r = w->op.registry;
     const struct catalog_instance *i = registry_find(r, &w->key);
-    if (!choose_session(w, i))
+    if (w->doc->check ? !may_leave_session(w, i) : !choose_session(w, i))
         return;
     const struct catalog_session *session = catalog_session(r->catalog, w->session);
-    bool is_known = w->session == w->granted_session || session;
+    bool is_known = w->session == w->granted_session || session; /* both are 0 with a check */
     struct slice text = instance_text(w);
-    bool is_same = is_there(i, text) && !(session && session->is_damaged);
+    bool is_same = is_there(i, w, text) && !(session && session->is_damaged);
     if (w->is_confirmed && !is_known) {
         lose_session(w);
     } else if (w->is_confirmed && is_same) {
@@ -391,15 +427,20 @@ static void registry_register_decide(struct register_op *w)
     }
 }
 
-/* Checks that the readers of documents make already, for other callers. */
-static const char *what_is_wrong(const struct instance *doc)
+/* The checks of instance_read, for callers that have built the document themselves. */
+static const char *what_is_wrong(const struct instance *doc, int64_t session)
 {
+    if (doc->check && session)
+        return "an instance with a check belongs to no session: register it without one, or without check";
+    if (doc->check && !check_is_valid(doc->check))
+        return "check has a number that is out of its range";
     if (!doc->host.size)
         return "host is missing";
     if (doc->state == INSTANCE_LOST)
-        return "state \"lost\" is the registry's own word: use \"down\"";
-    return doc->ttl_s < INSTANCE_TTL_MIN_S || doc->ttl_s > INSTANCE_TIME_MAX_S ? "ttl must be 3 to 86400"
-                                                                               : NULL;
+        return "state \"lost\" is set by the registry only: use \"down\"";
+    if (doc->ttl_s < INSTANCE_TTL_MIN_S || doc->ttl_s > INSTANCE_TIME_MAX_S)
+        return "ttl must be 3 to 86400 seconds";
+    return NULL;
 }
 
 void registry_register(struct registry *r, struct registry_request *q, const struct registry_key *key,
@@ -410,7 +451,7 @@ void registry_register(struct registry *r, struct registry_request *q, const str
     if (!registry_write_begin(&w->op, key, NAME_INSTANCE, &w->key, &w->at))
         return;
     const struct catalog_instance *i = registry_find(r, &w->key);
-    const char *wrong = what_is_wrong(doc);
+    const char *wrong = what_is_wrong(doc, session);
     int err = OK;
     if (wrong) {
         pending_op_refuse(&w->op.pending_ops, ERR_INVALID, "%s", wrong);
@@ -421,6 +462,8 @@ void registry_register(struct registry *r, struct registry_request *q, const str
     struct quota_key place = registry_quota_key(&w->key);
     if (!i || !i->doc)
         err = quota_claim_instance(&r->quota, r->catalog, &place, &w->op.claim, error, sizeof error);
+    if (!err && doc->check && !(i && i->doc && i->doc->check))
+        err = quota_claim_check(&r->quota, r->catalog, &place, &w->op.claim, error, sizeof error);
     if (err) {
         pending_op_refuse(&w->op.pending_ops, err, "%s", error);
         return;
@@ -475,7 +518,7 @@ static void on_deregistered(struct kv_request *kv, int err, const ProtobufCMessa
     registry_op_written(&w->op, response->header->revision);
 }
 
-/* A drain that this view does not show yet ends too: so what is known of the override is compared. */
+/* Also ends a drain that this view does not show yet: the transaction compares the override's mod revision. */
 static void end_drain(struct deregister_op *w, const struct catalog_instance *i)
 {
     bool is_shown = i && i->override;
@@ -484,7 +527,7 @@ static void end_drain(struct deregister_op *w, const struct catalog_instance *i)
                         is_shown ? i->override_revision : w->override_unparsed_revision);
 }
 
-/* The store, not the view, decides that it does not exist. */
+/* Proposes also if the view has no instance: the store decides that it does not exist. */
 static void propose_removal(struct deregister_op *w)
 {
     struct registry *r = w->op.registry;

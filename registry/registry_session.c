@@ -19,10 +19,11 @@ struct session_op {
     Etcdserverpb__LeaseKeepAliveRequest keep_alive;
     struct txn txn;
     size_t part;       /* closing: instances in the transaction under way */
-    bool is_last;      /* and the session itself */
+    bool is_last;      /* closing: that transaction also has the session itself */
     unsigned attempts; /* closing: failed compares in a row */
-    bool is_confirmed; /* the view was read after a barrier */
+    bool is_confirmed; /* the view has reached a barrier */
     void (*confirmed)(struct session_op *s);
+    struct session_wait wait; /* for the check of the right to keep it alive */
 };
 
 static void registry_session_on_view(struct feed_waiter *waiter)
@@ -51,8 +52,7 @@ static void confirm(struct session_op *s, void (*fn)(struct session_op *s))
     pending_ops_schedule_turn(&s->op.registry->pending_ops);
 }
 
-/* --- opening ----------------------------------------------------------------------------------------------
- */
+/* --- opening ---------------------------------------------------------------------------------------- */
 
 static void registry_session_on_put(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
@@ -71,7 +71,7 @@ static void registry_session_on_put(struct kv_request *kv, int err, const Protob
     registry_op_written(&s->op, response->header->revision);
 }
 
-/* WRITE on all sessions: what a client needs to open one. */
+/* To open a session, a client needs WRITE on all sessions. */
 static void sign_opening(struct session_op *s)
 {
     static const char sessions[] = "/cairn/registry/sessions/", end[] = "/cairn/registry/sessions0";
@@ -134,10 +134,11 @@ void registry_session_open(struct registry *r, struct registry_request *q, const
     pending_ops_schedule_turn(&r->pending_ops);
 }
 
-/* --- heartbeats -------------------------------------------------------------------------------------------
- */
+/* --- heartbeats ------------------------------------------------------------------------------------- */
 
-/* Also after an error: the session is alive, and the next heartbeat tries again. */
+static void beat(struct session_op *s);
+
+/* Ends the heartbeat also after an error: the session is alive, and the next heartbeat repairs it again. */
 static void on_repaired(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
     struct session_op *s = container_of(kv, struct session_op, op.pending_ops.kv);
@@ -148,8 +149,8 @@ static void on_repaired(struct kv_request *kv, int err, const ProtobufCMessage *
     pending_op_end(&s->op.pending_ops, OK);
 }
 
-/* Restores the document of a session that another client overwrote, with the owner's heartbeat. False:
- * nothing to restore. */
+/* Restores the document of a session that another client overwrote, on a heartbeat of the owner. False: the
+ * document is intact. */
 static bool repair(struct session_op *s)
 {
     struct registry *r = s->op.registry;
@@ -185,38 +186,44 @@ static void on_alive(struct kv_request *kv, int err, const ProtobufCMessage *mes
         pending_op_end(&s->op.pending_ops, err);
 }
 
-/* A client may keep a session when it may write every instance on it, or the session's own key. Without
- * instances the proof counts, which was judged before; without a proof the session's own key. */
-struct session_check {
-    struct session_op *session;
-    size_t count;
-    int err;
-};
-
-static bool check_kept(void *arg, const struct registry_key *key)
-{
-    struct session_check *k = arg;
-    struct pending_op *op = &k->session->op.pending_ops;
-    k->count++;
-    k->err = pending_op_check_key(op, registry_key_text(&op->arena, NAME_INSTANCE, key));
-    return !k->err;
-}
-
+/* A client may keep a session alive if it may write every instance of the session, or the session's own
+ * key. For a session without instances the proof is enough, which was checked before; without a proof the
+ * client needs WRITE on the session's own key. ERR_NOT_READY: as registry_session_check. */
 static int check_session(struct session_op *s)
 {
-    struct session_check k = {.session = s};
     struct pending_op *op = &s->op.pending_ops;
+    struct registry_key refused;
+    size_t count = 0;
+    int err = OK;
     if (!op->has_author || op->epoch == kv_auth_epoch(op->pending_ops->kv))
         return OK;
     bool is_operator = s->op.has_proof && s->op.proof.is_operator;
     if (!is_operator)
-        registry_session_instances(s->op.registry, s->session, check_kept, &k);
-    if (is_operator || (!k.count && !s->op.has_proof))
-        k.err = pending_op_check_key(op, registry_session_key(&op->arena, s->session));
-    return k.err;
+        err = registry_session_check(s->op.registry, s->session, &op->author, &count, &refused);
+    if (is_operator || (!count && !s->op.has_proof))
+        err = pending_op_check_key(op, registry_session_key(&op->arena, s->session));
+    return err;
 }
 
-/* A session that another member has just opened may not be in this member's view yet. */
+static void on_checkable(struct session_wait *w)
+{
+    beat(container_of(w, struct session_op, wait));
+}
+
+static void free_wait(struct registry_op *op)
+{
+    list_remove(&container_of(op, struct session_op, op)->wait.link);
+}
+
+static void wait_for_check(struct session_op *s, void (*ready)(struct session_wait *w))
+{
+    s->op.on_free = free_wait;
+    s->wait = (struct session_wait){.session = s->session, .who = &s->op.pending_ops.author, .ready = ready};
+    registry_session_wait(s->op.registry, &s->wait);
+}
+
+/* A session that another member has just opened may be missing in this member's view: it is looked up again
+ * after a barrier. */
 static void beat(struct session_op *s)
 {
     struct registry *r = s->op.registry;
@@ -224,7 +231,9 @@ static void beat(struct session_op *s)
     bool is_there = session;
     const char *refusal = session ? registry_session_refusal(&s->op, session) : NULL;
     int err = session ? check_session(s) : OK;
-    if (err) {
+    if (err == ERR_NOT_READY) {
+        wait_for_check(s, on_checkable);
+    } else if (err) {
         pending_op_end(&s->op.pending_ops, err);
     } else if (refusal) {
         pending_op_refuse(&s->op.pending_ops, ERR_PERMISSION_DENIED, "%s", refusal);
@@ -251,8 +260,19 @@ void registry_session_heartbeat(struct registry *r, struct registry_request *q, 
         pending_op_end(&s->op.pending_ops, ERR_NOT_READY);
 }
 
-/* --- closing ----------------------------------------------------------------------------------------------
- */
+static void on_prepared(struct session_wait *w)
+{
+    pending_op_end(&container_of(w, struct session_op, wait)->op.pending_ops, OK);
+}
+
+void registry_session_prepare(struct registry *r, struct registry_request *q, int64_t session)
+{
+    struct session_op *s = registry_op_new(r, q, sizeof *s);
+    s->session = session;
+    wait_for_check(s, on_prepared);
+}
+
+/* --- closing ---------------------------------------------------------------------------------------- */
 
 static void close_part(struct session_op *s);
 
@@ -288,7 +308,8 @@ static void registry_session_on_closed(struct kv_request *kv, int err, const Pro
     }
 }
 
-/* The rights that close_part needs: as check_session. needs: of its instances, s->part of them. */
+/* Sets the permissions that close_part needs, by the rule of session_check. needs: of the s->part
+ * instances. */
 static void sign_close(struct session_op *s, const struct auth_need *needs)
 {
     struct pending_op *op = &s->op.pending_ops;
@@ -300,8 +321,8 @@ static void sign_close(struct session_op *s, const struct auth_need *needs)
         pending_op_sign(op, needs, s->part);
 }
 
-/* As many instances as fit; with the last of them the session. An instance that moved to another session
- * since it was seen here has another mod revision, and stays. */
+/* Deletes as many instances as fit into a transaction; with the last of them also the session. An instance
+ * that has moved to another session in the meantime has another mod revision, and stays. */
 static void close_part(struct session_op *s)
 {
     struct registry *r = s->op.registry;
@@ -355,19 +376,4 @@ void registry_session_close(struct registry *r, struct registry_request *q, int6
         confirm(s, close_part);
     else
         pending_op_end(&s->op.pending_ops, ERR_NOT_READY);
-}
-
-bool registry_session_instances(const struct registry *r, int64_t session,
-                                bool (*fn)(void *arg, const struct registry_key *key), void *arg)
-{
-    const struct catalog_session *s = catalog_session(r->catalog, session);
-    if (!s || !s->exists)
-        return false;
-    LIST_FOR_EACH (l, &s->instances) {
-        const struct catalog_instance *i = container_of(l, struct catalog_instance, by_session);
-        const struct registry_key key = {i->service->ns, i->service->group, i->service->name, i->id};
-        if (!fn(arg, &key))
-            break;
-    }
-    return true;
 }

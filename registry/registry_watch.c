@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Watches: notification of changes, and acknowledgements. A watch of one service is linked to its place in
- * the catalog, a watch of many services to their namespace. A change costs as much as there are watches of
- * its service and namespace.
+ * the catalog, a watch of many services to their namespace. The cost of a change is proportional to the
+ * watches of its service and of its namespace.
  *
  * A callback may begin and end any watch while the list is walked:
  *   - a new watch goes to the front, which the walk has passed;
@@ -9,19 +9,19 @@
  *   - a list that becomes empty is freed after the walk. */
 #include "registry/registry_private.h"
 
-struct watched {
+struct watch_list {
     struct link watches;
-    struct slice ns; /* of many services; owned */
+    struct slice ns; /* of a watch of many services; owned */
 };
 
-static struct watched *watched_new(void)
+static struct watch_list *watch_list_new(void)
 {
-    struct watched *d = mem_new(sizeof *d);
+    struct watch_list *d = mem_new(sizeof *d);
     list_init(&d->watches);
     return d;
 }
 
-static void registry_watch_begin(struct registry *r, struct registry_watch *w, struct watched *d)
+static void registry_watch_begin(struct registry *r, struct registry_watch *w, struct watch_list *d)
 {
     w->registry = r;
     w->watched = d;
@@ -35,7 +35,7 @@ void registry_watch_service(struct registry *r, struct registry_watch *w, const 
 {
     w->service = catalog_hold(r->catalog, key->ns, key->group, key->service);
     if (!w->service->watched)
-        w->service->watched = watched_new();
+        w->service->watched = watch_list_new();
     registry_watch_begin(r, w, w->service->watched);
 }
 
@@ -47,9 +47,9 @@ static struct slice registry_watch_copy_slice(struct slice s)
 void registry_watch_services(struct registry *r, struct registry_watch *w, struct slice ns,
                              struct slice group, struct slice prefix)
 {
-    struct watched *d = strmap_get(&r->watched, ns);
+    struct watch_list *d = strmap_get(&r->watched, ns);
     if (!d) {
-        d = watched_new();
+        d = watch_list_new();
         d->ns = registry_watch_copy_slice(ns);
         strmap_put(&r->watched, ns, d);
     }
@@ -59,10 +59,10 @@ void registry_watch_services(struct registry *r, struct registry_watch *w, struc
     registry_watch_begin(r, w, d);
 }
 
-/* Nobody watches, and nobody walks. */
-static void drop_if_unused(struct registry *r, struct watched *d, struct catalog_service *s)
+/* Frees the list if it has no watch and no walk is under way in it. */
+static void drop_if_unused(struct registry *r, struct watch_list *d, struct catalog_service *s)
 {
-    if (!list_is_empty(&d->watches) || r->told == d)
+    if (!list_is_empty(&d->watches) || r->notify_list == d)
         return;
     if (s)
         s->watched = NULL;
@@ -77,8 +77,8 @@ void registry_unwatch(struct registry_watch *w)
     struct registry *r = w->registry;
     if (!link_is_in_list(&w->link))
         return;
-    if (r->telling == &w->link)
-        r->telling = w->link.next;
+    if (r->notify_next == &w->link)
+        r->notify_next = w->link.next;
     list_remove(&w->link);
     r->subscriber_count -= w->subscriber != NULL;
     r->was_acknowledged |= w->subscriber != NULL;
@@ -107,7 +107,7 @@ void registry_acknowledge(struct registry_watch *w, int64_t revision)
         pending_ops_schedule_turn(&r->pending_ops);
 }
 
-/* A watch of many. */
+/* For a watch of many services: the service is one of them. */
 static bool is_among(const struct registry_watch *w, struct slice group, struct slice service)
 {
     return (!w->group.size || slice_equal(w->group, group)) && service.size >= w->prefix.size &&
@@ -123,7 +123,7 @@ void registry_each_subscriber(const struct registry *r, const struct registry_ke
                               void (*fn)(void *arg, const struct registry_watch *w), void *arg)
 {
     const struct catalog_service *s = catalog_find(r->catalog, key->ns, key->group, key->service);
-    struct watched *both[] = {s ? s->watched : NULL, strmap_get(&r->watched, key->ns)};
+    struct watch_list *both[] = {s ? s->watched : NULL, strmap_get(&r->watched, key->ns)};
     for (size_t i = 0; i < 2; i++) {
         if (!both[i])
             continue;
@@ -135,37 +135,37 @@ void registry_each_subscriber(const struct registry *r, const struct registry_ke
     }
 }
 
-static void registry_watch_tell(struct registry *r, struct watched *d, const struct catalog_change *change,
-                                bool is_of_many)
+static void registry_watch_notify(struct registry *r, struct watch_list *d,
+                                  const struct catalog_change *change, bool is_of_many)
 {
     if (!d)
         return;
-    r->told = d;
-    r->telling = d->watches.next;
-    while (r->telling != &d->watches) {
-        struct registry_watch *w = container_of(r->telling, struct registry_watch, link);
-        r->telling = r->telling->next;
+    r->notify_list = d;
+    r->notify_next = d->watches.next;
+    while (r->notify_next != &d->watches) {
+        struct registry_watch *w = container_of(r->notify_next, struct registry_watch, link);
+        r->notify_next = r->notify_next->next;
         if (registry_watch_fits(w, change->service))
             w->changed(w, change);
     }
-    r->told = NULL;
-    r->telling = NULL;
+    r->notify_list = NULL;
+    r->notify_next = NULL;
     drop_if_unused(r, d, is_of_many ? NULL : change->service);
 }
 
 void registry_notify(struct registry *r, const struct catalog_change *change)
 {
-    registry_watch_tell(r, change->service->watched, change, false);
-    registry_watch_tell(r, strmap_get(&r->watched, change->service->ns), change, true);
+    registry_watch_notify(r, change->service->watched, change, false);
+    registry_watch_notify(r, strmap_get(&r->watched, change->service->ns), change, true);
 }
 
-/* The front ends have ended their watches; what they have left does no more than not leak. */
+/* Frees the lists. The front ends have ended their watches before. */
 void registry_watch_done(struct registry *r)
 {
     struct slice key;
     void *value;
     for (size_t at = 0; strmap_next(&r->watched, &at, &key, &value);) {
-        mem_free(((struct watched *)value)->ns.data);
+        mem_free(((struct watch_list *)value)->ns.data);
         mem_free(value);
     }
     strmap_done(&r->watched);

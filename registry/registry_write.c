@@ -3,6 +3,7 @@
  * operator override. Each is one transaction. If the same text exists already, nothing is written. */
 #include "registry/registry_private.h"
 
+#include "consensus/audit.h"
 #include "consensus/write_limits.h"
 
 /* --- shared ------------------------------------------------------------------------------------------- */
@@ -63,11 +64,10 @@ bool registry_write_begin(struct registry_op *op, const struct registry_key *key
     int err = check_key(key, has_id, error, sizeof error);
     if (!err && kind == NAME_INSTANCE && projection_is_reserved(key->id)) {
         err = ERR_INVALID;
-        snprintf(
-            error, sizeof error,
-            "the instance's id \"%.*s\" begins as those do that other frameworks register through the etcd "
-            "API: they are read-only here",
-            (int)(key->id.size < 64 ? key->id.size : 64), (const char *)key->id.data);
+        snprintf(error, sizeof error,
+                 "the instance's id \"%.*s\" begins as those that frameworks register through the etcd API, "
+                 "which are read-only here: choose another id",
+                 (int)(key->id.size < 64 ? key->id.size : 64), (const char *)key->id.data);
     }
     if (err) {
         pending_op_refuse(&op->pending_ops, err, "%s", error);
@@ -103,6 +103,20 @@ bool registry_end_drain(struct txn *txn, const struct catalog_instance *i, struc
     return true;
 }
 
+struct slice registry_audit(struct registry_op *op, struct txn *txn, enum txn_side side, const char *kind,
+                            const char *operation, const struct registry_key *key)
+{
+    struct audit_change change = {.kind = kind,
+                                  .operation = operation,
+                                  .ns = key->ns,
+                                  .group = key->group,
+                                  .name = key->service,
+                                  .id = key->id};
+    const struct audit_record record = {.author = op->author, .changes = &change, .count = 1};
+    op->pending_ops.kv.extra_ops = AUDIT_OPS;
+    return audit_add(op->registry->options.audit, txn, side, &record);
+}
+
 bool registry_is_unknown(int err)
 {
     return err == ERR_TIMEOUT || err == ERR_TIMEOUT_LEADER_FAIL || err == ERR_TIMEOUT_CONNECTION_LOST ||
@@ -122,7 +136,7 @@ bool registry_admit(struct registry_op *op, struct slice ns, size_t bytes)
     return !err;
 }
 
-struct revoking {
+struct revoke_op {
     struct registry_op op;
     Etcdserverpb__LeaseRevokeRequest message;
 };
@@ -136,7 +150,7 @@ static void on_revoked(struct kv_request *kv, int err, const ProtobufCMessage *r
 
 void registry_revoke(struct registry *r, int64_t lease)
 {
-    struct revoking *v = registry_op_new(r, NULL, sizeof *v);
+    struct revoke_op *v = registry_op_new(r, NULL, sizeof *v);
     etcdserverpb__lease_revoke_request__init(&v->message);
     v->message.id = lease;
     v->op.pending_ops.kv.done = on_revoked;
@@ -144,15 +158,15 @@ void registry_revoke(struct registry *r, int64_t lease)
     pending_ops_schedule_turn(&r->pending_ops);
 }
 
-/* --- one document ----------------------------------------------------------------------------------------
- */
+/* --- one document ----------------------------------------------------------------------------------- */
 
 struct document_write {
     struct registry_op op;
     struct registry_key key;
     struct slice at;
+    const char *kind; /* of the audit trail */
+    struct slice record;
     struct txn txn;
-    Etcdserverpb__DeleteRangeRequest removal;
 };
 
 static void registry_write_on_put(struct kv_request *kv, int err, const ProtobufCMessage *message)
@@ -164,30 +178,35 @@ static void registry_write_on_put(struct kv_request *kv, int err, const Protobuf
         return;
     }
     op->result.is_unchanged = response->succeeded;
+    if (!response->succeeded)
+        audit_written(op->registry->options.audit, container_of(op, struct document_write, op)->record);
     registry_op_written(op, response->header->revision);
 }
 
 static void on_removed(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
     struct registry_op *op = container_of(kv, struct registry_op, pending_ops.kv);
-    const Etcdserverpb__DeleteRangeResponse *response = (const Etcdserverpb__DeleteRangeResponse *)message;
-    if (!err && response->deleted == 0)
+    const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
+    if (!err && !response->succeeded)
         err = ERR_NOT_FOUND;
-    if (err)
+    if (err) {
         pending_op_end(&op->pending_ops, err);
-    else
-        registry_op_written(op, response->header->revision);
+        return;
+    }
+    audit_written(op->registry->options.audit, container_of(op, struct document_write, op)->record);
+    registry_op_written(op, response->header->revision);
 }
 
-static void put(struct document_write *w, const struct buf *text)
+/* The same content with the stored author and time is `present`: nothing is written then. */
+static void put(struct document_write *w, struct slice present, struct slice value)
 {
     struct registry *r = w->op.registry;
-    struct slice value = registry_copy(&w->op.pending_ops.arena, buf_slice(text));
     txn_init(&w->txn, &w->op.pending_ops.arena);
-    txn_if_value(&w->txn, w->at, value);
+    txn_if_value(&w->txn, w->at, present);
     txn_else_put(&w->txn, w->at, value);
     if (!registry_admit(&w->op, w->key.ns, w->at.size + value.size))
         return;
+    w->record = registry_audit(&w->op, &w->txn, TXN_ELSE, w->kind, "put", &w->key);
     w->op.pending_ops.kv.done = registry_write_on_put;
     pending_op_sign_key(&w->op.pending_ops, w->at);
     kv_txn(r->kv, &w->op.pending_ops.kv, &w->txn.message);
@@ -196,13 +215,35 @@ static void put(struct document_write *w, const struct buf *text)
 
 static void take_away(struct document_write *w)
 {
-    etcdserverpb__delete_range_request__init(&w->removal);
-    w->removal.key.len = w->at.size;
-    memcpy(&w->removal.key.data, &w->at.data, sizeof w->at.data);
+    txn_init(&w->txn, &w->op.pending_ops.arena);
+    txn_if_there(&w->txn, w->at);
+    txn_delete(&w->txn, w->at);
+    w->record = registry_audit(&w->op, &w->txn, TXN_THEN, w->kind, "delete", &w->key);
     w->op.pending_ops.kv.done = on_removed;
     pending_op_sign_key(&w->op.pending_ops, w->at);
-    kv_delete_range(w->op.registry->kv, &w->op.pending_ops.kv, &w->removal);
+    kv_txn(w->op.registry->kv, &w->op.pending_ops.kv, &w->txn.message);
     pending_ops_schedule_turn(&w->op.registry->pending_ops);
+}
+
+static struct slice registry_write_take_text(struct document_write *w, struct buf *text)
+{
+    struct slice copy = registry_copy(&w->op.pending_ops.arena, buf_slice(text));
+    buf_done(text);
+    return copy;
+}
+
+static struct slice settings_text(struct document_write *w, const struct settings *s)
+{
+    struct buf text = {0};
+    settings_write(s, &text);
+    return registry_write_take_text(w, &text);
+}
+
+static struct slice override_text(struct document_write *w, const struct override *o)
+{
+    struct buf text = {0};
+    override_write(o, &text);
+    return registry_write_take_text(w, &text);
 }
 
 void registry_put_settings(struct registry *r, struct registry_request *q, const struct registry_key *key,
@@ -210,6 +251,7 @@ void registry_put_settings(struct registry *r, struct registry_request *q, const
 {
     struct document_write *w = registry_op_new(r, q, sizeof *w);
     char error[512];
+    w->kind = "service";
     if (!registry_write_begin(&w->op, key, NAME_SERVICE, &w->key, &w->at))
         return;
     if (!doc) {
@@ -222,10 +264,13 @@ void registry_put_settings(struct registry *r, struct registry_request *q, const
         pending_op_refuse(&w->op.pending_ops, err, "%s", error);
         return;
     }
-    struct buf text = {0};
-    settings_write(doc, &text);
-    put(w, &text);
-    buf_done(&text);
+    const struct catalog_service *s = catalog_find(r->catalog, w->key.ns, w->key.group, w->key.service);
+    struct settings present = *doc, changed = *doc;
+    present.author = s ? s->settings.author : (struct author){0};
+    present.time_ms = s ? s->settings.time_ms : 0;
+    changed.author = w->op.author;
+    changed.time_ms = registry_wall_ms(r);
+    put(w, settings_text(w, &present), settings_text(w, &changed));
 }
 
 void registry_put_override(struct registry *r, struct registry_request *q, const struct registry_key *key,
@@ -234,6 +279,7 @@ void registry_put_override(struct registry *r, struct registry_request *q, const
     struct document_write *w = registry_op_new(r, q, sizeof *w);
     char error[512];
     int err = OK;
+    w->kind = "override";
     if (!registry_write_begin(&w->op, key, NAME_OVERRIDE, &w->key, &w->at))
         return;
     if (!doc) {
@@ -248,8 +294,10 @@ void registry_put_override(struct registry *r, struct registry_request *q, const
         pending_op_refuse(&w->op.pending_ops, err, "%s", error);
         return;
     }
-    struct buf text = {0};
-    override_write(doc, &text);
-    put(w, &text);
-    buf_done(&text);
+    struct override present = *doc, changed = *doc;
+    present.author = i && i->override ? i->override->author : (struct author){0};
+    present.time_ms = i && i->override ? i->override->time_ms : 0;
+    changed.author = w->op.author;
+    changed.time_ms = registry_wall_ms(r);
+    put(w, override_text(w, &present), override_text(w, &changed));
 }

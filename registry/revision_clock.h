@@ -16,7 +16,7 @@ struct revision_clock {
         int64_t revision;
     } marks[REVISION_CLOCK_MARKS]; /* a ring, oldest at first */
     size_t first, count;
-    int64_t begin; /* revision of the first mark of all */
+    int64_t begin; /* revision of the first mark ever */
 };
 
 void revision_clock_mark(struct revision_clock *c, uint64_t now_ms, int64_t revision);

@@ -11,7 +11,7 @@ static bool has_tag(const struct instance *doc, struct slice tag)
     return false;
 }
 
-/* Metadata is sorted by key, and may have 4,096 of them. */
+/* Binary search: metadata is sorted by key, and may have 4,096 pairs. */
 static bool has_label(const struct instance *doc, const struct document_pair *label)
 {
     size_t low = 0, high = doc->metadata.count;
@@ -50,7 +50,8 @@ bool select_fits(const struct select_query *q, const struct catalog_instance *i)
     return true;
 }
 
-/* Somebody wants it out of traffic: no failure, so protection does not bring it back. */
+/* The operator or the instance itself took it out of traffic. That is no failure, so protection does not
+ * bring it back. */
 static bool is_taken_out(const struct catalog_instance *i)
 {
     const struct override *o = i->override;

@@ -5,7 +5,8 @@
 
 enum {
     LOOKS_PER_CLOCK = 32, /* instances between two readings of the clock: some 3 us */
-    CHANGES_MAX = 64,     /* more at once: all are taken again, which costs less than moving each */
+    CHANGES_MAX =
+        64, /* with more changes at once all instances are taken again: it costs less than moving each */
 };
 
 struct service_snapshot {
@@ -13,7 +14,7 @@ struct service_snapshot {
     struct arena arena;
     struct select_candidate *list; /* of instances in the arena */
     size_t count, capacity;
-    struct buf place; /* the last id that was looked at */
+    struct buf place; /* the last id that was visited */
     bool has_place, is_complete;
 };
 
@@ -52,7 +53,7 @@ bool service_snapshot_free_some(struct service_snapshot *x, size_t max)
     return true;
 }
 
-/* Where in the list this id is or would be. */
+/* The index of this id in the list, or where it would be. */
 static size_t service_snapshot_place_of(const struct service_snapshot *x, struct slice id)
 {
     size_t low = 0, high = x->count;

@@ -7,14 +7,14 @@
 
 enum {
     ENTRIES_MAX = 100000,
-    PARTS_MAX = 64, /* members; more are silent */
+    PARTS_MAX = 64, /* members; further ones count as silent */
     ANSWER_SIZE_MAX = KV_MEMBER_RPC_BYTES_MAX - 4096,
 };
 
 /* --- this member ---------------------------------------------------------------------------------------- */
 
-struct looking {
-    const struct survey_question *question;
+struct survey_walk {
+    const struct survey_request *request;
     struct arena *arena;
     struct survey_entry *list;
     size_t count, capacity;
@@ -23,8 +23,8 @@ struct looking {
 
 static void survey_look(void *arg, const struct registry_watch *w)
 {
-    struct looking *l = arg;
-    const struct survey_question *q = l->question;
+    struct survey_walk *l = arg;
+    const struct survey_request *q = l->request;
     bool has_seen = w->acknowledged >= q->revision || w->since >= q->revision;
     l->acknowledged += has_seen;
     l->waiting += !has_seen;
@@ -43,25 +43,25 @@ static void survey_look(void *arg, const struct registry_watch *w)
                               slice_text(s->transport ? s->transport : ""), w->acknowledged, s->labels};
 }
 
-/* The texts are the subscribers' own: copied by who keeps them. */
-void survey_local(struct registry *r, const struct survey_question *q, struct arena *a,
+/* The texts in the answer are borrowed from the subscribers. */
+void survey_local(struct registry *r, const struct survey_request *q, struct arena *a,
                   struct survey_answer *ret_answer)
 {
-    struct looking l = {.question = q, .arena = a};
+    struct survey_walk l = {.request = q, .arena = a};
     struct registry_key key = {q->ns, q->group, q->service, {0}};
     registry_each_subscriber(r, &key, survey_look, &l);
     *ret_answer =
         (struct survey_answer){l.acknowledged, l.waiting, slice_text(r->options.member), l.list, l.count};
 }
 
-static void on_question(void *arg, struct kv_member_request *asked, struct slice bytes)
+static void survey_on_request(void *arg, struct kv_member_request *asked, struct slice bytes)
 {
     struct registry *r = arg;
-    struct survey_question q;
+    struct survey_request q;
     struct survey_answer answer;
     struct arena a = {0};
     struct buf out = {0};
-    if (survey_read_question(bytes, &q) == OK) {
+    if (survey_read_request(bytes, &q) == OK) {
         survey_local(r, &q, &a, &answer);
         survey_write_answer(&answer, ANSWER_SIZE_MAX, &out);
     }
@@ -73,7 +73,7 @@ static void on_question(void *arg, struct kv_member_request *asked, struct slice
 
 void survey_open(struct registry *r)
 {
-    kv_member_rpc_handle(r->kv, KV_TOPIC_SUBSCRIBERS, on_question, r);
+    kv_member_rpc_handle(r->kv, KV_TOPIC_SUBSCRIBERS, survey_on_request, r);
 }
 
 void survey_close(struct registry *r)
@@ -81,16 +81,16 @@ void survey_close(struct registry *r)
     kv_member_rpc_handle(r->kv, KV_TOPIC_SUBSCRIBERS, NULL, NULL);
 }
 
-/* --- all of them ------------------------------------------------------------------------------------------
- */
+/* --- all members ------------------------------------------------------------------------------------ */
 
-/* Through the same bytes as the others' answers: so it is a copy, whatever becomes of the watches. */
+/* Adds this member's own answer, encoded and decoded like the others: it is a copy that does not depend on
+ * the watches. */
 static void add_own(struct survey *s)
 {
     struct arena a = {0};
     struct buf bytes = {0};
     struct survey_answer answer;
-    survey_local(s->registry, &s->question, &a, &answer);
+    survey_local(s->registry, &s->request, &a, &answer);
     survey_write_answer(&answer, SIZE_MAX, &bytes);
     struct survey_part *part = &s->parts[s->part_count];
     part->member_id = kv_member_id(s->registry->kv);
@@ -130,7 +130,7 @@ static void on_members(struct kv_request *request, int err, const ProtobufCMessa
     }
     if (err)
         s->silent[s->silent_count++] =
-            slice_text(""); /* who the members are is not known: not all answered */
+            slice_text(""); /* the list of members is not known: at least one counts as silent */
     s->done(s);
 }
 
@@ -152,7 +152,7 @@ void survey_start(struct survey *s, uint64_t timeout_ms)
     s->parts = arena_alloc(&s->arena, PARTS_MAX * sizeof *s->parts);
     s->part_count = s->silent_count = 0;
     add_own(s);
-    survey_write_question(&s->question, &bytes);
+    survey_write_request(&s->request, &bytes);
     s->ask.on_answer = survey_on_answer;
     s->ask.done = survey_on_asked;
     kv_member_rpc_to_all(s->registry->kv, &s->ask, KV_TOPIC_SUBSCRIBERS, buf_slice(&bytes), timeout_ms);

@@ -14,12 +14,12 @@ struct survey_part { /* of one member */
     struct survey_answer answer;
 };
 
-/* Zeroed before the first start. Another start discards the last result. */
+/* Zero it before the first start. Another start discards the last result. */
 struct survey {
     struct registry *registry;
-    void (*done)(struct survey *s);  /* never from inside survey_start */
-    struct survey_question question; /* borrowed by survey_start's caller */
-    struct survey_part *parts;       /* this member first; in the arena */
+    void (*done)(struct survey *s); /* never from inside survey_start */
+    struct survey_request request;  /* borrowed by survey_start's caller */
+    struct survey_part *parts;      /* this member first; in the arena */
     size_t part_count;
     struct slice *silent; /* names of members */
     size_t silent_count;
@@ -33,11 +33,11 @@ struct survey {
 void survey_start(struct survey *s, uint64_t timeout_ms);
 void survey_done(struct survey *s); /* also cancels it */
 
-/* On this member alone, at once. */
-void survey_local(struct registry *r, const struct survey_question *q, struct arena *a,
+/* The survey of this member alone, at once. */
+void survey_local(struct registry *r, const struct survey_request *q, struct arena *a,
                   struct survey_answer *ret_answer);
 
-/* From now on this member answers the others. */
+/* From now on this member answers the surveys of the others. */
 void survey_open(struct registry *r);
 void survey_close(struct registry *r);
 

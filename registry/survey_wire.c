@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Messages of a survey; see survey_wire.h. The readers check everything: a count is believed only as far as
- * there are bytes for it. */
+ * Messages of a survey; see survey_wire.h. The readers check everything: a count is at most what the
+ * remaining bytes can hold. */
 #include "registry/survey_wire.h"
 
 #include "base/wire.h"
@@ -11,7 +11,7 @@ enum {
     LABEL_SIZE_MIN = 2 * 4,
 };
 
-void survey_write_question(const struct survey_question *q, struct buf *out)
+void survey_write_request(const struct survey_request *q, struct buf *out)
 {
     buf_add_byte(out, VERSION);
     wire_add_u64(out, (uint64_t)q->revision);
@@ -53,13 +53,12 @@ void survey_write_answer(const struct survey_answer *a, size_t size_max, struct 
     put_be32(out->data + at, (uint32_t)count);
 }
 
-/* --- reading -----------------------------------------------------------------------------------------------
- */
+/* --- reading ---------------------------------------------------------------------------------------- */
 
-int survey_read_question(struct slice bytes, struct survey_question *ret)
+int survey_read_request(struct slice bytes, struct survey_request *ret)
 {
     struct wire_reader r = wire_begin(bytes, VERSION);
-    struct survey_question q;
+    struct survey_request q;
     q.revision = (int64_t)wire_u64(&r);
     q.max = wire_u32(&r);
     q.ns = wire_text(&r);

@@ -10,7 +10,7 @@
 static void write_override(const struct catalog_instance *i, struct json_writer *w)
 {
     struct buf text = {0};
-    override_write(i->override, &text);
+    override_write_view(i->override, &text);
     jw_key(w, "override");
     jw_raw(w, buf_slice(&text));
     buf_done(&text);

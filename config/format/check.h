@@ -17,11 +17,12 @@ int check_refuse(const struct check *c, size_t offset, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 int check_refuse_utf8(const struct check *c, size_t offset);
 
-/* Refuses bytes that are no UTF-8 and U+0000; every text format begins with it. */
+/* Refuses bytes that are no UTF-8 and U+0000; every text format begins with it.
+ * ERR_MALFORMED, with the place in c. */
 MUST_CHECK int check_characters(const struct check *c);
 
 /* Remembers the key's offset; refuses a second key with the same bytes and names the line of the first. what
- * is "key" or the like. */
+ * is "key" or the like. ERR_MALFORMED. */
 MUST_CHECK int check_unique(const struct check *c, struct strmap *keys, const char *what, struct slice key,
                             size_t offset);
 int check_refuse_duplicate(const struct check *c, const char *what, struct slice key, size_t offset,

@@ -115,8 +115,8 @@ static bool next_line(struct properties *p)
     return is_line;
 }
 
-/* The first half of a surrogate pair is stored as three bytes, invalid in UTF-8, until the second half comes.
- * */
+/* The first half of a surrogate pair is stored as three bytes, invalid in UTF-8, until the second half
+ * comes. */
 static void add_unit(struct buf *out, uint32_t unit)
 {
     uint8_t *last = out->size >= 3 ? out->data + out->size - 3 : NULL;

@@ -40,16 +40,18 @@ int toml_refuse_here(const struct toml *t, const char *wanted);
 
 /* --- toml_scalar.c */
 
-/* A string of any of the four kinds at t->at; its value goes to out (cleared). */
+/* A string of any of the four kinds at t->at; its value goes to out (cleared). ERR_MALFORMED,
+ * with the place in t. */
 MUST_CHECK int toml_take_string(struct toml *t, bool may_be_multiline, struct buf *out);
-/* A number, a boolean, a date, a time, or both. */
+/* A number, a boolean, a date, a time, or both. ERR_MALFORMED. */
 MUST_CHECK int toml_take_word(struct toml *t);
 /* Takes a line's end, if there is one: LF or CR LF. A CR alone is none. */
 bool toml_take_newline(struct toml *t);
 
 /* --- toml_table.c: one part of a key in a table; `where` is its place in the text. */
 
-/* The table of a header's key part that is not its last. */
+/* The table of a header's key part that is not its last. ERR_MALFORMED, here and below: the key is defined
+ * already, or is no table. */
 MUST_CHECK int toml_pass_header(struct toml *t, struct toml_node *table, struct slice key,
                                 const uint8_t *where, struct toml_node **ret_table);
 MUST_CHECK int toml_define_table(struct toml *t, struct toml_node *table, struct slice key,
