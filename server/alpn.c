@@ -41,15 +41,14 @@ static bool is_text(const struct reader *r, const char *text)
 static enum alpn read_protocols(struct reader extension)
 {
     struct reader list = alpn_take(&extension, alpn_take_number(&extension, 2));
-    bool has_h2 = false, has_http = false;
+    bool has_h2 = false;
     while (list.at < list.end) {
         struct reader name = alpn_take(&list, alpn_take_number(&list, 1));
         has_h2 |= is_text(&name, "h2");
-        has_http |= is_text(&name, "http/1.1");
     }
     if (list.is_bad || extension.is_bad)
         return ALPN_BAD;
-    return has_h2 && !has_http ? ALPN_H2 : ALPN_HTTP;
+    return has_h2 ? ALPN_H2 : ALPN_HTTP;
 }
 
 static enum alpn read_hello(struct reader r)

@@ -11,8 +11,8 @@ enum { ALPN_HELLO_MAX = 16 << 10 };
 enum alpn {
     ALPN_MORE, /* not all there yet */
     ALPN_NONE, /* a ClientHello without the extension */
-    ALPN_H2,   /* offers h2 and not http/1.1 */
-    ALPN_HTTP, /* offers http/1.1, or neither */
+    ALPN_H2,   /* offers h2, perhaps among others */
+    ALPN_HTTP, /* offers http/1.1 alone, or neither */
     ALPN_BAD,  /* not a ClientHello, or one larger than ALPN_HELLO_MAX */
 };
 

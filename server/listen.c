@@ -46,7 +46,7 @@ enum {
 
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-enum verdict { VERDICT_GRPC, VERDICT_HTTP, VERDICT_GRPC_TLS, VERDICT_HTTP_TLS, VERDICT_MORE, VERDICT_REFUSE };
+enum verdict { VERDICT_H2, VERDICT_HTTP, VERDICT_H2_TLS, VERDICT_HTTP_TLS, VERDICT_MORE, VERDICT_REFUSE };
 
 struct unidentified {
     struct link link;
@@ -135,11 +135,10 @@ static enum verdict judge_tls(const struct listener *l, struct slice in, size_t 
     case ALPN_MORE:
         return VERDICT_MORE;
     case ALPN_H2:
-        return l->options.serves == LISTEN_ALL || l->options.serves == LISTEN_GRPC_ONLY ? VERDICT_GRPC_TLS
-                                                                                        : VERDICT_HTTP_TLS;
+        return l->options.tls ? VERDICT_H2_TLS : VERDICT_HTTP_TLS;
     case ALPN_NONE:
     case ALPN_HTTP:
-        return l->options.serves == LISTEN_GRPC_ONLY ? VERDICT_GRPC_TLS : VERDICT_HTTP_TLS;
+        return l->options.serves == LISTEN_GRPC_ONLY ? VERDICT_H2_TLS : VERDICT_HTTP_TLS;
     case ALPN_BAD:
     default:
         return VERDICT_REFUSE;
@@ -156,14 +155,12 @@ static enum verdict server_listen_judge(const struct listener *l, struct slice i
     if (in.data[0] == TLS_HANDSHAKE)
         return VERDICT_REFUSE;
     if (l->options.serves == LISTEN_GRPC_ONLY)
-        return VERDICT_GRPC;
-    if (l->options.serves != LISTEN_ALL)
-        return VERDICT_HTTP;
+        return VERDICT_H2;
     size_t n = in.size < PREFIX ? in.size : PREFIX;
     if (memcmp(in.data, preface, n) != 0)
         return VERDICT_HTTP;
     *ret_needed = PREFIX;
-    return n == PREFIX ? VERDICT_GRPC : VERDICT_MORE;
+    return n == PREFIX ? VERDICT_H2 : VERDICT_MORE;
 }
 
 static void set_low_water(struct unidentified *g, int bytes)
@@ -194,8 +191,14 @@ static void server_listen_hand_over(struct unidentified *g, enum verdict verdict
     set_low_water(g, 1);
     int fd = unidentified_leave(g);
     enum http_role role = o->serves == LISTEN_METRICS ? HTTP_METRICS_ONLY : HTTP_ALL;
-    if (verdict == VERDICT_GRPC || verdict == VERDICT_GRPC_TLS)
-        grpc_server_adopt(o->grpc, fd, verdict == VERDICT_GRPC_TLS ? o->tls : NULL);
+    static const enum grpc_serves serves[] = {
+        [LISTEN_ALL] = GRPC_AND_HTTP,
+        [LISTEN_GRPC_ONLY] = GRPC_ALONE,
+        [LISTEN_HTTP_ONLY] = GRPC_HTTP_ALONE,
+        [LISTEN_METRICS] = GRPC_METRICS_ALONE,
+    };
+    if (verdict == VERDICT_H2 || verdict == VERDICT_H2_TLS)
+        grpc_server_adopt(o->grpc, fd, verdict == VERDICT_H2_TLS ? o->tls : NULL, serves[o->serves]);
     else
         http_server_adopt(o->http, fd, verdict == VERDICT_HTTP_TLS, role);
 }
@@ -268,11 +271,11 @@ static void on_unidentified_readable(uv_poll_t *h, int status, int events)
                                    ? "tls: unexpected handshake"
                                    : "tls: first record does not look like a TLS handshake");
         return;
-    case VERDICT_GRPC:
+    case VERDICT_H2:
     case VERDICT_HTTP:
         server_listen_hand_over(g, verdict);
         return;
-    case VERDICT_GRPC_TLS:
+    case VERDICT_H2_TLS:
     case VERDICT_HTTP_TLS:
         if (may_begin_handshake(g->listener))
             server_listen_hand_over(g, verdict);

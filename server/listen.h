@@ -3,11 +3,11 @@
  * (MSG_PEEK), not read.
  *
  *   first bytes                               goes to
- *   plain, the HTTP/2 preface "PRI "          gRPC
- *   plain, anything else                      HTTP
- *   TLS (0x16), ALPN offers http/1.1          HTTP
- *   TLS, ALPN offers only h2                  gRPC
- *   TLS without ALPN                          HTTP
+ *   plain, the HTTP/2 preface "PRI "          HTTP/2: server/grpc, for calls and for requests of HTTP
+ *   plain, anything else                      HTTP/1.1: server/http
+ *   TLS (0x16), ALPN offers h2                HTTP/2, also when it offers http/1.1 too, as with etcd
+ *   TLS, ALPN offers http/1.1 alone           HTTP/1.1
+ *   TLS without ALPN                          HTTP/1.1
  *
  * The scheme of the URL chooses plain or TLS; a port may serve both (allow_both). A connection is closed when
  * its protocol is not known after 10 s or 16 KiB. */
@@ -28,7 +28,7 @@ struct listen_options {
     const char *url; /* http://, https://, unix://, unixs:// ; IP or localhost */
     struct grpc_server *grpc;
     struct http_server *http;
-    struct tls_context *tls; /* for gRPC over TLS; NULL: https is refused */
+    struct tls_context *tls; /* for HTTP/2 over TLS; NULL: https is refused */
     enum listen_serves serves;
     bool allow_both; /* plain and TLS: when both schemes are given for one address, as etcd does */
     bool reuse_port, reuse_address;

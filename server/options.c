@@ -42,14 +42,6 @@ static const struct option table[] = {
         .yaml = its_yaml,                                                                                    \
         .help = its_help,                                                                                    \
     },
-#define RENAMED(field, its_kind, old_name, new_name)                                                         \
-    {                                                                                                        \
-        .name = old_name,                                                                                    \
-        .kind = its_kind,                                                                                    \
-        .effect = OPTION_RENAMED,                                                                            \
-        .offset = offsetof(struct options, field),                                                           \
-        .help = new_name,                                                                                    \
-    },
 #define IGNORE(its_name) {.name = its_name, .kind = OPTION_BOOL, .effect = OPTION_IGNORED},
 #include "server/options.def"
 };
@@ -216,6 +208,7 @@ void options_done(struct options *o)
         mem_free(o->members[i].peer_url);
     }
     mem_free(o->members);
+    mem_free(o->initial_name);
     mem_free(o->dir);
     mem_free(o->own_hosts);
     proof_tokens_free(&o->join_tokens);

@@ -22,7 +22,6 @@ struct options {
 #define GROUP(title)
 #define OPT(field, kind, name, default_text, min, max, yaml, help) kind field;
 #define ACCEPT(kind, name, default_text, yaml, help)
-#define RENAMED(field, kind, old_name, new_name)
 #define IGNORE(name)
 #include "server/options.def"
 #undef STRING
@@ -33,7 +32,6 @@ struct options {
 #undef GROUP
 #undef OPT
 #undef ACCEPT
-#undef RENAMED
 #undef IGNORE
 
     /* Derived from the fields by options_load. URLs are without duplicates, in etcd's order (sorted). */
@@ -42,6 +40,7 @@ struct options {
         advertise_peer;
     struct kv_member_option *members; /* initial-cluster, one per peer URL */
     size_t member_count;
+    char *initial_name; /* this member's among `members`, if DNS gave it another than `name`; else NULL */
     bool is_existing, is_auto;  /* initial-cluster-state, by options_check_bootstrap */
     int64_t retention;          /* nanoseconds (periodic) or revisions */
     uint64_t compare_states_ms; /* 0 = never */
@@ -68,6 +67,10 @@ enum options_next {
 enum options_next options_load(struct options *o, int argc, char **argv, char *const *environ_list);
 void options_done(struct options *o);
 
+/* Replaces --initial-cluster by what discovery has found; own_name is this member's there. advertised: the
+ * advertised peer URLs from now on, NULL = as they are. ERR_INVALID with a sentence. */
+MUST_CHECK int options_replace_cluster(struct options *o, const char *cluster, const char *own_name,
+                                       const char *advertised, char *error, size_t error_size);
 /* Reads --join-token-file again. ERR_INVALID with a sentence; then the tokens do not change. */
 MUST_CHECK int options_read_join_tokens(struct options *o, char *error, size_t error_size);
 

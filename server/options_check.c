@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Checks of options, alone and together. Order and texts are those of etcd's embed.Config.Validate, so that
- * its users find the messages that they know. An option that this server does not support is rejected with a
- * sentence where ignoring it would surprise (discovery, host name checks), never ignored in silence. */
+ * its users find the messages that they know. An option that cannot have its effect is rejected with a
+ * sentence, never ignored in silence. */
 #include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,6 +14,7 @@
 #include "server/auth/identity.h"
 #include "server/dns/dns_server.h"
 #include "server/options.h"
+#include "server/probe/probe.h"
 
 enum { ELECTION_MS_MAX = 50000, URLS_MAX = 64 };
 
@@ -202,6 +203,19 @@ static enum options_next check_bind(struct options *o, const struct text_list *l
     return OPTIONS_START;
 }
 
+/* The peer port does not tell TLS from plain bytes, as that of clients does. */
+static enum options_next check_peer_schemes(struct options *o)
+{
+    for (size_t i = 0; i < o->listen_peer.count; i++)
+        for (size_t j = 0; j < i; j++) {
+            const char *a = o->listen_peer.items[j], *b = o->listen_peer.items[i];
+            if (strcmp(strstr(a, "://"), strstr(b, "://")) == 0)
+                return refuse(o, "--listen-peer-urls has %s and %s: an address for members has one scheme", a,
+                              b);
+        }
+    return OPTIONS_START;
+}
+
 static enum options_next check_urls(struct options *o)
 {
     enum options_next next;
@@ -225,6 +239,8 @@ static enum options_next check_urls(struct options *o)
             return next;
     if (!o->advertise_peer.count)
         return refuse(o, "--initial-advertise-peer-urls must not be empty");
+    if ((next = check_peer_schemes(o)))
+        return next;
     if (!o->listen_client.count && !o->listen_http.count)
         return refuse(o, "--listen-client-urls must not be empty");
     return OPTIONS_START;
@@ -264,10 +280,50 @@ static enum options_next parse_members(struct options *o)
             return refuse(o, "--initial-cluster has more than %d URLs", URLS_MAX);
         member_add(o, name, text);
     }
-    if (!o->member_count)
+    /* etcd clears its default cluster for this option, too; alone it leaves none. */
+    bool has_default = !*o->discovery_srv_name || *o->discovery_srv || *o->discovery_endpoints;
+    if (!o->member_count && has_default)
         for (size_t i = 0; i < o->advertise_peer.count; i++)
             member_add(o, slice_text(o->name), slice_text(o->advertise_peer.items[i]));
     return OPTIONS_START;
+}
+
+static const char *initial_name(const struct options *o)
+{
+    return o->initial_name ? o->initial_name : o->name;
+}
+
+static void replace_text(char **text, const char *other)
+{
+    char *copy = mem_string(other);
+    mem_free(*text);
+    *text = copy;
+}
+
+int options_replace_cluster(struct options *o, const char *cluster, const char *own_name,
+                            const char *advertised, char *error, size_t error_size)
+{
+    enum options_next next = OPTIONS_START;
+    for (size_t i = 0; i < o->member_count; i++) {
+        mem_free(o->members[i].name);
+        mem_free(o->members[i].peer_url);
+    }
+    o->member_count = 0;
+    replace_text(&o->initial_cluster, cluster);
+    replace_text(&o->initial_name, own_name);
+    if (advertised) {
+        for (size_t i = 0; i < o->advertise_peer.count; i++)
+            mem_free(o->advertise_peer.items[i]);
+        o->advertise_peer.count = 0;
+        replace_text(&o->initial_advertise_peer_urls, advertised);
+        next = parse_urls(o, "initial-advertise-peer-urls", advertised, &o->advertise_peer);
+    }
+    if (next == OPTIONS_START)
+        next = parse_members(o);
+    if (next == OPTIONS_START)
+        return OK;
+    snprintf(error, error_size, "%s", o->error);
+    return ERR_INVALID;
 }
 
 /* 'auto': a member that is not named joins the named ones, as after `kubectl scale`. */
@@ -275,7 +331,7 @@ static void resolve_state(struct options *o)
 {
     bool is_named = false;
     for (size_t i = 0; i < o->member_count; i++)
-        is_named |= strcmp(o->members[i].name, o->name) == 0;
+        is_named |= strcmp(o->members[i].name, initial_name(o)) == 0;
     o->is_auto = strcmp(o->initial_cluster_state, "auto") == 0 && is_named;
     o->is_existing = strcmp(o->initial_cluster_state, "new") != 0 && !o->is_auto;
     if (is_named || strcmp(o->initial_cluster_state, "auto") != 0)
@@ -289,7 +345,7 @@ int options_check_bootstrap(struct options *o)
     bool has_name = false;
     resolve_state(o);
     for (size_t i = 0; i < o->member_count; i++) {
-        if (strcmp(o->members[i].name, o->name) != 0)
+        if (strcmp(o->members[i].name, initial_name(o)) != 0)
             continue;
         has_name = true;
         if (!text_list_has(&o->advertise_peer, o->members[i].peer_url)) {
@@ -311,7 +367,7 @@ int options_check_bootstrap(struct options *o)
     for (size_t i = 0; i < o->advertise_peer.count; i++) {
         bool is_there = false;
         for (size_t j = 0; j < o->member_count; j++)
-            is_there |= strcmp(o->members[j].name, o->name) == 0 &&
+            is_there |= strcmp(o->members[j].name, initial_name(o)) == 0 &&
                         strcmp(o->members[j].peer_url, o->advertise_peer.items[i]) == 0;
         if (!is_there) {
             (void)refuse(o, "--initial-advertise-peer-urls has %s but missing from --initial-cluster=%s",
@@ -322,21 +378,53 @@ int options_check_bootstrap(struct options *o)
     return 0;
 }
 
+/* A flag or variable that gives an empty list is a list with an empty endpoint, as in etcd. */
+static enum options_next check_discovery(struct options *o)
+{
+    bool has_endpoints =
+        *o->discovery_endpoints || (!o->is_from_file && option_is_given(&o->set, "discovery-endpoints"));
+    if ((*o->initial_cluster != 0) + (*o->discovery_srv != 0) + has_endpoints > 1)
+        return refuse(o, "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", "
+                         "\"discovery-endpoints\" or \"discovery-srv\"");
+    if ((*o->discovery_token != 0) != has_endpoints)
+        return refuse(o, "both --discovery-token and --discovery-endpoints must be set");
+    const char *at = o->discovery_endpoints;
+    bool has_empty = has_endpoints && !*at;
+    size_t size = strlen(at);
+    has_empty |= size && at[size - 1] == ',';
+    for (struct slice piece; next_piece(&at, &piece);)
+        has_empty |= !piece.size;
+    if (has_empty)
+        return refuse(o, "--discovery-endpoints must not contain empty endpoints");
+    return OPTIONS_START;
+}
+
 static enum options_next check_cluster(struct options *o)
 {
     if (strcmp(o->initial_cluster_state, "new") != 0 && strcmp(o->initial_cluster_state, "existing") != 0 &&
         strcmp(o->initial_cluster_state, "auto") != 0)
         return refuse_value(o, "initial-cluster-state", slice_text(o->initial_cluster_state),
                             "invalid value");
-    if (strcmp(o->discovery_fallback, "proxy") == 0)
+    /* etcd does not read this key of a file, and its own sample file has 'proxy'. */
+    bool is_fallback_read = !o->is_from_file;
+    if (is_fallback_read && strcmp(o->discovery_fallback, "proxy") == 0)
         return refuse(o, "v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"");
-    if (strcmp(o->discovery_fallback, "exit") != 0)
+    if (is_fallback_read && strcmp(o->discovery_fallback, "exit") != 0)
         return refuse_value(o, "discovery-fallback", slice_text(o->discovery_fallback), "invalid value");
-    if ((*o->discovery_token != 0) != (*o->discovery_endpoints != 0))
-        return refuse(o, "both --discovery-token and --discovery-endpoints must be set");
-    if (*o->discovery_endpoints || *o->discovery_srv)
-        return refuse(o, "--%s is not served: name the members in --initial-cluster",
-                      *o->discovery_srv ? "discovery-srv" : "discovery-endpoints");
+    enum options_next next = check_discovery(o);
+    if (next != OPTIONS_START)
+        return next;
+    static const char *const phases[] = {"write-only", "write-only-skip-check", "write-only-drop-data",
+                                         "gone"};
+    bool is_phase = o->is_from_file;
+    for (size_t i = 0; i < sizeof phases / sizeof *phases; i++)
+        is_phase |= strcmp(o->v2_deprecation, phases[i]) == 0;
+    if (!is_phase)
+        return refuse_value(o, "v2-deprecation", slice_text(o->v2_deprecation), "invalid value");
+    if (option_is_given(&o->set, "v2-deprecation"))
+        buf_add_text(&o->set.warnings,
+                     "--v2-deprecation is deprecated and scheduled for removal in v3.8. The "
+                     "default value is enforced, ignoring user input.\n");
     if (!o->heartbeat_ms)
         return refuse(o, "--heartbeat-interval must be >0 (set to 0ms)");
     if (!o->election_ms)
@@ -370,7 +458,8 @@ static enum options_next check_feature_gates(struct options *o)
                                         "StopGRPCServiceOnDefrag",
                                         "TxnModeWriteWithSharedBuffer"};
     const char *at = o->feature_gates;
-    bool compares_states = true;
+    enum options_next next;
+    bool compares_states = true, checkpoints = false, keeps_checkpoints = false;
     for (struct slice piece; next_piece(&at, &piece);) {
         char why[300];
         struct slice all = slice_text(o->feature_gates), name = piece;
@@ -394,10 +483,26 @@ static enum options_next check_feature_gates(struct options *o)
             is_known |= slice_equal(slice_text(known[i]), name);
         if (slice_equal(slice_text("CompactHashCheck"), name))
             compares_states = value;
+        else if (slice_equal(slice_text("LeaseCheckpoint"), name))
+            checkpoints = value;
+        else if (slice_equal(slice_text("LeaseCheckpointPersist"), name))
+            keeps_checkpoints = value;
+        else if (slice_equal(slice_text("AllAlpha"), name))
+            checkpoints |= value;
         if (!is_known) {
             snprintf(why, sizeof why, "unrecognized feature gate: %.*s", shown, (const char *)name.data);
             return refuse_value(o, "feature-gates", all, why);
         }
+    }
+    if (keeps_checkpoints && !checkpoints)
+        return refuse(o, "enabling feature gate LeaseCheckpointPersist requires enabling feature gate "
+                         "LeaseCheckpoint");
+    if (o->hash_check_ns <= 0) {
+        struct buf shown = {0};
+        text_add_duration(&shown, o->hash_check_ns);
+        next = refuse(o, "--compact-hash-check-time must be >0 (set to %s)", buf_text(&shown));
+        buf_done(&shown);
+        return next;
     }
     int64_t every_ns = o->corrupt_check_ns ? o->corrupt_check_ns : compares_states ? o->hash_check_ns : 0;
     o->compare_states_ms = (uint64_t)(every_ns + 999999) / 1000000;
@@ -419,8 +524,9 @@ static enum options_next check_compaction(struct options *o)
             return refuse(o, "--auto-compaction-retention[%s] is too long", o->compaction_retention);
         o->retention *= is_periodic ? hour_ns : 1;
     } else if (text_to_duration_ns(text, &o->retention) || o->retention < 0) {
-        return refuse(o, "error parsing CompactionRetention: time: invalid duration \"%s\"",
-                      o->compaction_retention);
+        int64_t number;
+        return refuse(o, "error parsing CompactionRetention: time: %s duration \"%s\"",
+                      text_to_i64(text, &number) ? "invalid" : "missing unit in", o->compaction_retention);
     }
     return OPTIONS_START;
 }
@@ -497,9 +603,9 @@ static enum options_next check_tls(struct options *o)
                       o->tls_max_version);
     if (strcmp(o->tls_min_version, "TLS1.3") == 0 && *o->cipher_suites)
         return refuse(o, "cipher suites cannot be configured when only TLS1.3 is enabled");
-    if (*o->client_cert_allowed_hostname)
-        return refuse(o,
-                      "--client-cert-allowed-hostname is not served: leave it out, or check names in front");
+    if (*o->client_cert_allowed_hostname && !*o->trusted_ca_file)
+        return refuse(o, "--client-cert-allowed-hostname needs --trusted-ca-file: without it clients show no "
+                         "certificate whose names could be checked");
     if ((*o->cert_file != 0) != (*o->key_file != 0))
         return refuse(o, "--cert-file and --key-file must be given together");
     if (identity_check_option(o->auth_token, o->error, sizeof o->error))
@@ -566,12 +672,23 @@ static enum options_next check_projections(struct options *o)
     return OPTIONS_START;
 }
 
+static enum options_next check_networks(struct options *o)
+{
+    struct check_networks networks;
+    char why[200];
+    if (check_networks_parse(slice_text(o->registry_check_allow), &networks, why, sizeof why))
+        return refuse(o, "--registry-check-allow: %s", why);
+    return OPTIONS_START;
+}
+
 static enum options_next check_name(struct options *o)
 {
     if (!*o->name)
         return refuse(o, "--name must not be empty");
     if (strlen(o->name) > 255 || strpbrk(o->name, ",="))
         return refuse(o, "--name %.60s: at most 255 characters, no comma, no equals sign", o->name);
+    if (!*o->cors && !o->is_from_file && option_is_given(&o->set, "cors"))
+        return refuse_value(o, "cors", slice_text(""), "URL scheme must be http, https, unix, or unixs: ");
     if (strcmp(o->metrics, "basic") != 0 && strcmp(o->metrics, "extensive") != 0)
         return refuse(o, "--metrics is \"%s\", but must be basic or extensive", o->metrics);
     struct buf dir = {0};
@@ -587,9 +704,9 @@ static enum options_next check_name(struct options *o)
 enum options_next options_check(struct options *o)
 {
     enum options_next (*const steps[])(struct options *) = {
-        check_feature_gates, check_log,        check_urls,    check_cluster,  check_name,
-        parse_members,       check_compaction, check_tls,     check_peer_tls, check_dns,
-        check_projections,   check_peer_proof, make_own_hosts};
+        check_feature_gates, check_log,        check_urls,       check_cluster,  check_name,
+        parse_members,       check_compaction, check_tls,        check_peer_tls, check_dns,
+        check_projections,   check_networks,   check_peer_proof, make_own_hosts};
     enum options_next next = OPTIONS_START;
     for (size_t i = 0; i < sizeof steps / sizeof *steps && next == OPTIONS_START; i++)
         next = steps[i](o);

@@ -132,7 +132,7 @@ void peering_boot_options(const struct options *o, struct io *io, struct peers *
         .peers = peers,
         .data_dir = o->dir,
         .wal_dir = or_null(o->wal_dir),
-        .name = o->name,
+        .name = o->initial_name ? o->initial_name : o->name,
         .initial_cluster_token = o->initial_cluster_token,
         .initial_cluster = o->members,
         .initial_cluster_count = o->member_count,

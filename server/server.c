@@ -19,7 +19,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -34,9 +33,14 @@
 #include "consensus/write_limits.h"
 #include "registry/registry.h"
 #include "server/api/api.h"
+#include "server/audit_log.h"
 #include "server/auth/guard.h"
+#include "server/backup.h"
+#include "server/data_dir.h"
+#include "server/discovery.h"
 #include "server/dns/dns_server.h"
 #include "server/facts.h"
+#include "server/http/carrier.h"
 #include "server/http/console/console.h"
 #include "server/limits.h"
 #include "server/listen.h"
@@ -44,9 +48,11 @@
 #include "server/naming.h"
 #include "server/notify.h"
 #include "server/peering.h"
+#include "server/probe/probe.h"
 #include "server/stream/stream.h"
 #include "server/turn_watch.h"
 #include "server/version.h"
+#include "server/views.h"
 
 enum {
     DRAIN_MS = 5000,
@@ -76,11 +82,14 @@ struct server {
     struct peers *peers;
     struct boot *boot;
     struct kv *kv;
+    struct backup *backup; /* NULL: no --backup-dir */
     struct identity *identity;
     uint64_t rights; /* guard_log_anonymous */
     struct registry *registry;
+    struct prober *prober;
     struct config *config;
     struct write_limits *write_limits;
+    struct audit_log *audit;
     struct api *api;
     bool is_kv_ready, has_users; /* the last value that was logged (peering.h) */
     struct stream_server *stream;
@@ -136,8 +145,11 @@ static void run_turn(struct server *s)
         return;
     uint64_t store_requests = s->rpc.store_requests;
     kv_turn(s->kv);
+    turn_enter(TURN_BACKUP);
+    backup_turn(s->backup);
     turn_enter(TURN_OTHER);
     write_limits_turn(s->write_limits);
+    audit_log_turn(s->audit);
     if (s->registry)
         registry_turn(s->registry);
     if (s->config)
@@ -253,12 +265,17 @@ static void on_front_end_stopped(void *arg)
     s->stream = NULL;
     registry_free(s->registry);
     s->registry = NULL;
+    prober_free(s->prober);
     config_free(s->config);
     write_limits_free(s->write_limits);
+    audit_log_close(s->audit);
+    s->audit = NULL;
     s->write_limits = NULL;
     s->config = NULL;
     identity_free(s->identity);
     s->identity = NULL;
+    backup_close(s->backup);
+    s->backup = NULL;
     if (s->kv)
         kv_close(s->kv, on_kv_closed, s);
     else
@@ -380,9 +397,24 @@ static bool is_secure(const char *url)
     return strncmp(url, "https:", 6) == 0 || strncmp(url, "unixs:", 6) == 0;
 }
 
+/* True if the list has the same address with the other scheme: http and https, unix and unixs. */
+static bool has_twin(const struct text_list *urls, size_t i, size_t count)
+{
+    const char *address = strstr(urls->items[i], "://");
+    bool is_unix = strncmp(urls->items[i], "unix", 4) == 0;
+    for (size_t j = 0; j < count; j++)
+        if (j != i && strcmp(strstr(urls->items[j], "://"), address) == 0 &&
+            (strncmp(urls->items[j], "unix", 4) == 0) == is_unix)
+            return true;
+    return false;
+}
+
+/* Two schemes of one address share its socket: the first bytes of a connection tell which it is. */
 static int listen_on(struct server *s, const struct text_list *urls, enum listen_serves serves)
 {
     for (size_t i = 0; i < urls->count; i++) {
+        if (has_twin(urls, i, i))
+            continue;
         struct listen_options options = {
             .loop = &s->loop,
             .url = urls->items[i],
@@ -390,6 +422,7 @@ static int listen_on(struct server *s, const struct text_list *urls, enum listen
             .http = s->http,
             .tls = s->tls,
             .serves = serves,
+            .allow_both = has_twin(urls, i, urls->count),
             .reuse_port = s->options->reuse_port,
             .reuse_address = s->options->reuse_address,
             .connections_max = CONNECTIONS_NEW_MAX,
@@ -517,6 +550,7 @@ static int open_tls(struct server *s)
         .ca_file = or_null(o->trusted_ca_file),
         .crl_file = or_null(o->client_crl_file),
         .require_client_cert = o->client_cert_auth || *o->trusted_ca_file,
+        .allowed_hostname = or_null(o->client_cert_allowed_hostname),
         .cipher_suites = or_null(o->cipher_suites),
         .min_version = or_null(o->tls_min_version),
         .max_version = or_null(o->tls_max_version),
@@ -546,6 +580,7 @@ static int open_kv(struct server *s, const struct kv_join *join)
         .data_dir = o->dir,
         .wal_dir = or_null(o->wal_dir),
         .name = o->name,
+        .initial_name = o->initial_name,
         .initial_cluster_token = o->initial_cluster_token,
         .initial_cluster = o->members,
         .initial_cluster_count = o->member_count,
@@ -583,50 +618,6 @@ static int open_kv(struct server *s, const struct kv_join *join)
         .corrupt_check_interval_ms = o->compare_states_ms,
     };
     return kv_open(&options, s->error, sizeof s->error, &s->kv);
-}
-
-static void open_registry(struct server *s)
-{
-    const struct options *o = s->options;
-    struct registry_options options = {
-        .kv = s->kv,
-        .member = o->name,
-        .txn_ops_max = o->max_txn_ops,
-        .namespaces_max = o->registry_namespaces,
-        .services_max = o->registry_services,
-        .instances_max = o->registry_instances,
-        .sessions_max = o->registry_sessions,
-        .session_keys = o->session_keys,
-        .limits = s->write_limits,
-    };
-    char error[300];
-    int err =
-        projections_parse(slice_text(o->registry_projections), error, sizeof error, &options.projections);
-    assert(!err); /* options_check.c has parsed it */
-    (void)err;
-    s->registry = registry_new(&options);
-}
-
-static void open_config(struct server *s)
-{
-    const struct options *o = s->options;
-    struct config_options options = {
-        .kv = s->kv,
-        .member = o->name,
-        .cache_budget = &s->cache_budget,
-        .content_bytes_max = o->config_bytes,
-        .request_bytes_max = o->max_request_bytes,
-        .txn_ops_max = o->max_txn_ops,
-        .namespaces_max = o->config_namespaces,
-        .items_max = o->config_items,
-        .bytes_max = o->config_total_bytes,
-        .releases_kept = o->config_releases_kept,
-        .releases_kept_s = (uint64_t)o->config_retention_ns / 1000000000,
-        .releases_max = o->config_releases_max,
-        .history_bytes_max = o->config_history_bytes,
-        .limits = s->write_limits,
-    };
-    s->config = config_new(&options);
 }
 
 static const char *cluster_version(void *arg, struct arena *a)
@@ -697,6 +688,8 @@ static int open_front_ends(struct server *s)
     struct http_mount mounts[API_MOUNTS + 1 + CONSOLE_MOUNTS];
     const struct api_options api = {.registry = s->registry,
                                     .config = s->config,
+                                    .kv = s->kv,
+                                    .audit = audit_log_trail(s->audit),
                                     .identity = s->identity,
                                     .mono_ms = clock_mono_ms,
                                     .mono_ns = clock_mono_ns,
@@ -737,6 +730,7 @@ static int open_front_ends(struct server *s)
         .mount_count = API_MOUNTS + 1 + (o->console ? CONSOLE_MOUNTS : 0),
     };
     int err = http_server_new(&http, s->error, sizeof s->error, &s->http);
+    grpc_server_use_http(s->grpc, s->http, &http_carried);
     return err ? err : listen_on(s, &o->listen_metrics, LISTEN_METRICS);
 }
 
@@ -760,33 +754,6 @@ static void open_handles(struct server *s)
     uv_signal_start(&s->hangup, on_hangup, SIGHUP);
 }
 
-/* Checks that the data folder, or the nearest existing folder above it, is accessible, and reports it in
- * words, before anything is created. */
-static int check_data_dir(struct server *s)
-{
-    char *path = mem_string(s->options->dir);
-    const char *dir = s->options->dir;
-    struct stat st;
-    int err = 0;
-    while (stat(path, &st) != 0 && errno == ENOENT) {
-        char *slash = strrchr(path, '/');
-        if (slash == path)
-            slash++; /* keeps "/" */
-        if (!slash)
-            strcpy(path, "."); /* a name has at least one character */
-        else
-            *slash = 0;
-    }
-    if (stat(path, &st) != 0 || (!S_ISDIR(st.st_mode) && (errno = ENOTDIR)) ||
-        access(path, R_OK | W_OK | X_OK) != 0) {
-        snprintf(s->error, sizeof s->error, "cannot use the data folder %.300s: %.300s: %s", dir, path,
-                 strerror(errno));
-        err = ERR_IO;
-    }
-    mem_free(path);
-    return err;
-}
-
 static void cannot_start(struct server *s)
 {
     log_error("cannot start the server", F_STR("error", s->error));
@@ -807,11 +774,17 @@ static void on_booted(void *arg, int err, const char *error, const struct boot_r
         return;
     }
     s->state = SERVER_STARTING;
+    s->backup = backup_open(&s->loop, s->kv, s->options);
     s->write_limits = write_limits_new(&(struct write_limits_options){
         .kv = s->kv, .namespace_bytes_per_minute = s->options->namespace_write_bytes});
-    open_registry(s);
-    open_config(s);
-    err = open_identity(s);
+    err = audit_log_open(s->kv, s->options, s->error, sizeof s->error, &s->audit);
+    if (!err) {
+        struct audit *audit = audit_log_trail(s->audit);
+        s->prober = prober_new(&s->loop, slice_text(s->options->registry_check_allow));
+        s->registry = views_open_registry(s->options, s->kv, s->write_limits, audit, s->prober);
+        s->config = views_open_config(s->options, s->kv, s->write_limits, audit, &s->cache_budget);
+        err = open_identity(s);
+    }
     if (!err)
         err = open_front_ends(s);
     if (err)
@@ -837,16 +810,16 @@ static int set_aside(struct server *s)
 static void server_start(struct server *s)
 {
     struct boot_options boot;
-    int err = check_data_dir(s);
+    int err = check_data_dir(s->options->dir, s->error, sizeof s->error);
     s->io = io_real_new(&s->loop, s->options->unsafe_no_fsync);
     if (!err)
         err = set_aside(s);
     peering_boot_options(s->options, s->io, NULL, &boot);
     if (!err && !boot_has_data(&boot)) {
-        err = options_check_bootstrap(s->options);
-        if (err)
-            snprintf(s->error, sizeof s->error, "%s", s->options->error);
+        err = discovery_find_cluster(s->options, s->error, sizeof s->error);
         peering_boot_options(s->options, s->io, NULL, &boot);
+    } else if (!err && discovery_is_wanted(s->options)) {
+        log_warn("discovery token is ignored since cluster already initialized; valid logs are found");
     }
     if (!err)
         err = open_tls(s);

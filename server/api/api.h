@@ -14,6 +14,8 @@ struct identity;
 struct api_options {
     struct registry *registry; /* registry and config must outlive the api */
     struct config *config;     /* NULL: its routes are never called (in tests) */
+    struct kv *kv;             /* read by the audit trail's route */
+    struct audit *audit;       /* NULL: there is no audit trail */
     struct identity
         *identity; /* authenticates clients once auth is enabled; NULL: no authentication (in tests) */
     uint64_t (*mono_ms)(void);

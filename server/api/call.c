@@ -26,6 +26,16 @@ enum { BODY_MAX = 256 * 1024 }; /* the largest document with every character esc
 
 static const char JSON_TYPE[] = "application/json";
 
+struct kv *api_kv(const struct api_call *c)
+{
+    return c->api->options.kv;
+}
+
+struct audit *api_audit(const struct api_call *c)
+{
+    return c->api->options.audit;
+}
+
 struct registry *api_registry(const struct api_call *c)
 {
     return c->api->options.registry;
@@ -264,6 +274,7 @@ void api_error_open(struct json_writer *w, enum api_error error, const char *mes
 void api_fail_with(struct api_call *c, enum api_error error, const char *message,
                    const struct api_detail *detail)
 {
+    api_audit_refusal(c, error);
     struct json_writer *w = api_json(c, -1);
     api_error_open(w, error, message, detail);
     if (detail->current.size) {
@@ -468,7 +479,18 @@ static bool authorize(struct api_call *c, const struct guard_need *need)
     return true;
 }
 
-const struct auth_who *api_author(const struct api_call *c)
+struct author api_author(const struct api_call *c)
+{
+    const char *certificate = http_common_name(c->q);
+    struct slice name = slice_text(AUTHOR_ANONYMOUS);
+    if (c->guard.who.user.size)
+        name = c->guard.who.user;
+    else if (*certificate)
+        name = slice_text(certificate);
+    return (struct author){name, api_param(c, PARAM_ON_BEHALF_OF), gray_address(c->q->peer)};
+}
+
+const struct auth_who *api_who(const struct api_call *c)
 {
     return c->api->options.identity ? &c->guard.who : NULL;
 }
@@ -528,6 +550,7 @@ static bool authorize_route(struct api_call *c)
         {OF_SESSIONS, {.kind = GUARD_SESSIONS, .is_write = true}},
         {OF_CONFIG, {GUARD_CONFIG, is_write, prefix.size, c->ns, group, prefix.size ? prefix : c->name, {0}}},
         {OF_DRAFT, {GUARD_DRAFT, is_write, false, c->ns, c->group, c->name, {0}}},
+        {OF_AUDIT, {.kind = GUARD_AUDIT}},
     };
     for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
         if ((flags & needs[i].flag) && !authorize(c, &needs[i].need))
@@ -556,39 +579,54 @@ static void cancel_session_barrier(struct api_call *c)
     registry_cancel(api_registry(c), &c->session_barrier);
 }
 
+/* The session whose right is checked: the named one, or that of the instance; 0 = none. For an instance's
+ * session, the check only fills the proof: the registry itself refuses an instance of another's session. */
+static int64_t session_to_check(const struct api_call *c)
+{
+    const struct registry_key key = api_key(c);
+    int64_t session = named_session(c);
+    return session || !c->id.size ? session : registry_session_of(api_registry(c), &key);
+}
+
+static void authorize_session(struct api_call *c)
+{
+    char error[500] = "";
+    int64_t session = session_to_check(c);
+    int err = guard_check_session(c->api->options.identity, &c->guard.who, api_registry(c), session,
+                                  &c->proof, error, sizeof error);
+    if (err == ERR_NOT_READY) {
+        c->cancel = cancel_session_barrier;
+        c->session_barrier.who = &c->guard.who;
+        registry_session_prepare(api_registry(c), &c->session_barrier, session);
+    } else if (err && named_session(c)) {
+        refuse_unauthorized(c, err, error);
+    } else {
+        on_admitted(c);
+    }
+}
+
 static void on_session_barrier(struct registry_request *r, int err, const struct registry_result *result)
 {
     struct api_call *c = container_of(r, struct api_call, session_barrier);
-    char error[500] = "";
     (void)result;
     c->cancel = NULL;
-    if (!err)
-        err = guard_check_session(c->api->options.identity, &c->guard.who, api_registry(c), named_session(c),
-                                  &c->proof, error, sizeof error);
     if (err)
-        refuse_unauthorized(c, err, error);
+        refuse_unauthorized(c, err, "");
     else
-        on_admitted(c);
+        authorize_session(c);
 }
 
 /* The owner of a session is only certain after a barrier. */
 static void authorize_call(struct api_call *c)
 {
-    char error[500];
-    const struct registry_key key = api_key(c);
     if (!authorize_route(c))
         return;
+    c->session_barrier.done = on_session_barrier;
     if (!named_session(c)) {
-        /* Only fills the proof: the registry itself refuses an instance of another's session. */
-        int64_t session = c->id.size ? registry_session_of(api_registry(c), &key) : 0;
-        int err = guard_check_session(c->api->options.identity, &c->guard.who, api_registry(c), session,
-                                      &c->proof, error, sizeof error);
-        (void)err;
-        on_admitted(c);
+        authorize_session(c);
         return;
     }
     c->cancel = cancel_session_barrier;
-    c->session_barrier.done = on_session_barrier;
     registry_barrier(api_registry(c), &c->session_barrier);
 }
 

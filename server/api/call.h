@@ -39,7 +39,7 @@ struct api_call {
     uint64_t rights_epoch;
     size_t header_bytes;                     /* of q->headers at admission: without the answer's own */
     struct registry_proof proof;             /* its right to the session, where there is one */
-    struct registry_request session_barrier; /* before the session's owner is checked */
+    struct registry_request session_barrier; /* before the session's owner is checked, and while it is */
     /* Set by handlers that answer later. */
     void *state;
     void (*cancel)(struct api_call *c);   /* release everything; no answer is wanted */
@@ -54,6 +54,8 @@ struct api_call {
     void (*end)(struct api_call *c);
 };
 
+struct kv *api_kv(const struct api_call *c);
+struct audit *api_audit(const struct api_call *c); /* NULL = there is no audit trail */
 struct registry *api_registry(const struct api_call *c);
 struct registry_key api_key(const struct api_call *c);
 /* Limits the projected instances that the caller may see, by its current rights; NULL = all. */
@@ -112,31 +114,36 @@ struct api_detail {
 void api_fail_with(struct api_call *c, enum api_error error, const char *message,
                    const struct api_detail *detail);
 
+/* audit.c: reports a write that was refused for want of a permission; nothing for any other error. */
+void api_audit_refusal(const struct api_call *c, enum api_error error);
+
 /* Writes the error's object without its end: for an answer in pieces. */
 void api_error_open(struct json_writer *w, enum api_error error, const char *message,
                     const struct api_detail *detail);
 /* Opens an answer of JSON in pieces: send them by http_stream_send_bytes, then http_stream_close. */
 void api_stream_open(struct api_call *c, int status, int64_t revision);
 
-/* Parses the body as an object of the schema without unknown fields. false: answered. The caller frees root.
- * */
+/* Parses the body as an object of the schema without unknown fields. false: answered. The caller frees
+ * root. */
 bool api_body(struct api_call *c, enum api_schema schema, json_t **ret_root);
 
 /* Checks a permission that the row in route.def does not name by its flags; false: answered. */
 bool api_authorize(struct api_call *c, enum guard_kind kind, bool is_write, struct slice ns,
                    struct slice group, struct slice name);
 
+/* The author that documents written by this call name. Lives as long as the call. */
+struct author api_author(const struct api_call *c);
 /* The client of a write, for registry_request.who and config_request.who; NULL if there are no users (in
  * tests). Lives as long as the call. */
-const struct auth_who *api_author(const struct api_call *c);
+const struct auth_who *api_who(const struct api_call *c);
 /* Checks the permissions of a long read again; one comparison if no rights have changed. Every answer to a
  * GET calls it too (api_respond). Returns the authorization's error; error gets a sentence for the client. */
 MUST_CHECK int api_recheck_rights(struct api_call *c, char *error, size_t error_size);
 /* Answers a canceled read that has lost its permission. */
 void api_refuse(struct api_call *c, int err, const char *message);
 
-/* Requires READ on all namespaces of the query; without any, and with *, on all that exist. false: answered.
- * */
+/* Requires READ on all namespaces of the query; without any, and with *, on all that exist. false:
+ * answered. */
 bool api_authorize_namespaces(struct api_call *c, enum guard_kind kind);
 
 /* The handlers. */

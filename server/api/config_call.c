@@ -46,8 +46,8 @@ api_config_request(struct api_call *c, void (*answer)(struct api_call *c, const 
 {
     struct api_config_op *a = arena_new(&c->q->arena, sizeof *a);
     a->request.done = api_config_call_on_done;
-    a->request.who = api_author(c);
-    a->request.address = gray_address(c->q->peer);
+    a->request.who = api_who(c);
+    a->request.author = api_author(c);
     a->call = c;
     a->answer = answer;
     c->state = a;

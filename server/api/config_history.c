@@ -174,7 +174,8 @@ static struct slice api_config_history_keep(struct arena *a, struct slice text)
 static const char *label(const struct comparison *d, struct arena *a, uint64_t seq)
 {
     const struct slice name = d->call->name;
-    return arena_printf(a, "%.*s\t%llu", (int)name.size, (const char *)name.data, (unsigned long long)seq);
+    return arena_printf(a, "%.*s (release %llu)", (int)name.size, (const char *)name.data,
+                        (unsigned long long)seq);
 }
 
 static void api_config_history_compare(struct comparison *d, struct slice old)
@@ -245,8 +246,8 @@ void api_config_diff(struct api_call *c)
     d->from = api_number(api_param(c, PARAM_FROM));
     d->to = api_number(api_param(c, PARAM_TO));
     d->request.done = on_to;
-    d->request.who = api_author(c);
-    d->request.address = gray_address(c->q->peer);
+    d->request.who = api_who(c);
+    d->request.author = api_author(c);
     c->state = d;
     c->cancel = cancel_comparison;
     config_read(api_config(c), &d->request, &key, d->to, false);

@@ -260,8 +260,8 @@ static void start_import(struct import *i)
 {
     i->run.items = archive_items(i->archive, &i->run.count);
     i->run.done = on_imported;
-    i->run.who = api_author(i->call);
-    i->run.address = gray_address(i->call->q->peer);
+    i->run.who = api_who(i->call);
+    i->run.author = api_author(i->call);
     i->is_running = true;
     config_import(api_config(i->call), &i->run);
 }

@@ -69,6 +69,7 @@ void api_show_draft(struct api_call *c, const struct config_result *result, bool
     document_add_text(w, "type", slice_text(format_name(d->format)));
     document_add_text(w, "title", d->title);
     document_add_text(w, "note", d->note);
+    author_write_members(&d->author, w);
     document_add_number(w, "base_seq", (int64_t)d->base_seq);
     document_add_number(w, "time_ms", d->time_ms);
     document_add_number(w, "size", (int64_t)d->content.size);

@@ -37,8 +37,11 @@ static const char *type_of(enum api_param p)
         return "{\"type\":\"string\"}";
     case TYPE_FLAG:
         return "{\"anyOf\":[{\"type\":\"boolean\"},{\"const\":\"\"}]}"; /* alone = true */
+    case TYPE_LINE:
+        return "{\"type\":\"string\",\"minLength\":1,\"maxLength\":256}";
     case TYPE_COUNT:
         return "{\"type\":\"integer\",\"minimum\":1,\"maximum\":10000}";
+    case TYPE_MOMENT:
     case TYPE_REVISION:
         return "{\"type\":\"integer\",\"format\":\"int64\",\"minimum\":0}";
     case TYPE_DURATION:

@@ -31,8 +31,8 @@ struct api {
     uint64_t import_bytes; /* held by all archives under import */
 };
 
-/* read.c: after rights have changed, checks them again for some of the waiting reads. True: there are more.
- * */
+/* read.c: after rights have changed, checks them again for some of the waiting reads. True: there are
+ * more. */
 bool api_recheck_polls(struct api *a);
 /* read.c: continues reads whose result is complete and polls whose source has changed, as many as the turn
  * has time for. True: there are more. */

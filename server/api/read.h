@@ -7,8 +7,8 @@
  *   - With If-None-Match it is answered at once only if the current ETag is another one.
  *   - Without If-None-Match it is also answered at once if R is newer than every committed revision. Then R
  *     is not of this cluster's history (the cluster was restored from a backup).
- *   - Otherwise it is answered as soon as the query's result differs from the current one, which is the one
- *     of R.
+ *   - Otherwise it is answered as soon as the query's result differs from the result that the client already
+ *     has.
  *   - 304 at the timeout: nothing has changed up to the X-Cairn-Revision of that answer.
  * read.c has the life of a poll. */
 #ifndef SERVER_API_READ_H
@@ -19,8 +19,8 @@
 struct api_read;
 
 struct api_source {
-    /* Calls api_read_continue(r, err), never from inside, when the view shows all that was committed before.
-     * */
+    /* Calls api_read_continue(r, err), never from inside, when the view shows all that was committed
+     * before. */
     void (*barrier)(struct api_read *r);
     void (*cancel_barrier)(struct api_read *r);
     int64_t (*revision)(const struct api_read *r); /* of the view */

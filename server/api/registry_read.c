@@ -183,7 +183,7 @@ static bool service_fix(struct service_rendering *x, struct api_read *r, struct 
     if (!x->result.count && !counts.exists)
         return false;
     if (service->has_settings)
-        settings_write(&service->settings, &x->settings);
+        settings_write_view(&service->settings, &x->settings);
     jw_key(&s->writer, "protected");
     jw_bool(&s->writer, x->result.is_protected);
     jw_key(&s->writer, "instances");

@@ -35,7 +35,8 @@ write_new(struct api_call *c, void (*answer)(struct api_call *c, const struct re
 {
     struct write *write = arena_new(&c->q->arena, sizeof *write);
     write->request.done = api_registry_write_on_done;
-    write->request.who = api_author(c);
+    write->request.who = api_who(c);
+    write->request.author = api_author(c);
     write->request.proof = &c->proof;
     write->request.source = c->q->source;
     write->call = c;
@@ -68,16 +69,18 @@ static void answer_written(struct api_call *c, const struct registry_result *res
 static void answer_session(struct api_call *c, const struct registry_result *result)
 {
     struct json_writer *w = api_json(c, result->revision);
-    jw_key(w, "session");
-    view_session_write(result->session, w);
-    if (result->session_key) {
-        jw_key(w, "session_key");
-        jw_text(w, result->session_key);
+    if (result->session) { /* an instance with a check has none */
+        jw_key(w, "session");
+        view_session_write(result->session, w);
+        if (result->session_key) {
+            jw_key(w, "session_key");
+            jw_text(w, result->session_key);
+        }
+        jw_key(w, "ttl");
+        jw_uint(w, result->ttl_s);
+        jw_key(w, "heartbeat_ms");
+        jw_uint(w, (uint64_t)result->ttl_s * 1000 / HEARTBEATS_PER_TTL);
     }
-    jw_key(w, "ttl");
-    jw_uint(w, result->ttl_s);
-    jw_key(w, "heartbeat_ms");
-    jw_uint(w, (uint64_t)result->ttl_s * 1000 / HEARTBEATS_PER_TTL);
     if (result->is_unchanged) {
         jw_key(w, "unchanged");
         jw_bool(w, true);

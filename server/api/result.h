@@ -42,8 +42,8 @@ void api_result_await(struct api_read *r, int64_t oldest,
                       void (*resume)(struct api_read *r, struct api_shared *s));
 /* r stops waiting; does nothing if it does not wait. */
 void api_result_leave(struct api_read *r);
-/* For a read in api->rendered: resumes it, unless its key has changed (its rights have); then it waits again.
- * */
+/* For a read in api->rendered: resumes it, unless its key has changed (its rights have); then it waits
+ * again. */
 void api_result_resume(struct api_read *r);
 
 /* For a source's render_on, called once: fixes the result's revision as the view's current one, and opens the

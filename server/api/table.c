@@ -13,6 +13,7 @@
 #define E(id)       (1ull << API_##id)
 #define S(id)       (1ull << SCHEMA_##id)
 #define P_NAMES     (P(NAMESPACE) | P(GROUP))
+#define P_AUTHOR    P(ON_BEHALF_OF)
 #define P_RELEASE   (P(TYPE) | P(TITLE) | P(NOTE))
 #define P_CONDITION (P(IF_SEQ) | P(IF_REVISION))
 #define E_CONDITION (E(PRECONDITION_FAILED) | E(CONFLICT))
@@ -165,6 +166,8 @@ static const char *value_error(enum api_type type, struct slice value)
         return NULL;
     case TYPE_REVISION:
         return text_to_u64(value, &n) || n > INT64_MAX ? "is not a revision" : NULL;
+    case TYPE_MOMENT:
+        return text_to_u64(value, &n) || n > INT64_MAX ? "is not a time in milliseconds since 1970" : NULL;
     case TYPE_DURATION:
         if (api_duration_ms(value) > API_WAIT_MAX_S * 1000)
             return "is not a duration from 0 to 10m, as in 30s, 1m30s or 30";
@@ -192,6 +195,10 @@ static const char *value_error(enum api_type type, struct slice value)
         return "must be abort, skip or overwrite";
     case TYPE_ANY:
         return is_text(value) ? NULL : "is too long, or not text";
+    case TYPE_LINE:
+        return value.size && value.size <= TEXT_SIZE_MAX && is_text(value)
+                   ? NULL
+                   : "is empty, longer than 256 bytes, or not text";
     case TYPE_TEXT:
     case TYPE_NAMESPACE:
     case TYPE_NAME:

@@ -39,10 +39,12 @@ enum api_type {
     TYPE_NAMESPACE,
     TYPE_NAME,
     TYPE_TEXT,
+    TYPE_LINE,
     TYPE_ANY,
     TYPE_FLAG,
     TYPE_COUNT,
     TYPE_REVISION,
+    TYPE_MOMENT,
     TYPE_DURATION,
     TYPE_PAIR,
     TYPE_SESSION,
@@ -116,10 +118,11 @@ enum {
     OF_CONFIG = 1 << 18,
     OF_DRAFT = 1 << 19,
     OF_ANY = 1 << 20,        /* the handler checks, by api_authorize */
+    OF_AUDIT = 1 << 21,      /* the whole audit trail */
     OF_NOTHING = 1 << 28,    /* no permission is needed */
     FOR_ANONYMOUS = 1 << 29, /* without credentials: the permissions of the role `anonymous` */
     OF_MASK = OF_SERVICE | OF_SETTINGS | OF_INSTANCE | OF_OVERRIDE | OF_SESSION | OF_SESSIONS | OF_CONFIG |
-              OF_DRAFT | OF_ANY | OF_NOTHING,
+              OF_DRAFT | OF_ANY | OF_AUDIT | OF_NOTHING,
     BODY_STREAM = 64,
     ANSWER_FILE = 128
 };

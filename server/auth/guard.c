@@ -11,6 +11,8 @@
 #include "base/text.h"
 #include "server/auth/audiences.h"
 
+enum { LEASE_KEYS_AT_ONCE = 256 };
+
 /* --- authentication ---------------------------------------------------------------------------------- */
 
 bool guard_is_on(const struct identity *i)
@@ -149,9 +151,13 @@ const char *guard_text(int err)
 /* --- authorization ----------------------------------------------------------------------------------- */
 
 static const char *const folders[] = {
-    [GUARD_INSTANCES] = "/cairn/registry/instances/", [GUARD_SETTINGS] = "/cairn/registry/services/",
-    [GUARD_OVERRIDE] = "/cairn/registry/overrides/",  [GUARD_SESSIONS] = "/cairn/registry/sessions/",
-    [GUARD_CONFIG] = "/cairn/config/heads/",          [GUARD_DRAFT] = "/cairn/config/drafts/",
+    [GUARD_INSTANCES] = "/cairn/registry/instances/",
+    [GUARD_SETTINGS] = "/cairn/registry/services/",
+    [GUARD_OVERRIDE] = "/cairn/registry/overrides/",
+    [GUARD_SESSIONS] = "/cairn/registry/sessions/",
+    [GUARD_CONFIG] = "/cairn/config/heads/",
+    [GUARD_DRAFT] = "/cairn/config/drafts/",
+    [GUARD_AUDIT] = "/cairn/audit/",
 };
 
 /* The stored key, or the prefix of all stored keys that the need covers. */
@@ -270,31 +276,35 @@ void guard_log_anonymous(const struct identity *i, const struct registry *r, uin
 struct session_check {
     const struct identity *identity;
     const struct auth_who *who;
+    const struct registry *registry;
+    int64_t session;
     char *error;
-    size_t error_size, count;
-    int err;
+    size_t error_size;
+    size_t count;    /* instances, and other keys of the lease */
+    bool is_refused; /* an instance */
 };
 
-static bool check_instance(void *arg, const struct registry_key *key)
+static int check_instances(struct session_check *c)
 {
-    struct session_check *c = arg;
-    const struct guard_need need = {GUARD_INSTANCES, true, false, key->ns, key->group, key->service, key->id};
-    c->count++;
-    c->err = guard_check(c->identity, c->who, &need, c->error, c->error_size);
-    return !c->err;
+    struct registry_key key;
+    int err = registry_session_check(c->registry, c->session, c->who, &c->count, &key);
+    c->is_refused = err && err != ERR_NOT_READY;
+    if (!c->is_refused)
+        return err;
+    const struct guard_need need = {GUARD_INSTANCES, true, false, key.ns, key.group, key.service, key.id};
+    return guard_check(c->identity, c->who, &need, c->error, c->error_size);
 }
 
-/* Checks the instances of the session and the keys of its lease. */
-static int check_all_of(struct session_check *c, const struct registry *r, int64_t session, struct slice own,
-                        size_t *ret_count)
+/* The keys of the lease but the session's own. */
+static int check_lease(struct session_check *c, struct slice own)
 {
+    const struct kv *kv = identity_kv(c->identity);
+    int64_t units = LEASE_KEYS_AT_ONCE;
     size_t others = 0;
-    registry_session_instances(r, session, check_instance, c);
-    *ret_count = c->count;
-    if (c->err)
-        return c->err;
-    int err = kv_auth_check_lease(identity_kv(c->identity), c->who, session, true, own, &others);
-    *ret_count += others;
+    if (!kv_auth_prepare_lease(kv, c->who, c->session, true, own, &units))
+        return ERR_NOT_READY;
+    int err = kv_auth_check_lease(kv, c->who, c->session, true, own, &others);
+    c->count += others;
     if (err == ERR_PERMISSION_DENIED)
         snprintf(c->error, c->error_size,
                  "the session has keys that the roles of the user do not allow to write");
@@ -305,33 +315,29 @@ static int check_all_of(struct session_check *c, const struct registry *r, int64
     return err;
 }
 
-static bool is_there(void *arg, const struct registry_key *key)
-{
-    (void)arg, (void)key;
-    return false;
-}
-
 int guard_check_session(const struct identity *i, const struct auth_who *who, const struct registry *r,
                         int64_t session, struct registry_proof *ret_proof, char *error, size_t error_size)
 {
     char text[64];
-    size_t count = 0;
-    struct session_check c = {i, who, error, error_size, 0, OK};
+    struct session_check c = {i, who, r, session, error, error_size, 0, false};
     if (!guard_is_on(i))
         return OK;
     ret_proof->has_users = true;
     ret_proof->user = who->user;
-    if (!session || !registry_session_instances(r, session, is_there, NULL))
+    if (!session || !registry_session_exists(r, session))
         return OK;
     snprintf(text, sizeof text, "%s%016" PRIx64, folders[GUARD_SESSIONS], (uint64_t)session);
     struct slice own = slice_text(text);
     int may_write = guard_check_keys(i, who, own, (struct slice){0}, true, error, error_size);
     ret_proof->is_operator = !may_write;
-    int err = check_all_of(&c, r, session, own, &count);
+    int err = check_instances(&c);
     /* An operator needs no permission for the instances, but for the other keys on the lease. */
-    if (err)
-        return ret_proof->is_operator && c.err ? OK : err;
-    if (count)
+    bool is_excused = ret_proof->is_operator && c.is_refused;
+    if (!err || is_excused)
+        err = check_lease(&c, own);
+    if (err || is_excused)
+        return err;
+    if (c.count)
         ret_proof->may_all_of = session;
     else if (may_write && !registry_session_has_owner(r, session) && !ret_proof->key.size)
         return may_write;

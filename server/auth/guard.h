@@ -57,6 +57,7 @@ enum guard_kind {
     GUARD_SESSIONS,
     GUARD_CONFIG,
     GUARD_DRAFT,
+    GUARD_AUDIT, /* no names */
 };
 
 struct guard_need {
@@ -95,7 +96,8 @@ void guard_log_anonymous(const struct identity *i, const struct registry *r, uin
  * key. A caller may use a session if it has WRITE
  *   - on the session's own key, or
  *   - on every instance of the session and on every key of its lease.
- * OK also when there is no such session, or when the registry decides. */
+ * OK also when there is no such session, or when the registry decides. ERR_NOT_READY: the check takes long;
+ * call registry_session_prepare, and this again when it has ended. */
 MUST_CHECK int guard_check_session(const struct identity *i, const struct auth_who *who,
                                    const struct registry *r, int64_t session,
                                    struct registry_proof *ret_proof, char *error, size_t error_size);

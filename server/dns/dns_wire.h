@@ -82,7 +82,7 @@ struct dns_query {
  * it was valid. ERR_MALFORMED: send no answer (it is an answer itself, or too short to have an id). */
 MUST_CHECK int dns_read_query(struct slice bytes, struct dns_query *ret_query, enum dns_rcode *ret_rcode);
 
-/* "a.b." or "a.b", 1 to 255 bytes with `\.` for a dot in a label. */
+/* "a.b." or "a.b", 1 to 255 bytes with `\.` for a dot in a label. ERR_MALFORMED. */
 MUST_CHECK int dns_name_read_text(struct slice text, struct dns_name *ret_name);
 
 enum dns_section { DNS_ANSWER, DNS_AUTHORITY, DNS_ADDITIONAL, DNS_SECTIONS };

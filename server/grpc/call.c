@@ -13,16 +13,18 @@
  *   - the bytes of unary answers that the client does not read: further unary requests are held back */
 #include <assert.h>
 
+#include "base/gzip.h"
 #include "base/buf_release.h"
 #include "base/metric.h"
 #include "base/net/tls.h"
+#include "base/turn.h"
 #include "server/grpc/private.h"
 
 static const struct rpc_transport transport;
 
 static bool is_streaming(const struct grpc_call *call)
 {
-    return call->rpc.method && call->rpc.method->kind != RPC_UNARY;
+    return call->is_web ? call->is_web_stream : call->rpc.method && call->rpc.method->kind != RPC_UNARY;
 }
 
 /* --- life ------------------------------------------------------------------------------------------ */
@@ -54,7 +56,16 @@ static void count_partial(struct grpc_call *call, size_t more)
     call->conn->server->partial_bytes += more;
 }
 
-static void drop_partial(struct grpc_call *call)
+bool call_hold_bytes(struct grpc_call *call, size_t size)
+{
+    struct grpc_conn *c = call->conn;
+    if (c->partial_bytes + size > CONN_PARTIAL_MAX || c->server->partial_bytes + size > SERVER_PARTIAL_MAX)
+        return false;
+    count_partial(call, size);
+    return true;
+}
+
+void call_drop_partial(struct grpc_call *call)
 {
     call->conn->partial_bytes -= call->partial_bytes;
     call->conn->server->partial_bytes -= call->partial_bytes;
@@ -71,7 +82,7 @@ static void drop_running(struct grpc_call *call)
     conn_check_reading(call->conn);
 }
 
-static size_t call_unsent_bytes(const struct grpc_call *call)
+size_t call_unsent(const struct grpc_call *call)
 {
     return call->out.size - call->out_at + call->next.size;
 }
@@ -79,7 +90,7 @@ static size_t call_unsent_bytes(const struct grpc_call *call)
 /* A huge answer counts as HELD_SHARE_MAX only: a client may read a long Range slowly and put meanwhile. */
 static void recount_unary(struct grpc_call *call)
 {
-    size_t left = call_unsent_bytes(call);
+    size_t left = call_unsent(call);
     size_t share = is_streaming(call) ? 0 : left < HELD_SHARE_MAX ? left : HELD_SHARE_MAX;
     call->conn->queued_unary += share - call->unary_share;
     if (call->conn->queued_unary > CONN_QUEUE_MAX)
@@ -89,13 +100,13 @@ static void recount_unary(struct grpc_call *call)
 
 /* The limit shrinks as the total grows, as in the watch hub: of n streams that are not read, each holds an
  * nth of the total at most. */
-static size_t stream_queue_max(const struct grpc_server *s)
+size_t call_queue_max(const struct grpc_server *s)
 {
     uint64_t left = s->queued_streams < SERVER_QUEUE_MAX ? SERVER_QUEUE_MAX - s->queued_streams : 0;
     return left > STREAM_QUEUE_MAX ? STREAM_QUEUE_MAX : left < STREAM_QUEUE_MIN ? STREAM_QUEUE_MIN : left;
 }
 
-static void count_queued(struct grpc_call *call, size_t more)
+void call_queue(struct grpc_call *call, size_t more)
 {
     struct grpc_conn *c = call->conn;
     c->queued += more;
@@ -104,7 +115,7 @@ static void count_queued(struct grpc_call *call, size_t more)
     recount_unary(call);
     if (c->queued > CONN_QUEUE_MAX)
         c->is_over = true;
-    if (!call->is_full && call_unsent_bytes(call) > stream_queue_max(c->server)) {
+    if (!call->is_full && call_unsent(call) > call_queue_max(c->server)) {
         call->is_full = true;
         list_add_last(&c->full, &call->wait);
     }
@@ -130,7 +141,7 @@ static void stop_running(struct grpc_call *call)
         call->is_held = false;
         list_remove(&call->wait);
     }
-    drop_partial(call);
+    call_drop_partial(call);
     drop_running(call);
 }
 
@@ -139,9 +150,14 @@ void call_free(struct grpc_call *call)
     struct grpc_conn *c = call->conn;
     if (call->state == CALL_RUNNING) {
         stop_running(call);
-        rpc_cancel(&call->rpc);
+        if (!call->is_web)
+            rpc_cancel(&call->rpc);
     }
-    size_t left = call_unsent_bytes(call);
+    if (call->is_web) {
+        server_timer_clear(c->server, &call->deadline);
+        web_free(call);
+    }
+    size_t left = call_unsent(call);
     call->out_at = call->out.size;
     buf_release(&call->next);
     uncount_queued(call, left);
@@ -179,6 +195,11 @@ static void call_fail(struct grpc_call *call, int status, const char *text)
 static void on_deadline(struct grpc_timer *t)
 {
     struct grpc_call *call = container_of(t, struct grpc_call, deadline);
+    if (call->is_web) {
+        conn_touch(call->conn);
+        h2_reset(call, H2_NO_ERROR); /* the rest of a body after its answer takes too long */
+        return;
+    }
     call_fail(call, err_grpc(ERR_DEADLINE), err_text(ERR_DEADLINE));
     if (call->out.size > call->out_at)
         h2_reset(call, H2_CANCEL);
@@ -211,7 +232,7 @@ static void call_send(struct rpc_call *rpc, const struct slice *pieces, size_t c
     }
     out->size += 5 + size;
     metric_add(METRIC_GRPC_SENT, (double)size);
-    count_queued(call, 5 + size);
+    call_queue(call, 5 + size);
     h2_answer(call);
     conn_touch(call->conn);
 }
@@ -239,7 +260,7 @@ static void call_send_whole(struct rpc_call *rpc, struct buf *message)
         call->out = buf_move(message);
     }
     metric_add(METRIC_GRPC_SENT, (double)size);
-    count_queued(call, framed);
+    call_queue(call, framed);
     h2_answer(call);
     conn_touch(call->conn);
 }
@@ -268,6 +289,8 @@ void call_taken(struct grpc_call *call, size_t size)
     size_t before = call->out_at;
     call->out_at += size;
     uncount_queued(call, size);
+    if (size == 0)
+        return;
     if (call->out_at < call->out.size) {
         size_t from = before - before % FORGET_STEP, to = call->out_at - call->out_at % FORGET_STEP;
         if (from < to)
@@ -283,6 +306,8 @@ void call_taken(struct grpc_call *call, size_t size)
     } else {
         buf_clear(&call->out);
     }
+    if (call->is_web)
+        web_taken(call, size);
 }
 
 /* --- metadata -------------------------------------------------------------------------------------- */
@@ -321,6 +346,7 @@ static void keep_text(struct grpc_call *call, struct slice value)
 void call_header(struct grpc_call *call, struct slice name, struct slice value)
 {
     struct rpc_call *rpc = &call->rpc;
+    web_field(call, name, value);
     switch (name.size) {
     case 5:
         if (IS(name, ":path")) {
@@ -343,6 +369,8 @@ void call_header(struct grpc_call *call, struct slice name, struct slice value)
         if (IS(name, "content-type")) {
             call->is_grpc_type = header_is_grpc(value);
             call->is_proto_type = IS(value, "application/grpc+proto");
+            call->is_any_grpc =
+                call->is_grpc_type || (value.size && memmem(value.data, value.size, "application/grpc", 16));
             if (!call->is_grpc_type)
                 keep_text(call, value);
         } else if (IS(name, "grpc-timeout")) {
@@ -353,6 +381,8 @@ void call_header(struct grpc_call *call, struct slice name, struct slice value)
     case 13:
         if (IS(name, "authorization")) {
             take_token(call, value, false);
+        } else if (IS(name, "grpc-encoding") && IS(value, "gzip")) {
+            call->is_gzip = true;
         } else if (IS(name, "grpc-encoding") && value.size && !IS(value, "identity")) {
             call->is_encoded = true;
             if (!call->text.size)
@@ -445,10 +475,12 @@ static bool check_headers(struct grpc_call *call)
     return true;
 }
 
-void call_begin(struct grpc_call *call)
+bool call_begin(struct grpc_call *call)
 {
+    if (web_takes(call))
+        return web_begin(call);
     if (check_headers(call))
-        return;
+        return true;
     struct grpc_server *s = call->conn->server;
     call->state = CALL_RUNNING;
     sources_serve(&call->conn->source);
@@ -457,6 +489,7 @@ void call_begin(struct grpc_call *call)
         server_timer_set(s, &call->deadline, call->rpc.deadline_ms);
     }
     rpc_start(&call->rpc);
+    return true;
 }
 
 /* --- messages in ----------------------------------------------------------------------------------- */
@@ -470,7 +503,7 @@ static void call_deliver(struct grpc_call *call, struct slice message)
         conn_check_reading(call->conn);
     }
     rpc_receive(&call->rpc, message);
-    drop_partial(call);
+    call_drop_partial(call);
     if (call->in.capacity > POOL_BUF_MAX)
         buf_done(&call->in);
 }
@@ -510,7 +543,7 @@ static bool check_prefix(struct grpc_call *call)
         call_fail(call, err_grpc(ERR_LIMIT), text);
         return false;
     }
-    if (call->prefix[0] == 0)
+    if (call->prefix[0] == 0 || (call->prefix[0] == 1 && call->is_gzip))
         return true;
     if (call->prefix[0] == 1)
         snprintf(text, sizeof text, "grpc: compressed flag set with identity or empty encoding");
@@ -520,14 +553,56 @@ static bool check_prefix(struct grpc_call *call)
     return false;
 }
 
+/* False: the call has failed, with the texts of grpc-go. At most message_max bytes and a step come out. */
+static bool unzip_message(struct grpc_call *call, struct slice message, struct buf *ret_plain)
+{
+    uint64_t max = call->conn->server->message_max;
+    char text[128];
+    bool is_headless = message.size < 2 || message.data[0] != 0x1f || message.data[1] != 0x8b;
+    struct gzip_reader *g = gzip_reader_new(max);
+    int err = is_headless ? ERR_MALFORMED : OK;
+    for (size_t before = 1; !err && (message.size || ret_plain->size > before);) {
+        before = ret_plain->size;
+        err = gzip_read(g, &message, ret_plain);
+    }
+    if (!err)
+        err = gzip_read_end(g);
+    gzip_reader_free(g);
+    if (!err)
+        return true;
+    snprintf(text, sizeof text, "grpc: received message after decompression larger than max %llu",
+             (unsigned long long)max);
+    if (err == ERR_LIMIT)
+        call_fail(call, err_grpc(ERR_LIMIT), text);
+    else if (is_headless)
+        call_fail(call, err_grpc(ERR_INTERNAL),
+                  "grpc: failed to decompress the message: gzip: invalid header");
+    else
+        call_fail(call, err_grpc(ERR_INTERNAL),
+                  err == ERR_TRUNCATED ? "grpc: failed to read decompressed data: unexpected EOF"
+                                       : "grpc: failed to read decompressed data: gzip: invalid checksum");
+    return false;
+}
+
 static void complete_message(struct grpc_call *call, struct slice message)
 {
+    struct buf plain = {0};
     call->prefix_size = 0;
     call->is_complete = call->rpc.method->kind != RPC_BIDI;
+    if (call->prefix[0] == 1) {
+        bool is_plain = unzip_message(call, message, &plain);
+        if (!is_plain) {
+            buf_done(&plain);
+            return;
+        }
+        call_drop_partial(call); /* the compressed bytes */
+        message = buf_slice(&plain);
+    }
     if (must_hold(call))
         hold_message(call, message);
     else
         call_deliver(call, message);
+    buf_done(&plain);
 }
 
 /* Collects bytes of an incomplete message. Returns how many were used. */
@@ -549,6 +624,10 @@ static size_t call_collect(struct grpc_call *call, struct slice chunk)
 
 void call_data(struct grpc_call *call, struct slice chunk)
 {
+    if (call->is_web) {
+        web_data(call, chunk);
+        return;
+    }
     while (chunk.size && call->state == CALL_RUNNING) {
         size_t used = 0;
         if (call->is_complete && call->rpc.method->kind == RPC_UNARY)
@@ -573,6 +652,10 @@ void call_data(struct grpc_call *call, struct slice chunk)
 
 void call_half_close(struct grpc_call *call)
 {
+    if (call->is_web) {
+        web_half_close(call);
+        return;
+    }
     call->is_half_closed = true;
     if (call->state != CALL_RUNNING || call->is_held)
         return;
@@ -600,6 +683,14 @@ void call_end_slow(struct grpc_conn *c, uint64_t now)
 }
 
 /* --- after a write --------------------------------------------------------------------------------- */
+static void call_writable(struct grpc_call *call)
+{
+    if (call->is_web)
+        web_writable(call);
+    else
+        rpc_writable(&call->rpc);
+}
+
 static void release_held(struct grpc_conn *c)
 {
     struct link *l;
@@ -608,12 +699,19 @@ static void release_held(struct grpc_conn *c)
         LIST_FOR_EACH_SAFE (at, &c->calls) { /* reads that wait for room */
             struct grpc_call *call = container_of(at, struct grpc_call, link);
             if (call->state == CALL_RUNNING && !call->is_held && !is_streaming(call))
-                rpc_writable(&call->rpc);
+                call_writable(call);
         }
     }
     while (!c->is_unary_over && (l = list_take_first(&c->held))) {
         struct grpc_call *call = container_of(l, struct grpc_call, wait);
         call->is_held = false;
+        if (call->is_web) {
+            web_open(call);
+            if (!turn_is_spent() || list_is_empty(&c->held))
+                continue;
+            conn_touch(c); /* the others in the next turn */
+            break;
+        }
         call_deliver(call, buf_slice(&call->in));
         if (call->state == CALL_RUNNING && call->is_half_closed)
             rpc_half_close(&call->rpc);
@@ -628,12 +726,13 @@ void call_wake_all(struct grpc_conn *c)
         c->is_over = false;
     LIST_FOR_EACH_SAFE (l, &c->full) {
         struct grpc_call *call = container_of(l, struct grpc_call, wait);
-        if (call_unsent_bytes(call) > stream_queue_max(c->server) / 2)
+        size_t max = call_queue_max(c->server) / 2;
+        if (call_unsent(call) > (call->is_web && max > WEB_WRITABLE ? WEB_WRITABLE : max))
             continue;
         list_remove(&call->wait);
         call->is_full = false;
         if (!c->is_over && !was_over && call->state == CALL_RUNNING)
-            rpc_writable(&call->rpc);
+            call_writable(call);
     }
     if (!was_over || c->is_over)
         return;
@@ -642,6 +741,6 @@ void call_wake_all(struct grpc_conn *c)
         if (c->is_over)
             return;
         if (!call->is_full && call->state == CALL_RUNNING && is_streaming(call))
-            rpc_writable(&call->rpc);
+            call_writable(call);
     }
 }

@@ -524,7 +524,7 @@ static void name_peer(struct grpc_conn *c, const struct sockaddr_storage *a)
     }
 }
 
-void conn_adopt(struct grpc_server *s, int fd, struct tls_context *tls)
+void conn_adopt(struct grpc_server *s, int fd, struct tls_context *tls, enum grpc_serves serves)
 {
     struct sockaddr_storage address = {0};
     socklen_t size = sizeof address;
@@ -533,6 +533,7 @@ void conn_adopt(struct grpc_server *s, int fd, struct tls_context *tls)
         return;
     }
     struct grpc_conn *c = conn_new(s);
+    c->serves = serves;
     sources_enter(s->options.sources, &c->source, &address, evict);
     name_peer(c, &address);
     int rc;

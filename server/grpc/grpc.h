@@ -9,6 +9,8 @@
 struct uv_loop_s;
 struct grpc_server;
 struct tls_context;
+struct http_server;
+struct http_carried;
 
 struct output_budget;
 struct sources;
@@ -26,9 +28,16 @@ struct grpc_options {
     uint64_t keepalive_timeout_ms;  /* and closes it when no answer came within this time (20 s) */
 };
 
+/* The kinds of streams that a connection may have. A request with a content type of gRPC is a call where calls are served; any
+ * other is one of HTTP where that is. */
+enum grpc_serves { GRPC_ALONE, GRPC_AND_HTTP, GRPC_HTTP_ALONE, GRPC_METRICS_ALONE };
+
 struct grpc_server *grpc_server_new(const struct grpc_options *options);
+/* Where requests of HTTP go; it outlives the server's connections. Without it they are rejected as calls. */
+void grpc_server_use_http(struct grpc_server *s, struct http_server *http,
+                          const struct http_carried *carried);
 /* Takes a connected socket whose first bytes are still unread; tls NULL = plain. */
-void grpc_server_adopt(struct grpc_server *s, int fd, struct tls_context *tls);
+void grpc_server_adopt(struct grpc_server *s, int fd, struct tls_context *tls, enum grpc_serves serves);
 /* Writes what calls have queued, one write per connection. Call it once per loop turn, after the state has
  * moved. */
 void grpc_server_flush(struct grpc_server *s);

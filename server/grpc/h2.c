@@ -8,7 +8,8 @@
  * not need. nghttp2's HPACK decoder is still used.
  *
  * A stream is its call: it begins with HEADERS. call_free ends it, when both sides have ended it or one of them
- * has reset it. Frames for a stream that has ended are ignored: its end may have crossed them. */
+ * has reset it. Frames for a stream that we have reset are ignored: the reset may have crossed them. Of streams
+ * that have ended only the newest that we reset is known, so those of all older ones are ignored too. */
 #include <assert.h>
 
 #include "server/grpc/private.h"
@@ -99,7 +100,23 @@ void h2_give_window(struct grpc_conn *c, uint32_t stream_id, uint32_t size)
 
 void h2_add_reset(struct grpc_conn *c, uint32_t stream_id, enum h2_error error)
 {
+    if (stream_id > c->h2.reset_max)
+        c->h2.reset_max = stream_id;
     h2_add_number(c, FRAME_RST_STREAM, stream_id, error);
+}
+
+void h2_add_block(struct grpc_conn *c, uint32_t stream_id, uint8_t flags, struct slice block)
+{
+    struct h2 *h = &c->h2;
+    struct buf announced = {0};
+    if (h->hpack_sent.must_announce) {
+        buf_add_byte(&announced, HPACK_TABLE_SIZE_0);
+        buf_add_slice(&announced, block);
+        block = buf_slice(&announced);
+    }
+    h->hpack_sent.must_announce = false;
+    frame_add_block(&h->out, stream_id, flags, block);
+    buf_done(&announced);
 }
 
 void h2_reset(struct grpc_call *call, enum h2_error error)

@@ -25,7 +25,8 @@ struct h2 {
     unsigned block_frames;
     struct grpc_call *block_call; /* the call that gets its fields; NULL: only the table needs them */
     uint32_t last_stream;         /* the newest that the peer has opened */
-    uint32_t received;            /* bytes that the peer's window has not been given back */
+    uint32_t reset_max; /* the newest that we have reset: frames of older ones may have crossed that */
+    uint32_t received;  /* bytes that the peer's window has not been given back */
     struct h2_credit {
         uint64_t left, at_ms;
     } resets, idle_frames;

@@ -49,7 +49,7 @@ static void count_idle_frame(struct grpc_conn *c, uint64_t cost)
         grpc_h2_read_fail(c, H2_ENHANCE_YOUR_CALM, "too many frames that ask for nothing");
 }
 
-static void fail_stream(struct grpc_conn *c, uint32_t stream_id, enum h2_error error)
+void h2_fail_stream(struct grpc_conn *c, uint32_t stream_id, enum h2_error error)
 {
     struct grpc_call *call = h2_find(c, stream_id);
     if (call)
@@ -84,12 +84,12 @@ static void count_received(struct grpc_conn *c, struct grpc_call *call, struct f
         h2_give_window(c, 0, h->received);
         h->received = 0;
     }
-    if (!call)
+    if (!call || (call->is_web && call->state == CALL_ANSWERED))
         return;
     call->received += f.size;
     if (call->received > STREAM_WINDOW) {
-        fail_stream(c, f.stream_id, H2_FLOW_CONTROL_ERROR);
-    } else if (call->received >= STREAM_WINDOW / 2 && !(f.flags & FRAME_END_STREAM)) {
+        h2_fail_stream(c, f.stream_id, H2_FLOW_CONTROL_ERROR);
+    } else if (!call->is_web && call->received >= STREAM_WINDOW / 2 && !(f.flags & FRAME_END_STREAM)) {
         h2_give_window(c, f.stream_id, call->received);
         call->received = 0;
     }
@@ -104,9 +104,11 @@ static void begin_data(struct grpc_conn *c, struct frame f)
     }
     struct grpc_call *call = h2_find(c, f.stream_id);
     if (call && call->is_half_closed) {
-        fail_stream(c, f.stream_id, H2_STREAM_CLOSED);
+        h2_fail_stream(c, f.stream_id, H2_STREAM_CLOSED);
         call = NULL;
     }
+    if (!call && f.stream_id > h->reset_max)
+        h2_fail_stream(c, f.stream_id, H2_STREAM_CLOSED); /* the client itself has ended it */
     count_received(c, call, f);
     if (f.size == 0 && !(f.flags & FRAME_END_STREAM))
         count_idle_frame(c, 1);
@@ -121,6 +123,16 @@ static void begin_data(struct grpc_conn *c, struct frame f)
         end_data(c);
 }
 
+/* Padding of a request of HTTP is used as soon as it is known: its window opens by what is used. */
+static void give_padding(struct grpc_conn *c)
+{
+    struct grpc_call *call = h2_find(c, c->h2.data.stream_id);
+    if (call && call->is_web)
+        call->received -= call->received < c->h2.padding + 1 ? call->received : c->h2.padding + 1;
+    if (call && call->is_web)
+        h2_give_window(c, call->stream_id, c->h2.padding + 1);
+}
+
 /* Returns how much was used. */
 static size_t take_data(struct grpc_conn *c, struct slice in)
 {
@@ -131,7 +143,9 @@ static size_t take_data(struct grpc_conn *c, struct slice in)
         h->data_left--;
         if (h->padding > h->data_left)
             grpc_h2_read_fail(c, H2_PROTOCOL_ERROR, "more padding than DATA");
-        else if (h->data_left == 0)
+        else
+            give_padding(c);
+        if (h->data_left == 0 && !h->is_dead)
             end_data(c);
         return 1;
     }
@@ -139,6 +153,12 @@ static size_t take_data(struct grpc_conn *c, struct slice in)
     size_t n = content ? content : h->data_left;
     n = in.size < n ? in.size : n;
     struct grpc_call *call = content ? h2_find(c, h->data.stream_id) : NULL;
+    bool is_stream =
+        call && call->state == CALL_RUNNING && !call->is_web && call->rpc.method->kind == RPC_BIDI;
+    if (is_stream && n > STREAM_PIECE) {
+        n = STREAM_PIECE;
+        c->has_read_large = true;
+    }
     h->data_left -= (uint32_t)n;
     h->padding = h->padding < h->data_left ? h->padding : h->data_left;
     if (call)
@@ -158,9 +178,13 @@ static void end_block(struct grpc_conn *c)
     h->block_call = NULL;
     if (!call)
         return;
-    if (call->state == CALL_HEADERS)
-        call_begin(call);
-    if (h->block_ends_stream)
+    if (call->is_malformed) {
+        h2_fail_stream(c, call->stream_id, H2_PROTOCOL_ERROR);
+        return;
+    }
+    call->ends_in_block = h->block_ends_stream;
+    bool is_open = call->state != CALL_HEADERS || call_begin(call);
+    if (is_open && h->block_ends_stream)
         call_half_close(call);
 }
 
@@ -180,10 +204,12 @@ static void take_block(struct grpc_conn *c, struct slice in, bool is_last)
         if (flags & NGHTTP2_HD_INFLATE_EMIT && call && call->state == CALL_HEADERS) {
             call->header_bytes += nv.namelen + nv.valuelen + 32;
             if (call->header_bytes > HEADER_LIST_MAX)
-                fail_stream(c, call->stream_id,
-                            H2_ENHANCE_YOUR_CALM); /* and decodes the rest only for the table */
+                h2_fail_stream(c, call->stream_id,
+                               H2_ENHANCE_YOUR_CALM); /* and decodes the rest only for the table */
             else
                 call_header(call, slice_of(nv.name, nv.namelen), slice_of(nv.value, nv.valuelen));
+        } else if (flags & NGHTTP2_HD_INFLATE_EMIT && call && nv.namelen && nv.name[0] == ':') {
+            call->is_malformed = true; /* a pseudo-header field among trailers */
         }
         if (flags & NGHTTP2_HD_INFLATE_FINAL)
             break;
@@ -208,6 +234,8 @@ static bool strip_headers(struct frame f, struct slice *payload)
         head += 5;
     if (head + padding > payload->size)
         return false;
+    if ((f.flags & FRAME_HAS_PRIORITY) && (get_be32(payload->data + head - 5) & INT32_MAX) == f.stream_id)
+        return false; /* it depends on itself */
     *payload = slice_of(payload->data + head, payload->size - head - padding);
     return true;
 }
@@ -218,7 +246,13 @@ static struct grpc_call *grpc_h2_read_open_stream(struct grpc_conn *c, struct fr
     struct h2 *h = &c->h2;
     struct grpc_call *call = h2_find(c, f.stream_id);
     if (call && (call->is_half_closed || !(f.flags & FRAME_END_STREAM))) {
-        fail_stream(c, f.stream_id, call->is_half_closed ? H2_STREAM_CLOSED : H2_PROTOCOL_ERROR);
+        h2_fail_stream(c, f.stream_id, call->is_half_closed ? H2_STREAM_CLOSED : H2_PROTOCOL_ERROR);
+        return NULL;
+    }
+    if (!call && f.stream_id <= h->last_stream && f.stream_id > h->reset_max) {
+        /* The client has ended it, or has passed over it. */
+        bool is_last = f.stream_id == h->last_stream;
+        grpc_h2_read_fail(c, is_last ? H2_STREAM_CLOSED : H2_PROTOCOL_ERROR, "HEADERS of an ended stream");
         return NULL;
     }
     if (call || f.stream_id <= h->last_stream) {
@@ -230,7 +264,7 @@ static struct grpc_call *grpc_h2_read_open_stream(struct grpc_conn *c, struct fr
     h->last_stream = f.stream_id;
     uint32_t streams_max = c->server->options.streams_max;
     if (c->call_count >= (streams_max < STREAMS_MAX ? streams_max : STREAMS_MAX)) {
-        fail_stream(c, f.stream_id, H2_REFUSED_STREAM);
+        h2_fail_stream(c, f.stream_id, H2_REFUSED_STREAM);
         return NULL;
     }
     return h2_add(c, f.stream_id);
@@ -244,6 +278,8 @@ static void take_headers(struct grpc_conn *c, struct frame f, struct slice paylo
         return;
     }
     h->block_call = grpc_h2_read_open_stream(c, f);
+    if (h->is_dead)
+        return;
     h->block_stream = f.stream_id;
     h->block_ends_stream = f.flags & FRAME_END_STREAM;
     h->block_frames = 0;
@@ -356,9 +392,9 @@ static void take_window(struct grpc_conn *c, struct frame f, struct slice payloa
         return;
     call->window += more;
     if (more == 0)
-        fail_stream(c, f.stream_id, H2_PROTOCOL_ERROR);
+        h2_fail_stream(c, f.stream_id, H2_PROTOCOL_ERROR);
     else if (call->window > WINDOW_MAX)
-        fail_stream(c, f.stream_id, H2_FLOW_CONTROL_ERROR);
+        h2_fail_stream(c, f.stream_id, H2_FLOW_CONTROL_ERROR);
     else
         h2_wake(call);
 }
@@ -428,7 +464,12 @@ static void take_frame(struct grpc_conn *c, struct frame f, struct slice payload
     case FRAME_WINDOW_UPDATE:
         take_window(c, f, payload);
         return;
-    default: /* PRIORITY and unknown frames */
+    case FRAME_PRIORITY:
+        if ((get_be32(payload.data) & INT32_MAX) == f.stream_id)
+            grpc_h2_read_fail(c, H2_PROTOCOL_ERROR, "a stream that depends on itself");
+        count_idle_frame(c, 1);
+        return;
+    default: /* unknown frames */
         count_idle_frame(c, 1);
         return;
     }

@@ -45,12 +45,8 @@ static void end_stream(struct grpc_call *call)
 /* Writes the error status, and the response headers if nothing has been sent yet. */
 static void add_error(struct grpc_call *call)
 {
-    struct h2 *h = &call->conn->h2;
     struct buf block = {0};
     char status[16];
-    if (h->hpack_sent.must_announce)
-        buf_add_byte(&block, HPACK_TABLE_SIZE_0);
-    h->hpack_sent.must_announce = false;
     if (call->error_status) {
         hpack_add_literal(&block, ":status", slice_text(call->error_status));
         hpack_add_literal(&block, "content-type",
@@ -60,7 +56,7 @@ static void add_error(struct grpc_call *call)
     hpack_add_literal(&block, "grpc-status", slice_text(status));
     if (call->status_text.size)
         hpack_add_literal(&block, "grpc-message", buf_slice(&call->status_text));
-    frame_add_block(&h->out, call->stream_id, FRAME_END_STREAM, buf_slice(&block));
+    h2_add_block(call->conn, call->stream_id, FRAME_END_STREAM, buf_slice(&block));
     buf_done(&block);
 }
 
@@ -80,10 +76,69 @@ static size_t frame_room(struct grpc_call *call, size_t left)
     return 0;
 }
 
+/* One DATA frame of n bytes; flags: FRAME_END_STREAM or 0. */
+static uint8_t *add_data(struct grpc_call *call, uint8_t *p, size_t n, uint8_t flags)
+{
+    frame_write_head(p, (struct frame){(uint32_t)n, FRAME_DATA, flags, call->stream_id});
+    if (n)
+        memcpy(p + FRAME_HEAD, call->out.data + call->out_at, n);
+    call->conn->h2.window -= (int64_t)n;
+    call->window -= (int64_t)n;
+    call_taken(call, n);
+    return p + FRAME_HEAD + n;
+}
+
+/* The head of a request of HTTP. It goes out with the control frames, so its DATA must wait until these are out. */
+static void send_web_head(struct grpc_call *call)
+{
+    bool is_end = call->is_web_empty && call->state == CALL_ANSWERED;
+    h2_add_block(call->conn, call->stream_id, is_end ? FRAME_END_STREAM : 0, buf_slice(&call->head));
+    buf_done(&call->head);
+    call->is_begun = true;
+    if (is_end)
+        web_sent(call);
+    else
+        list_add_first(&call->conn->h2.ready, &call->ready);
+}
+
+/* Serves one request of HTTP: its head, or at most one DATA frame. */
+static uint8_t *send_web(struct grpc_call *call, uint8_t *p)
+{
+    if (call->is_web_sent)
+        return p; /* a WINDOW_UPDATE has woken it */
+    if (!call->is_begun) {
+        send_web_head(call);
+        return p;
+    }
+    size_t left = call->out.size - call->out_at;
+    bool is_whole = call->state == CALL_ANSWERED && !call->is_web_broken;
+    if (left) {
+        size_t n = frame_room(call, left);
+        if (n == 0)
+            return p;
+        bool is_last = is_whole && n == left && !call->next.size;
+        p = add_data(call, p, n, is_last ? FRAME_END_STREAM : 0);
+        if (is_last)
+            web_sent(call);
+        else if (call->out.size || call->state == CALL_ANSWERED)
+            list_add_last(&call->conn->h2.ready, &call->ready);
+        return p;
+    }
+    if (is_whole) {
+        p = add_data(call, p, 0, FRAME_END_STREAM);
+        web_sent(call);
+    } else if (call->is_web_broken) {
+        h2_reset(call, H2_INTERNAL_ERROR);
+    }
+    return p;
+}
+
 /* Serves one call: at most one DATA frame. */
 static uint8_t *send_call(struct grpc_call *call, uint8_t *p)
 {
     struct h2 *h = &call->conn->h2;
+    if (call->is_web)
+        return send_web(call, p);
     if (call->error_status) {
         add_error(call);
         end_stream(call);
@@ -97,12 +152,7 @@ static uint8_t *send_call(struct grpc_call *call, uint8_t *p)
         size_t n = frame_room(call, left);
         if (n == 0)
             return p;
-        frame_write_head(p, (struct frame){(uint32_t)n, FRAME_DATA, 0, call->stream_id});
-        memcpy(p + FRAME_HEAD, call->out.data + call->out_at, n);
-        p += FRAME_HEAD + n;
-        h->window -= (int64_t)n;
-        call->window -= (int64_t)n;
-        call_taken(call, n);
+        p = add_data(call, p, n, 0);
         if (call->out.size) { /* of it, or of `next` */
             list_add_last(&h->ready, &call->ready);
             return p;

@@ -22,31 +22,32 @@
 #include "base/turn_queue.h"
 #include "server/grpc/grpc.h"
 #include "server/grpc/h2.h"
+#include "server/http/carrier.h"
 
 enum {
     READ_SIZE = 64 << 10,           /* one read */
     SCRATCH_SIZE = 512 << 10,       /* one write */
     PULL_RESERVE = 20 << 10,        /* room for the frames of one call: HEADERS, DATA, trailers */
     FLUSH_ROUNDS = 4,               /* full scratches of one connection in one turn */
-    STREAM_WINDOW = 1 << 20,        /* receive windows */
-    CONN_WINDOW = 16 << 20,         /* */
+    STREAM_WINDOW = 1 << 20,        /* receive window of a stream */
+    CONN_WINDOW = 16 << 20,         /* receive window of a connection */
     STREAMS_MAX = 10000,            /* announced at most, whatever --max-concurrent-streams says */
     HEADER_LIST_MAX = 64 << 10,     /* names + values + 32 each */
     MESSAGE_OVERHEAD = 512 << 10,   /* gRPC's own room above request_bytes_max, as etcd */
     STREAM_QUEUE_MAX = 256 << 10,   /* unsent bytes of a stream: congested above, writable below half */
     STREAM_QUEUE_MIN = 16 << 10,    /* the same when very many streams are not read */
-    SERVER_QUEUE_MAX = 256 << 20,   /* of all streams; what is left of it bounds each one too */
-    CONN_QUEUE_MAX = 4 << 20,       /* the same for all of a connection; also of its unary answers */
-    HELD_SHARE_MAX = 1 << 20,       /* what one unary answer counts at most towards holding requests back */
+    SERVER_QUEUE_MAX = 256 << 20,   /* unsent bytes of all streams; a stream may have as many as are left */
+    CONN_QUEUE_MAX = 4 << 20,       /* unsent bytes of a connection's streams, and of its unary responses */
+    HELD_SHARE_MAX = 1 << 20,       /* one unary response counts at most this much towards CONN_QUEUE_MAX */
     CONN_PARTIAL_MAX = 64 << 20,    /* bytes of incomplete requests on one connection */
     SERVER_PARTIAL_MAX = 512 << 20, /* and on all */
-    PARTIAL_WAIT_MS = 20000,        /* for the rest of a request that has begun */
-    PARTIAL_BYTES_PER_S = 8 << 10,  /* and a second more for so many bytes that have come */
-    PARTIAL_LOOK_MS = 1000,         /* between checks for slower ones */
-    CONN_RUNNING_MAX = 16 << 20,    /* bytes of requests being worked on: reading stops above */
-    GREETING_MS = 10000,            /* accept (and TLS) until the client's SETTINGS */
-    LINGER_MS = 1000,               /* between our last byte and close */
-    DRAIN_MS = 5000,                /* GOAWAY's announcement until the real one, when no PING answer comes */
+    PARTIAL_WAIT_MS = 20000,        /* time for the rest of a request that has begun */
+    PARTIAL_BYTES_PER_S = 8 << 10,  /* one second more for so many bytes that have come */
+    PARTIAL_LOOK_MS = 1000,         /* time between two checks for slow requests */
+    CONN_RUNNING_MAX = 16 << 20,    /* bytes of requests in progress: above it the connection is not read */
+    GREETING_MS = 10000,            /* from accept (and TLS) to the client's SETTINGS */
+    LINGER_MS = 1000,               /* from the last byte sent to close */
+    DRAIN_MS = 5000,                /* from the first GOAWAY to the final one, if no PING response comes */
     PING_STRIKES_MAX = 2,           /* grpc-go's */
     PING_IDLE_MS = 2 * 60 * 60 * 1000, /* grpc-go's: pings without calls, at most this often */
     PING_MIN_MS = 5 * 60 * 1000,       /* grpc-go's default where keepalive_min_ms is 0 */
@@ -54,16 +55,20 @@ enum {
     RESET_RATE = 1000,                 /* and per second */
     IDLE_FRAME_BURST = 10000,          /* frames without a request that a client may send at once */
     IDLE_FRAME_RATE = 1000,            /* and per second */
-    CALLS_PER_FRAME = 16,       /* a change of the windows of so many calls costs as much as such a frame */
-    CONTINUATIONS_MAX = 8,      /* of one header block */
-    CLOCK_STEPS = 16,           /* frames read between two checks of the turn's time */
-    LARGE_MESSAGE = 16 << 10,   /* the time is also checked after each message of this size */
-    RARE_BYTES_MAX = 256 << 10, /* of control frames that the client requested and does not read: closed */
-    KEPT_FRAME_MAX = 4 << 10,   /* a connection's buffer for frames that is kept */
-    POOL_BUF_MAX = 16 << 10,    /* a call's buffer kept with the call when it goes to the pool */
-    POOL_CALLS_MAX = 4096,      /* */
-    COUNTED_BYTES = 64 << 10,   /* of unsent messages: counted at once, less when it is written */
-    FORGET_STEP = 1 << 20,      /* what was sent of a large answer goes back to the kernel in such steps */
+    CALLS_PER_FRAME = 16,     /* a change of the windows of so many calls costs as much as such a frame */
+    CONTINUATIONS_MAX = 8,    /* of one header block */
+    CLOCK_STEPS = 16,         /* frames read between two checks of the turn's time */
+    LARGE_MESSAGE = 16 << 10, /* the time is also checked after each message of this size */
+    STREAM_PIECE = 4 << 10,   /* and after so many bytes of a stream: they may hold very many messages */
+    RARE_BYTES_MAX =
+        256 << 10, /* control frames that the client does not read: above it the connection closes */
+    WEB_WRITABLE =
+        31 << 10, /* unsent bytes at which an answer of HTTP goes on: half of its limit, rounded down */
+    KEPT_FRAME_MAX = 4 << 10, /* a larger buffer for frames is freed */
+    POOL_BUF_MAX = 16 << 10,  /* a larger buffer is freed when its call goes to the pool */
+    POOL_CALLS_MAX = 4096,    /* free calls in the pool */
+    COUNTED_BYTES = 64 << 10, /* with more unsent bytes output is counted at once, else at the next write */
+    FORGET_STEP = 1 << 20,    /* memory of a sent part of a large response is returned in such steps */
 };
 
 struct grpc_timer {
@@ -73,6 +78,8 @@ struct grpc_timer {
 
 struct grpc_server {
     struct grpc_options options;
+    struct http_server *http; /* NULL = none is served here */
+    const struct http_carried *carried;
     uint64_t message_max;
     uv_prepare_t prepare; /* flushes before the loop sleeps */
     uv_idle_t idle;       /* runs while `dirty` has members: the loop does not sleep */
@@ -110,6 +117,7 @@ struct grpc_conn {
     struct link dirty; /* server->dirty */
     struct grpc_server *server;
     enum conn_state state;
+    enum grpc_serves serves;
     struct h2 h2;
     struct tls *tls;
     struct tls_context *tls_context;
@@ -184,12 +192,30 @@ struct grpc_call {
     bool is_held;
     bool is_unsendable; /* an answer larger than any client takes was dropped */
     bool is_proto_type; /* content-type application/grpc+proto */
+    bool is_any_grpc;   /* content-type has application/grpc in it: etcd's rule */
+    bool is_gzip;       /* messages with the compressed flag are gzip */
     bool is_grpc_type, is_encoded, has_timeout, is_timeout_bad, is_post;
     uint64_t timeout_ms;
     size_t header_bytes;
     struct buf token, version; /* what rpc.token and .client_api_version point into */
     bool is_token_final;       /* from "token", which goes before "authorization" */
     struct buf text;           /* cold path: unknown path, bad content-type, bad encoding */
+
+    /* web.c: fields as they come, until it is known that the request is a call. */
+    struct buf fields;
+    uint8_t pseudo; /* the pseudo-header fields that have come, as bits */
+    bool has_regular, is_malformed, is_head_too_large;
+    bool is_web;           /* a request of HTTP, not a call */
+    bool is_web_stream;    /* its answer is a stream */
+    bool is_web_empty;     /* it has no body */
+    bool is_web_sent;      /* the answer is out, and the request has not ended */
+    bool is_web_broken;    /* the answer cannot be completed */
+    bool ends_in_block;    /* the request has no body */
+    bool has_length;       /* content-length has come */
+    uint32_t consumed;     /* received bytes that are used, and not yet given back */
+    uint64_t length_left;  /* bytes that are still to come */
+    struct http_conn *web; /* NULL before it has begun */
+    struct buf head;       /* the answer's header block, until it is sent */
 
     struct buf in; /* the message that is arriving, without its prefix */
     uint8_t prefix[5];
@@ -219,7 +245,7 @@ void server_stay_awake(struct grpc_server *s); /* keeps the loop awake until the
 
 /* --- conn.c --------------------------------------------------------------------------------------- */
 struct grpc_conn *conn_new_memory(struct grpc_server *s);
-void conn_adopt(struct grpc_server *s, int fd, struct tls_context *tls);
+void conn_adopt(struct grpc_server *s, int fd, struct tls_context *tls, enum grpc_serves serves);
 void conn_count_output(struct grpc_conn *c);
 void conn_touch(struct grpc_conn *c); /* schedules one write before the loop sleeps */
 void conn_flush(struct grpc_conn *c);
@@ -239,12 +265,16 @@ void h2_announce_end(struct grpc_conn *c); /* GOAWAY that does not reject any st
 void h2_goaway(struct grpc_conn *c, enum h2_error error, const char *text);
 void h2_fail(struct grpc_conn *c, enum h2_error error, const char *text); /* GOAWAY, and nothing after it */
 void h2_reset(struct grpc_call *call, enum h2_error error);               /* frees it */
+void h2_fail_stream(struct grpc_conn *c, uint32_t stream_id,
+                    enum h2_error error); /* the client's fault; the same */
 struct grpc_call *h2_find(struct grpc_conn *c, uint32_t stream_id);
 struct grpc_call *h2_add(struct grpc_conn *c, uint32_t stream_id);
 void h2_forget(struct grpc_call *call);
 void h2_add_frame(struct grpc_conn *c, enum frame_type type, uint8_t flags, uint32_t stream_id,
                   struct slice payload);
 void h2_add_reset(struct grpc_conn *c, uint32_t stream_id, enum h2_error error);
+/* A header block; flags may be FRAME_END_STREAM. */
+void h2_add_block(struct grpc_conn *c, uint32_t stream_id, uint8_t flags, struct slice block);
 void h2_give_window(struct grpc_conn *c, uint32_t stream_id, uint32_t size);
 bool h2_has_rare(const struct grpc_conn *c);
 
@@ -262,12 +292,30 @@ void h2_wake(struct grpc_call *call);                                  /* its wi
 struct grpc_call *call_new(struct grpc_conn *c, uint32_t stream_id);
 void call_free(struct grpc_call *call); /* cancels it if it runs */
 void call_header(struct grpc_call *call, struct slice name, struct slice value);
-void call_begin(struct grpc_call *call);
+bool call_begin(struct grpc_call *call); /* false: it is freed */
 void call_data(struct grpc_call *call, struct slice chunk);
 void call_half_close(struct grpc_call *call);
 void call_end_slow(struct grpc_conn *c, uint64_t now); /* requests that come too slowly */
 void call_taken(struct grpc_call *call, size_t size);  /* bytes of out were pulled */
 void call_wake_all(struct grpc_conn *c);               /* after a write: congested streams, held requests */
+
+bool call_hold_bytes(struct grpc_call *call, size_t size); /* false: too many bytes of incomplete requests */
+void call_queue(struct grpc_call *call, size_t size);      /* bytes were added to `out` or `next` */
+void call_drop_partial(struct grpc_call *call);
+size_t call_unsent(const struct grpc_call *call);
+size_t call_queue_max(const struct grpc_server *s);
+
+/* --- web.c: requests of HTTP ------------------------------------------------------------------------- */
+void web_field(struct grpc_call *call, struct slice name, struct slice value);
+bool web_takes(const struct grpc_call *call);
+bool web_begin(struct grpc_call *call); /* false: it is freed */
+bool web_open(struct grpc_call *call);  /* the same; it may have waited before */
+void web_data(struct grpc_call *call, struct slice chunk);
+void web_half_close(struct grpc_call *call);
+void web_taken(struct grpc_call *call, size_t size);
+void web_writable(struct grpc_call *call);
+void web_sent(struct grpc_call *call); /* the whole answer is out; may free it */
+void web_free(struct grpc_call *call);
 
 /* --- header.c: pure ------------------------------------------------------------------------------------ */
 MUST_CHECK int header_timeout(struct slice value, uint64_t *ret_ms);

@@ -78,6 +78,7 @@ static void call_destroy(struct grpc_call *call)
 {
     arena_done(&call->rpc.arena);
     buf_done(&call->text);
+    buf_done(&call->fields);
     buf_done(&call->token);
     buf_done(&call->version);
     buf_done(&call->in);
@@ -105,6 +106,7 @@ void server_call_give(struct grpc_server *s, struct grpc_call *call)
     arena_reset(&call->rpc.arena);
     *call = (struct grpc_call){.rpc.arena = call->rpc.arena,
                                .text = keep_buf(&call->text),
+                               .fields = keep_buf(&call->fields),
                                .token = keep_buf(&call->token),
                                .version = keep_buf(&call->version),
                                .in = keep_buf(&call->in),
@@ -214,7 +216,13 @@ struct grpc_server *grpc_server_new(const struct grpc_options *options)
     return s;
 }
 
-void grpc_server_adopt(struct grpc_server *s, int fd, struct tls_context *tls)
+void grpc_server_use_http(struct grpc_server *s, struct http_server *http, const struct http_carried *carried)
+{
+    s->http = http;
+    s->carried = carried;
+}
+
+void grpc_server_adopt(struct grpc_server *s, int fd, struct tls_context *tls, enum grpc_serves serves)
 {
     if (s->is_draining || s->is_stopping) {
         close(fd);
@@ -229,7 +237,7 @@ void grpc_server_adopt(struct grpc_server *s, int fd, struct tls_context *tls)
         return;
     }
     s->is_full_logged = false;
-    conn_adopt(s, fd, tls);
+    conn_adopt(s, fd, tls, serves);
 }
 
 size_t grpc_server_connections(const struct grpc_server *s)

@@ -4,9 +4,10 @@
  *     IDLE --head--> REQUEST --answer complete--> ANSWERED --written, body ended--> IDLE
  *                                                    `--must_close--> LINGERING --> closed
  *
- * libwebsockets runs the socket in its raw role. TLS is base/net's, so that gRPC and HTTP have one policy.
- * The HTTP role of libwebsockets is not used (README.md, rule 2, has the reasons). Pure code here parses
- * heads, bodies and frames (head.c, chunk.c, ws_frame.c), each with a fuzz target.
+ * libwebsockets reads and closes the socket in its raw role, when sockets.c says that it is ready. TLS is
+ * base/net's, so that gRPC and HTTP have one policy. The HTTP role of libwebsockets is not used (README.md,
+ * rule 2, has the reasons). Pure code here parses heads, bodies and frames (head.c, chunk.c, ws_frame.c),
+ * each with a fuzz target.
  *
  * A connection handles one request at a time: pipelined requests wait in `in`, and reading stops
  * meanwhile. Answers are written at once; bytes that the socket does not take wait in `out` for the
@@ -31,7 +32,7 @@ struct http_conn *http_conn_new(struct http_server *s, enum http_role role, bool
     struct http_conn *c = mem_new(sizeof *c);
     c->server = s;
     c->role = role;
-    c->tls = is_tls ? tls_accept(s->tls) : NULL;
+    c->is_tls = is_tls;
     c->since_ms = http_now_ms(s);
     c->wait.resume = resume;
     output_open(&c->output, s->options.output, on_output_limit);
@@ -51,18 +52,22 @@ const char *http_common_name(const struct http_request *q)
 {
     const struct http_conn *c = (const void *)((uintptr_t)q - offsetof(struct http_conn, request));
     bool is_ambient = q->is_native && q->origin.size && !q->is_own_page;
-    return c->tls && !is_ambient ? tls_peer_name(c->tls) : "";
+    if (is_ambient)
+        return "";
+    return c->carrier ? c->carried_name : c->tls ? tls_peer_name(c->tls) : "";
 }
 
 /* Resets the state of one request and its answer. */
-static void request_reset(struct http_conn *c)
+void http_conn_reset_request(struct http_conn *c)
 {
     struct http_request *q = &c->request;
     buf_done(&q->headers);
     buf_done(&q->body);
     arena_done(&q->arena);
-    *q = (struct http_request){
-        .server = c->server, .peer = c->peer, .source = source_conn_id(&c->source), .is_tls = c->tls};
+    *q = (struct http_request){.server = c->server,
+                               .peer = c->peer,
+                               .source = c->carrier ? c->carried_source : source_conn_id(&c->source),
+                               .is_tls = c->is_tls};
     keep_little(&c->head);
     keep_little(&c->target);
     c->chunks = (struct http_chunks){0};
@@ -85,8 +90,9 @@ void http_conn_notify_gone(struct http_conn *c)
 void http_conn_free(struct http_conn *c)
 {
     http_conn_notify_gone(c);
-    request_reset(c);
+    http_conn_reset_request(c);
     turn_leave(&c->wait);
+    http_sockets_forget(&c->server->sockets, c);
     buf_done(&c->sealed);
     buf_done(&c->head);
     buf_done(&c->target);
@@ -99,14 +105,26 @@ void http_conn_free(struct http_conn *c)
         tls_free(c->tls);
     list_remove(&c->link);
     c->server->conn_count--;
+    c->server->carried_count -= c->carrier != NULL;
     mem_free(c);
 }
 
-/* Closes the connection at once. lws checks its timers only after an event, hence the wake-up. */
 void http_conn_kill(struct http_conn *c)
 {
-    lws_set_timeout(c->wsi, PENDING_TIMEOUT_HTTP_CONTENT, LWS_TO_KILL_ASYNC);
-    lws_cancel_service(c->server->context);
+    if (c->carrier)
+        c->carrier->reset(c->stream);
+    else
+        http_sockets_kill(&c->server->sockets, c);
+}
+
+void http_conn_want_write(struct http_conn *c)
+{
+    if (c->carrier) {
+        c->carrier->want_writable(c->stream);
+        return;
+    }
+    c->wants_write = true;
+    http_sockets_update(&c->server->sockets, c);
 }
 
 void http_conn_evict(struct source_conn *s)
@@ -127,7 +145,8 @@ static void set_phase(struct http_conn *c, enum conn_phase phase)
 
 static size_t unwritten(const struct http_conn *c)
 {
-    return c->out.size - c->out_at + c->wire.size - c->wire_at;
+    size_t carried = c->carrier ? c->carrier->unsent(c->stream) : 0;
+    return c->out.size - c->out_at + c->wire.size - c->wire_at + carried;
 }
 
 static bool has_unwritten(const struct http_conn *c)
@@ -137,7 +156,8 @@ static bool has_unwritten(const struct http_conn *c)
 
 void http_conn_count_output(struct http_conn *c)
 {
-    output_set(&c->output, unwritten(c) + c->request.charged_bytes, http_now_ms(c->server));
+    size_t bytes = c->carrier ? c->out.size - c->out_at : unwritten(c); /* the carrier counts its own */
+    output_set(&c->output, bytes + c->request.charged_bytes, http_now_ms(c->server));
 }
 
 /* The client has too much unread output, or has stopped reading. It gets no error, which it would not read
@@ -182,7 +202,7 @@ static struct slice wire_bytes(struct http_conn *c)
 
 size_t http_conn_write_direct(struct http_conn *c, const struct iovec *pieces, size_t count)
 {
-    if (c->tls || c->is_held || c->out.size || c->phase == CONN_LINGERING)
+    if (c->tls || c->carrier || c->is_held || c->out.size || c->phase == CONN_LINGERING)
         return 0;
     struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)pieces, .msg_iovlen = count};
     ssize_t n = sendmsg(lws_get_socket_fd(c->wsi), &m, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -191,12 +211,13 @@ size_t http_conn_write_direct(struct http_conn *c, const struct iovec *pieces, s
 
 static void set_reading(struct http_conn *c)
 {
+    if (c->carrier)
+        return;
     bool is_paused =
         c->sealed.size ||
         (c->in.size && (c->has_yielded || c->phase == CONN_REQUEST || c->phase == CONN_ANSWERED));
-    if (is_paused != c->is_paused)
-        lws_rx_flow_control(c->wsi, !is_paused);
     c->is_paused = is_paused;
+    http_sockets_update(&c->server->sockets, c);
 }
 
 /* Frees the written part of `out`. */
@@ -209,13 +230,21 @@ static void forget_written(struct http_conn *c, size_t before)
 
 static void write_out(struct http_conn *c)
 {
+    if (c->carrier) {
+        if (c->out.size > c->out_at)
+            c->carrier->send(c->stream, &c->out, c->out_at);
+        c->out.size = c->out_at = 0;
+        if (c->out.capacity > HEAD_KEEP_BYTES || c->is_frugal)
+            buf_done(&c->out);
+        return;
+    }
     for (size_t written = 0;;) {
         size_t before = c->out_at;
         struct slice bytes = wire_bytes(c);
         if (bytes.size == 0)
             break;
         if (written >= WRITE_TURN_BYTES) {
-            lws_callback_on_writable(c->wsi);
+            http_conn_want_write(c);
             return;
         }
         ssize_t n = write_some(c, bytes);
@@ -225,7 +254,7 @@ static void write_out(struct http_conn *c)
             return;
         }
         if (n == 0) {
-            lws_callback_on_writable(c->wsi);
+            http_conn_want_write(c);
             return;
         }
         written += (size_t)n;
@@ -250,15 +279,29 @@ static void linger(struct http_conn *c)
     shutdown(lws_get_socket_fd(c->wsi), SHUT_WR);
 }
 
+/* Tells the carrier once that the answer is complete. */
+static void settle_carried(struct http_conn *c)
+{
+    if (c->phase != CONN_ANSWERED || c->has_ended)
+        return;
+    c->has_ended = true;
+    buf_done(&c->in);
+    c->carrier->end(c->stream, !c->is_broken);
+}
+
 /* Continues after a complete answer was written. */
 static void http_conn_settle(struct http_conn *c)
 {
+    if (c->carrier) {
+        settle_carried(c);
+        return;
+    }
     if (c->phase != CONN_ANSWERED || has_unwritten(c))
         return;
     if (c->must_close || c->server->is_draining) {
         linger(c);
     } else if (c->has_body_ended) {
-        request_reset(c);
+        http_conn_reset_request(c);
         set_phase(c, CONN_IDLE);
         process(c);
     }
@@ -275,6 +318,8 @@ void http_conn_flush(struct http_conn *c)
         c->is_backlogged = false;
         c->since_ms = http_now_ms(c->server);
         process(c);
+    } else if (c->is_backlogged && c->carrier) {
+        http_conn_want_write(c);
     }
     if (c->is_body_held && c->phase != CONN_REQUEST) {
         c->is_body_held = false; /* it was answered meanwhile: discard the rest of the body */
@@ -286,6 +331,8 @@ void http_conn_flush(struct http_conn *c)
 bool http_conn_is_backlogged(struct http_conn *c)
 {
     c->is_backlogged = c->phase == CONN_REQUEST && unwritten(c) >= CONGESTED_BYTES;
+    if (c->is_backlogged && c->carrier)
+        http_conn_want_write(c);
     return c->is_backlogged;
 }
 
@@ -327,7 +374,7 @@ static size_t body_limit(const struct http_conn *c)
     return (size_t)c->server->options.request_bytes_max + 512 * 1024;
 }
 
-static void http_conn_refuse(struct http_conn *c, int status, const char *text)
+void http_conn_refuse(struct http_conn *c, int status, const char *text)
 {
     const struct http_handler *handler = c->request.handler;
     c->must_close = true;
@@ -365,12 +412,16 @@ static bool invite_body(struct http_conn *c, const struct http_head *head)
         return false;
     }
     if (head->is_http11 && http_head_field(head, "expect", &expect, NULL) &&
-        http_text_is(expect, "100-continue"))
-        buf_add_text(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
+        http_text_is(expect, "100-continue")) {
+        if (!c->carrier)
+            buf_add_text(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
+        else if (!c->is_input_ended)
+            c->carrier->head(c->stream, 100, (struct slice){0}, HTTP_ANSWER_INTERIM);
+    }
     return true;
 }
 
-static void end_body(struct http_conn *c)
+void http_conn_end_body(struct http_conn *c)
 {
     if (c->has_body_ended)
         return;
@@ -383,7 +434,7 @@ static void end_body(struct http_conn *c)
 }
 
 /* Counts the bytes of an incomplete body. False: all connections together have too many. */
-static bool http_conn_gather(struct http_conn *c, size_t size)
+bool http_conn_gather(struct http_conn *c, size_t size)
 {
     c->server->gathered += size - c->gathered;
     c->gathered = size;
@@ -404,7 +455,7 @@ static void take_body(struct http_conn *c, struct slice piece)
     } else if (!http_conn_gather(c, q->body.size + piece.size)) {
         http_conn_refuse(c, 503, "too many bytes of unfinished requests");
     } else {
-        if (q->body.capacity == 0 && c->body_length)
+        if (q->body.capacity == 0 && c->body_length && !c->carrier)
             buf_reserve(&q->body, (size_t)c->body_length);
         buf_add_slice(&q->body, piece);
     }
@@ -412,6 +463,13 @@ static void take_body(struct http_conn *c, struct slice piece)
 
 static void read_body(struct http_conn *c, struct slice *in)
 {
+    if (c->carrier) {
+        struct slice piece = *in;
+        *in = slice_of(in->data + in->size, 0);
+        if (piece.size)
+            take_body(c, piece);
+        return;
+    }
     if (!c->is_chunked) {
         uint64_t left = c->body_length - c->body_bytes;
         size_t n = left < in->size ? (size_t)left : in->size;
@@ -420,7 +478,7 @@ static void read_body(struct http_conn *c, struct slice *in)
         if (n)
             take_body(c, piece);
         if (c->body_bytes == c->body_length)
-            end_body(c);
+            http_conn_end_body(c);
         return;
     }
     struct slice piece;
@@ -434,42 +492,47 @@ static void read_body(struct http_conn *c, struct slice *in)
     if (piece.size)
         take_body(c, piece);
     else if (c->chunks.state == CHUNK_DONE)
-        end_body(c);
+        http_conn_end_body(c);
 }
 
 /* A head is complete: from now on the client must get an answer. */
+void http_conn_begin(struct http_conn *c, const struct http_head *head, int status)
+{
+    set_phase(c, CONN_REQUEST);
+    c->begun_ms = c->since_ms;
+    c->is_head = head->method == HTTP_HEAD;
+    if (!status)
+        status = read_framing(c, head);
+    if (status) {
+        http_conn_refuse(
+            c, status, status == 431 ? "request headers too large" : "the request is malformed or too large");
+        return;
+    }
+    if (!http_request_read(c, head) || !http_request_admit(c) || !invite_body(c, head))
+        return;
+    http_ws_upgrade(c, head);
+    if (c->phase == CONN_REQUEST && c->request.handler->begin) {
+        http_conn_account_work(c);
+        c->request.handler->begin(&c->request);
+    }
+}
+
 static void begin_request(struct http_conn *c, struct slice text)
 {
     struct http_head head = {0};
-    request_reset(c);
-    set_phase(c, CONN_REQUEST);
-    c->begun_ms = c->since_ms;
+    struct slice connection;
+    http_conn_reset_request(c);
     c->head_seen = 0;
-    c->must_close = c->is_keep_alive = c->knows_chunks = false;
     buf_add_slice(&c->head, text);
     int status = http_head_parse(buf_slice(&c->head), &head);
-    struct slice connection;
     bool has_connection = http_head_field(&head, "connection", &connection, NULL);
     c->knows_chunks = head.is_http11;
     c->is_keep_alive = head.is_http11 ? !has_connection || !http_list_has(connection, "close")
                                       : has_connection && http_list_has(connection, "keep-alive");
     c->must_close = !c->is_keep_alive;
-    c->is_head = head.method == HTTP_HEAD;
-    if (!status)
-        status = read_framing(c, &head);
-    if (status) {
-        http_conn_refuse(c, status, "the request is malformed or too large");
-        return;
-    }
-    if (!http_request_read(c, &head) || !http_request_admit(c) || !invite_body(c, &head))
-        return;
-    http_ws_upgrade(c, &head);
-    if (c->phase == CONN_REQUEST && c->request.handler->begin) {
-        http_conn_account_work(c);
-        c->request.handler->begin(&c->request);
-    }
+    http_conn_begin(c, &head, status);
     if (!c->is_websocket && !c->is_chunked && c->body_length == 0)
-        end_body(c);
+        http_conn_end_body(c);
 }
 
 static void http_conn_read_head(struct http_conn *c, struct slice *in)
@@ -478,7 +541,7 @@ static void http_conn_read_head(struct http_conn *c, struct slice *in)
         *in = slice_of(in->data + 1, in->size - 1); /* RFC 9112, 2.2: blank lines before a request */
     size_t size = http_head_size(*in, c->head_seen);
     if (size > HEAD_BYTES_MAX || (size == 0 && in->size > HEAD_BYTES_MAX)) {
-        request_reset(c);
+        http_conn_reset_request(c);
         set_phase(c, CONN_REQUEST);
         c->has_body_ended = true;
         *in = (struct slice){0};
@@ -510,7 +573,7 @@ static void wait_for_turn(struct http_conn *c)
 }
 
 /* Parses input until it needs more input, an answer, a turn with time, or a client that reads its output. */
-static void http_conn_step(struct http_conn *c, struct slice *in)
+static void take_steps(struct http_conn *c, struct slice *in)
 {
     uint64_t begun_ns = uv_hrtime();
     for (;;) {
@@ -539,10 +602,23 @@ static void http_conn_step(struct http_conn *c, struct slice *in)
         }
         if (c->phase == CONN_IDLE && uv_hrtime() - begun_ns > AHEAD_NS) {
             c->has_yielded = true;
-            lws_callback_on_writable(c->wsi);
+            http_conn_want_write(c);
             return;
         }
     }
+}
+
+static void http_conn_step(struct http_conn *c, struct slice *in)
+{
+    size_t before = in->size;
+    c->is_processing = true;
+    take_steps(c, in);
+    c->is_processing = false;
+    if (!c->carrier)
+        return;
+    c->carrier->consumed(c->stream, before - in->size);
+    if (c->is_input_ended && in->size == 0)
+        http_conn_end_body(c);
 }
 
 /* Parses the input in c->in. */
@@ -552,9 +628,7 @@ static void process(struct http_conn *c)
         return;
     struct buf text = buf_move(&c->in);
     struct slice in = buf_slice(&text);
-    c->is_processing = true;
     http_conn_step(c, &in);
-    c->is_processing = false;
     buf_consume(&text, text.size - in.size);
     if (text.size)
         c->in = buf_move(&text);
@@ -570,7 +644,7 @@ void http_conn_resume(struct http_conn *c)
 }
 
 /* Parses new bytes; they are not copied if no older input waits. */
-static void http_conn_receive(struct http_conn *c, struct slice in)
+void http_conn_receive(struct http_conn *c, struct slice in)
 {
     if (c->phase == CONN_REQUEST)
         c->since_ms = http_now_ms(c->server);
@@ -582,9 +656,7 @@ static void http_conn_receive(struct http_conn *c, struct slice in)
         set_reading(c);
         return;
     }
-    c->is_processing = true;
     http_conn_step(c, &in);
-    c->is_processing = false;
     buf_add_slice(&c->in, in);
     http_conn_flush(c);
 }
@@ -621,26 +693,29 @@ static int on_bytes(struct http_conn *c, struct slice in)
     return 0;
 }
 
-static void http_http_conn_go_on(struct http_conn *c)
+void http_conn_go_on(struct http_conn *c)
 {
     c->has_yielded = false;
     http_conn_flush(c);
     process(c);
-    if (c->was_congested && c->out.size - c->out_at < CONGESTED_BYTES / 2) {
+    if (c->was_congested && (c->carrier ? unwritten(c) : c->out.size - c->out_at) < CONGESTED_BYTES / 2) {
         c->was_congested = false;
         if (c->phase == CONN_REQUEST && c->request.handler->writable) {
             http_conn_account_work(c);
             c->request.handler->writable(&c->request);
         }
+    } else if (c->was_congested && c->carrier) {
+        http_conn_want_write(c);
     }
 }
 
-static void on_writable(struct http_conn *c)
+void http_conn_on_writable(struct http_conn *c)
 {
+    turn_enter(TURN_HTTP_WRITE);
     if (link_is_in_list(&c->wait.link) || turn_must_wait())
         turn_wait(&c->wait);
     else
-        http_http_conn_go_on(c);
+        http_conn_go_on(c);
 }
 
 static void resume(struct turn_waiter *w)
@@ -653,7 +728,7 @@ static void resume(struct turn_waiter *w)
         http_conn_kill(c);
     buf_done(&sealed);
     if (!c->has_yielded)
-        http_http_conn_go_on(c);
+        http_conn_go_on(c);
 }
 
 int http_conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t size)
@@ -666,14 +741,11 @@ int http_conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *
     case LWS_CALLBACK_RAW_RX:
         turn_enter(c->is_websocket ? TURN_WEBSOCKET : TURN_HTTP_REQUEST);
         return on_bytes(c, slice_of(in, size));
-    case LWS_CALLBACK_RAW_WRITEABLE:
-        turn_enter(TURN_HTTP_WRITE);
-        on_writable(c);
-        return 0;
     case LWS_CALLBACK_RAW_CLOSE:
         turn_enter(TURN_HTTP_CLOSE);
         http_conn_notify_gone(c);
         turn_leave(&c->wait);
+        http_sockets_remove(&c->server->sockets, c);
         set_phase(c, CONN_LINGERING);
         return 0;
     case LWS_CALLBACK_WSI_DESTROY:
@@ -709,7 +781,7 @@ static bool is_overdue(const struct http_conn *c, uint64_t now_ms)
         return !c->has_body_ended && !c->request.handler->body &&
                now_ms - c->begun_ms > BODY_WAIT_MS + c->body_bytes * 1000 / BODY_BYTES_PER_S;
     case CONN_ANSWERED:
-        return !c->has_body_ended && age_ms > DISCARD_WAIT_MS;
+        return !c->has_body_ended && !c->carrier && age_ms > DISCARD_WAIT_MS;
     case CONN_LINGERING:
         return age_ms > LINGER_MS;
     }
@@ -719,7 +791,7 @@ static bool is_overdue(const struct http_conn *c, uint64_t now_ms)
 void http_conn_sweep(struct http_conn *c, uint64_t now_ms)
 {
     struct http_request *q = &c->request;
-    if (!c->wsi)
+    if (!c->wsi && !c->carrier)
         return;
     if (is_overdue(c, now_ms) || (c->is_paused && !c->has_yielded && is_hung_up(c))) {
         http_conn_kill(c);
@@ -736,7 +808,7 @@ void http_conn_sweep(struct http_conn *c, uint64_t now_ms)
 
 void http_conn_drain(struct http_conn *c)
 {
-    if (!c->wsi)
+    if (!c->wsi && !c->carrier)
         return;
     if (c->phase == CONN_REQUEST && c->request.handler && c->request.handler->drain) {
         c->request.handler->drain(&c->request);

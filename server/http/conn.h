@@ -11,9 +11,11 @@
 #include "base/net/output.h"
 #include "base/net/sources.h"
 #include "base/turn_queue.h"
+#include "server/http/carrier.h"
 #include "server/http/conversion.h"
 #include "server/http/head.h"
 #include "server/http/request.h"
+#include "server/http/sockets.h"
 #include "server/http/router.h"
 #include "server/http/deflate.h"
 #include "server/http/ws.h"
@@ -71,7 +73,12 @@ struct http_conn {
     struct buf out;          /* not written yet, from out_at on */
     struct buf wire;         /* TLS: ciphertext of bytes taken from `out`, unwritten from wire_at on */
     size_t out_at, wire_at, head_seen;
-    struct tls *tls; /* NULL = plain */
+    struct tls *tls; /* NULL = plain, or carried */
+    const struct http_carrier
+        *carrier;             /* NULL = a connection of our own: the rest of the socket's fields count */
+    void *stream;             /* the carrier's */
+    const char *carried_name; /* the CN of its client's certificate */
+    uint64_t carried_source;
     struct http_chunks chunks;
     struct ws_parser ws;
     uint64_t body_bytes, body_length; /* received; announced by Content-Length */
@@ -80,6 +87,13 @@ struct http_conn {
     uint64_t begun_ms;                /* when the request's head was complete */
     bool is_chunked, has_body_ended, is_keep_alive, knows_chunks, is_head;
     bool must_close; /* after this answer */
+    bool is_tls;
+    bool is_broken;      /* the answer could not be completed */
+    bool has_ended;      /* the carrier knows the end of the answer */
+    bool is_input_ended; /* carried: no further byte of the body comes */
+    struct link killed;  /* in server->sockets */
+    uint32_t interest;   /* events of the socket that are reported */
+    bool wants_write, is_closing;
     bool is_paused, was_congested, is_processing, is_pinged;
     bool is_served; /* has had an answer */
     bool is_websocket;
@@ -109,9 +123,11 @@ struct http_server {
     char *texts[8];       /* copies of the options' strings */
     struct route *routes; /* routes.def and the mounts */
     size_t route_count;
+    struct http_sockets sockets;
     struct link conns;
-    size_t conn_count, sweep_left; /* connections not checked yet in this sweep */
-    uint64_t gathered;             /* bytes of incomplete bodies and messages */
+    size_t conn_count, carried_count; /* conn_count: with carried requests */
+    size_t sweep_left;                /* connections not checked yet in this sweep */
+    uint64_t gathered;                /* bytes of incomplete bodies and messages */
     uv_timer_t sweep, stopper;
     unsigned open_handles;
     bool is_draining, is_stopping, is_destroying;
@@ -125,6 +141,13 @@ extern const struct route http_routes[];
 extern const size_t http_route_count;
 
 /* conn.c */
+void http_conn_begin(struct http_conn *c, const struct http_head *head, int status);
+void http_conn_receive(struct http_conn *c, struct slice in); /* bytes after the head */
+void http_conn_end_body(struct http_conn *c);
+bool http_conn_gather(struct http_conn *c, size_t size);
+void http_conn_refuse(struct http_conn *c, int status, const char *text);
+void http_conn_reset_request(struct http_conn *c);
+void http_conn_go_on(struct http_conn *c); /* the client has taken output */
 int http_conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t size);
 struct http_conn *http_conn_new(struct http_server *s, enum http_role role, bool is_tls);
 void http_conn_evict(struct source_conn *s); /* its place goes to a connection from another source */
@@ -138,7 +161,9 @@ void http_conn_count_output(struct http_conn *c); /* call it when output was que
 /* True: the client has so much unread output that no more input is taken; http_conn_flush resumes it. */
 bool http_conn_is_backlogged(struct http_conn *c);
 void http_conn_hold_body(struct http_conn *c, bool is_held);
-void http_conn_kill(struct http_conn *c);
+void http_conn_kill(struct http_conn *c);       /* closes it soon */
+void http_conn_want_write(struct http_conn *c); /* http_conn_on_writable when the socket takes bytes */
+void http_conn_on_writable(struct http_conn *c);
 void http_conn_notify_gone(struct http_conn *c); /* notifies a handler that has not answered yet */
 void http_conn_sweep(struct http_conn *c, uint64_t now_ms);
 void http_conn_drain(struct http_conn *c);
@@ -164,6 +189,7 @@ void http_ws_close(struct http_conn *c, uint16_t status);
 void http_ws_ping(struct http_conn *c);
 
 /* http.c */
+void http_server_watch(struct http_server *s); /* begins the periodic check */
 const char *http_date(struct http_server *s);
 uint64_t http_now_ms(const struct http_server *s);
 

@@ -76,7 +76,7 @@ static void call_free(struct gateway_call *g)
     mem_free(g->status_text);
     buf_done(&g->text);
     buf_release(&g->answer);
-    arena_done(&g->call.arena);
+    arena_release(&g->call.arena); /* a request of some MiB */
     mem_free(g);
 }
 

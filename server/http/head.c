@@ -50,7 +50,7 @@ static bool take_line(struct slice *text, struct slice *ret_line)
     return true;
 }
 
-static int parse_method(struct slice s, enum http_method *ret_method)
+int http_method_parse(struct slice s, enum http_method *ret_method)
 {
     static const char *const names[] = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"};
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
@@ -78,7 +78,7 @@ static int parse_request_line(struct slice line, struct http_head *h)
         return version.size == 8 && memcmp(version.data, "HTTP/", 5) == 0 ? 505 : 400;
     if (h->target.size == 0)
         return 400;
-    return parse_method(slice_of(line.data, (size_t)(first - line.data)), &h->method);
+    return http_method_parse(slice_of(line.data, (size_t)(first - line.data)), &h->method);
 }
 
 static struct slice http_head_trim(struct slice s)
@@ -88,6 +88,17 @@ static struct slice http_head_trim(struct slice s)
     while (s.size && (s.data[s.size - 1] == ' ' || s.data[s.size - 1] == '\t'))
         s.size--;
     return s;
+}
+
+int http_head_add(struct http_head *h, struct slice name, struct slice value)
+{
+    if (!is_token(name) || has_control(value))
+        return 400;
+    if (h->count == HTTP_FIELDS_MAX)
+        return 431;
+    h->fields[h->count].name = name;
+    h->fields[h->count++].value = http_head_trim(value);
+    return 0;
 }
 
 int http_head_parse(struct slice text, struct http_head *ret_head)
@@ -105,12 +116,8 @@ int http_head_parse(struct slice text, struct http_head *ret_head)
             return 400;
         struct slice name = slice_of(line.data, (size_t)(colon - line.data));
         struct slice value = slice_of(colon + 1, line.size - name.size - 1);
-        if (!is_token(name) || has_control(value))
-            return 400;
-        if (ret_head->count == HTTP_FIELDS_MAX)
-            return 431;
-        ret_head->fields[ret_head->count].name = name;
-        ret_head->fields[ret_head->count++].value = http_head_trim(value);
+        if ((status = http_head_add(ret_head, name, value)))
+            return status;
     }
     return text.size ? 400 : 0;
 }

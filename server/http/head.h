@@ -34,6 +34,11 @@ bool http_head_field(const struct http_head *h, const char *name, struct slice *
 bool http_list_has(struct slice list, const char *word);
 bool http_text_is(struct slice s, const char *text); /* in any case */
 
+/* 0, 501 (unknown) or 400 (no method's name). */
+int http_method_parse(struct slice name, enum http_method *ret_method);
+/* Adds a field, with the blanks around its value taken off. 0, or 400 or 431. */
+int http_head_add(struct http_head *h, struct slice name, struct slice value);
+
 /* Splits "/a%20b?x=1&y" into a decoded path and query pieces, each NUL-ended, which live in text.
  * ERR_MALFORMED. */
 int http_target_split(struct slice target, struct buf *text, struct slice *ret_path, struct slice *ret_query);

@@ -146,6 +146,7 @@ static void on_stopper(uv_timer_t *timer)
     lws_context_destroy(s->context);
     conversions_stop(&s->conversions);
     http_health_metrics_stop();
+    http_sockets_close(&s->sockets, on_handle_closed);
     uv_close((uv_handle_t *)&s->sweep, on_handle_closed);
     uv_close((uv_handle_t *)&s->stopper, on_handle_closed);
 }
@@ -299,10 +300,16 @@ int http_server_new(const struct http_options *options, char *error, size_t erro
     s->conversions.loop = options->loop;
     lws_set_log_level(LLL_ERR | LLL_WARN, lws_log);
     struct lws_context_creation_info info = context_info(s, loops);
+    if (http_sockets_open(&s->sockets, options->loop, s)) {
+        snprintf(error, error_size, "the HTTP server could not be set up: no epoll descriptor");
+        server_free(s);
+        return ERR_INTERNAL;
+    }
+    s->open_handles += 2;
     s->context = create_context(s, &info);
     if (!s->context) {
         snprintf(error, error_size, "the HTTP server could not be set up");
-        server_free(s);
+        http_sockets_close(&s->sockets, on_handle_closed); /* frees the server */
         return ERR_INTERNAL;
     }
     timer_init(s, &s->sweep);
@@ -320,13 +327,19 @@ int http_server_new(const struct http_options *options, char *error, size_t erro
 
 /* --- connections ------------------------------------------------------------------------------------- */
 
+void http_server_watch(struct http_server *s)
+{
+    if (!s->is_stopping && !uv_is_active((uv_handle_t *)&s->sweep))
+        uv_timer_start(&s->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
+}
+
 void http_server_adopt(struct http_server *s, int fd, bool is_tls, enum http_role role)
 {
     bool is_possible = !is_tls || s->tls;
-    if (s->is_stopping || !is_possible || s->conn_count >= s->options.connections_max) {
+    if (s->is_stopping || !is_possible || http_server_connections(s) >= s->options.connections_max) {
         static struct log_limit limit;
         log_warn_limited(&limit, http_now_ms(s), "an HTTP connection is refused",
-                         F_UINT("connections", s->conn_count),
+                         F_UINT("connections", http_server_connections(s)),
                          F_STR("why", s->is_stopping ? "stopping"
                                       : !is_possible ? "TLS is not set up"
                                                      : "connections_max"));
@@ -343,6 +356,8 @@ void http_server_adopt(struct http_server *s, int fd, bool is_tls, enum http_rol
         tls_context_refresh(s->tls, http_now_ms(s));
     getpeername(fd, (struct sockaddr *)&from, &size);
     struct http_conn *c = http_conn_new(s, role, is_tls);
+    if (is_tls)
+        c->tls = tls_accept(s->tls);
     sources_enter(s->options.sources, &c->source, &from, http_conn_evict);
     c->request.source = source_conn_id(&c->source);
     lws_sock_file_fd_type descriptor = {.sockfd = fd};
@@ -353,9 +368,10 @@ void http_server_adopt(struct http_server *s, int fd, bool is_tls, enum http_rol
     }
     lws_set_opaque_user_data(wsi, c);
     c->wsi = wsi;
+    if (http_sockets_add(&s->sockets, c))
+        http_conn_kill(c);
     lws_get_peer_simple(wsi, c->peer, sizeof c->peer);
-    if (!uv_is_active((uv_handle_t *)&s->sweep))
-        uv_timer_start(&s->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
+    http_server_watch(s);
 }
 
 bool http_server_is_closing(const struct http_server *s)
@@ -372,7 +388,7 @@ bool http_server_is_closing(const struct http_server *s)
 
 size_t http_server_connections(const struct http_server *s)
 {
-    return s->conn_count;
+    return s->conn_count - s->carried_count;
 }
 
 size_t http_server_waiting(const struct http_server *s)

@@ -184,11 +184,11 @@ static bool admit_native(struct http_conn *c, const struct route *route)
     q->context = route->context;
     struct slice host = http_access_host_name(q->host);
     bool is_read = q->method == HTTP_GET || q->method == HTTP_HEAD;
-    if (!c->tls && q->is_from_browser && !http_access_is_own_host(host, c->server->options.own_hosts)) {
+    if (!c->is_tls && q->is_from_browser && !http_access_is_own_host(host, c->server->options.own_hosts)) {
         refuse_host(q, host);
         return false;
     }
-    q->has_body = c->is_chunked || c->body_length;
+    q->has_body = c->carrier ? !c->is_input_ended : c->is_chunked || c->body_length;
     add_native_headers(q);
     if (!is_read && !http_origin_is_allowed(q)) {
         http_request_refuse(q, 403, "pages of this origin may not write here: see --cors");
@@ -202,7 +202,7 @@ bool http_request_admit(struct http_conn *c)
     struct http_request *q = &c->request;
     const struct http_options *o = &c->server->options;
     struct slice host = http_access_host_name(q->host);
-    if (!c->tls && !http_access_allows_all(o->host_whitelist) &&
+    if (!c->is_tls && !http_access_allows_all(o->host_whitelist) &&
         !http_access_list_has(o->host_whitelist, host)) {
         refuse_host(q, host);
         return false;
@@ -306,16 +306,29 @@ void http_add_header(struct http_request *q, const char *name, const char *value
     buf_add_text(h, "\r\n");
 }
 
-static void queue_head(struct http_conn *c, int status, const char *type)
+/* The head of an answer. length NULL: not known. */
+static void queue_head(struct http_conn *c, int status, const char *type, const size_t *length,
+                       enum http_answer answer)
 {
     struct http_request *q = &c->request;
-    buf_addf(&c->out, "HTTP/1.1 %d %s\r\n", status, status_text(status));
-    buf_add_slice(&c->out, buf_slice(&q->headers));
+    struct buf lines = {0}, *out = c->carrier ? &lines : &c->out;
+    if (!c->carrier)
+        buf_addf(out, "HTTP/1.1 %d %s\r\n", status, status_text(status));
+    buf_add_slice(out, buf_slice(&q->headers));
     if (type)
-        buf_addf(&c->out, "Content-Type: %s\r\n", type);
-    buf_addf(&c->out, "Date: %s\r\n", http_date(c->server));
-    if (c->must_close || c->server->is_draining)
-        buf_add_text(&c->out, "Connection: close\r\n");
+        buf_addf(out, "Content-Type: %s\r\n", type);
+    buf_addf(out, "Date: %s\r\n", http_date(c->server));
+    if (!c->carrier && (c->must_close || c->server->is_draining))
+        buf_add_text(out, "Connection: close\r\n");
+    if (length)
+        buf_addf(out, "Content-Length: %zu\r\n", *length);
+    else if (answer == HTTP_ANSWER_STREAM && c->knows_chunks)
+        buf_add_text(out, "Transfer-Encoding: chunked\r\n");
+    if (c->carrier)
+        c->carrier->head(c->stream, status, buf_slice(out), answer);
+    else
+        buf_add_text(out, "\r\n");
+    buf_done(&lines);
 }
 
 void http_respond(struct http_request *q, int status, const char *type, struct slice text)
@@ -328,11 +341,11 @@ void http_respond(struct http_request *q, int status, const char *type, struct s
         http_ws_close(c, WS_NORMAL);
         return;
     }
-    queue_head(c, status, type);
-    if (status != 304) /* in a 304 it would be the length of the body that is not sent */
-        buf_addf(&c->out, "Content-Length: %zu\r\n", text.size);
-    buf_add_text(&c->out, "\r\n");
-    if (!c->is_head && status != 304)
+    bool has_body = !c->is_head && status != 304 && text.size;
+    /* In a 304 it would be the length of the body that is not sent. */
+    queue_head(c, status, type, status == 304 ? NULL : &text.size,
+               has_body ? HTTP_ANSWER_WHOLE : HTTP_ANSWER_EMPTY);
+    if (has_body)
         buf_add_slice(&c->out, text);
     http_conn_answered(c);
 }
@@ -345,12 +358,12 @@ void http_respond_whole(struct http_request *q, int status, const char *type, st
     bool is_first = c->out.size == c->out_at && !c->is_websocket && !c->is_head && status != 304;
     if (is_first) {
         c->out.size = c->out_at = 0;
-        queue_head(c, status, type);
-        buf_addf(&c->out, "Content-Length: %zu\r\n\r\n", body.size);
+        queue_head(c, status, type, &body.size, HTTP_ANSWER_WHOLE);
     }
     if (is_first && c->out.size <= room) {
         size_t at = room - c->out.size;
-        memcpy(text->data + at, c->out.data, c->out.size);
+        if (c->out.size)
+            memcpy(text->data + at, c->out.data, c->out.size);
         buf_done(&c->out);
         c->out = buf_move(text);
         c->out_at = at;
@@ -388,8 +401,7 @@ void http_stream_open(struct http_request *q, int status, const char *type)
         return;
     q->is_stream = true;
     sources_serve(&c->source);
-    queue_head(c, status, type);
-    buf_add_text(&c->out, c->knows_chunks ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
+    queue_head(c, status, type, NULL, HTTP_ANSWER_STREAM);
 }
 
 void http_stream_open_sized(struct http_request *q, int status, const char *type, size_t size)
@@ -397,8 +409,7 @@ void http_stream_open_sized(struct http_request *q, int status, const char *type
     struct http_conn *c = conn_of(q);
     assert(c->phase == CONN_REQUEST && !c->is_websocket);
     c->knows_chunks = false; /* its pieces are not chunks */
-    queue_head(c, status, type);
-    buf_addf(&c->out, "Content-Length: %zu\r\n\r\n", size);
+    queue_head(c, status, type, &size, HTTP_ANSWER_STREAM);
 }
 
 /* Sends the pieces after the queued output; bytes that the socket takes at once are not copied. */
@@ -510,7 +521,7 @@ void http_stream_break(struct http_request *q)
 {
     struct http_conn *c = conn_of(q);
     assert(c->phase == CONN_REQUEST && !c->is_websocket);
-    c->must_close = true;
+    c->must_close = c->is_broken = true;
     http_conn_answered(c);
 }
 
@@ -556,14 +567,15 @@ void http_forget_head(struct http_request *q)
 size_t http_unsent(const struct http_request *q)
 {
     const struct http_conn *c = conn_of(q);
-    return c->out.size - c->out_at + c->wire.size - c->wire_at;
+    size_t carried = c->carrier ? c->carrier->unsent(c->stream) : 0;
+    return c->out.size - c->out_at + c->wire.size - c->wire_at + carried;
 }
 
 void http_want_writable(struct http_request *q)
 {
     struct http_conn *c = conn_of(q);
     c->was_congested = true;
-    lws_callback_on_writable(c->wsi);
+    http_conn_want_write(c);
 }
 
 void http_body_hold(struct http_request *q, bool is_held)
@@ -574,10 +586,10 @@ void http_body_hold(struct http_request *q, bool is_held)
 bool http_is_congested(const struct http_request *q)
 {
     struct http_conn *c = conn_of(q);
-    bool is_full = http_unsent(q) >= CONGESTED_BYTES;
+    bool is_full = http_unsent(q) >= CONGESTED_BYTES || (c->carrier && c->carrier->is_congested(c->stream));
     if (is_full && !c->was_congested) {
         c->was_congested = true;
-        lws_callback_on_writable(c->wsi);
+        http_conn_want_write(c);
     }
     return is_full;
 }

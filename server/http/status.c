@@ -86,6 +86,26 @@ static void debug_vars_end(struct http_request *q)
     http_respond(q, 200, "application/json; charset=utf-8", buf_slice(&q->body));
 }
 
+/* --- pages of Go's runtime: 404 that says where the same is found ------------------------------------ */
+
+static void debug_pprof_end(struct http_request *q)
+{
+    http_respond_error(
+        q, 404,
+        "there is no /debug/pprof: it is of Go's runtime, and this server is not written in Go. "
+        "Use perf for profiles of its processor time, /debug/vars for its memory");
+}
+
+static void debug_requests_end(struct http_request *q)
+{
+    http_respond_error(q, 404,
+                       "there is no /debug/requests: it is of Go's gRPC library, and this server is not "
+                       "written in Go. Read /metrics; --warning-unary-request-duration logs slow "
+                       "calls");
+}
+
+static const struct http_handler http_handler_debug_pprof = {.end = debug_pprof_end};
+static const struct http_handler http_handler_debug_requests = {.end = debug_requests_end};
 static const struct http_handler http_handler_version = {.end = version_end};
 static const struct http_handler http_handler_metrics = {.end = metrics_end, .work = TURN_METRICS};
 static const struct http_handler http_handler_debug_vars = {.end = debug_vars_end};

@@ -49,20 +49,10 @@ static const struct rpc_method methods[] = {
         .on_writable = prefix##_writable,                                                                    \
         .on_cancel = prefix##_cancel,                                                                        \
     },
-#define ABSENT(service, name, its_kind, web, request_type, response_type, what)                              \
-    {                                                                                                        \
-        .path = "/" service "/" #name,                                                                       \
-        .gateway = web,                                                                                      \
-        .kind = its_kind,                                                                                    \
-        .presence = what,                                                                                    \
-        .request = &request_type##__descriptor,                                                              \
-        .response = &response_type##__descriptor,                                                            \
-    },
 #include "server/rpc/methods.def"
 #undef UNARY
 #undef STREAM
 #undef WAITS
-#undef ABSENT
 };
 
 enum { METHOD_COUNT = sizeof methods / sizeof methods[0], SLOTS = 256 };

@@ -6,8 +6,8 @@
  * the transport may be congested; then on_writable continues. A compaction in between ends the stream with
  * ERR_COMPACTED, as in etcd.
  *
- * Keys beyond the client's limit are counted by a sliced Range of the store. Their number comes in a chunk of
- * its own. */
+ * Keys beyond the client's limit are counted by a sliced Range of the store. The last chunk waits for their
+ * number: clients such as Kubernetes stop reading at their limit, and need the header that comes with it. */
 #include "base/turn_queue.h"
 #include "server/rpc/service.h"
 
@@ -27,11 +27,13 @@ struct range_stream {
     bool is_more;           /* the client's limit has cut keys off */
     struct slice range_key; /* the whole range, for the check of permissions before each chunk */
     struct arena arena;     /* one chunk */
+    struct buf last;        /* the packed keys of the last chunk, while the others are counted */
 };
 
 static void stream_free(struct range_stream *s)
 {
     buf_done(&s->key);
+    buf_done(&s->last);
     arena_done(&s->arena);
     mem_free(s);
 }
@@ -81,12 +83,16 @@ static void on_counted(struct kv_request *r, int err, const ProtobufCMessage *m)
     struct rpc_call *c = container_of(r, struct rpc_call, request);
     struct range_stream *s = c->state;
     const Etcdserverpb__RangeResponse *counted = (const Etcdserverpb__RangeResponse *)m;
-    Etcdserverpb__RangeResponse chunk = ETCDSERVERPB__RANGE_RESPONSE__INIT;
     c->is_waiting = false;
     if (!err) {
         if (!s->revision)
             s->revision = counted->header->revision;
-        send_end(c, &chunk, s->count + counted->count);
+        int64_t count = s->count + counted->count;
+        arena_reset(&s->arena);
+        Etcdserverpb__RangeResponse *chunk =
+            etcdserverpb__range_response__unpack(arena_allocator(&s->arena), s->last.size, s->last.data);
+        assert(chunk); /* it was packed here */
+        send_end(c, chunk, count);
     }
     stream_finish(c, err);
 }
@@ -134,8 +140,14 @@ static int send_chunk(struct rpc_call *c, struct range_stream *s, bool *ret_is_l
     }
     *ret_is_last = !read->more || !read->n_kvs || s->count >= s->limit;
     s->is_more = read->more;
-    if (*ret_is_last && !read->more) {
-        send_end(c, &chunk, s->count);
+    if (*ret_is_last) {
+        if (!read->more) {
+            send_end(c, &chunk, s->count);
+            return OK;
+        }
+        size_t last_size = protobuf_c_message_get_packed_size(&chunk.base);
+        protobuf_c_message_pack(&chunk.base, buf_reserve(&s->last, last_size));
+        s->last.size = last_size;
         return OK;
     }
     size_t size = protobuf_c_message_get_packed_size(&chunk.base);

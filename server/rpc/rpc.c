@@ -19,8 +19,8 @@
 enum {
     SCRATCH_KEEP = 256 * 1024, /* a larger message's memory is given back */
     LEADERLESS_TICKS_MAX = 3,
-    EARLY_MAX = 64 * 1024,  /* bytes of a stream's messages while its token is not known yet */
-    JUDGED_PER_TURN = 1024, /* open calls checked in one turn after rights changed: about 0.5 ms */
+    EARLY_MAX = 64 * 1024,      /* bytes of a stream's messages while its token is not known yet */
+    AUTHORIZED_PER_TURN = 1024, /* open calls checked in one turn after rights changed: about 0.5 ms */
     COARSE_IS_FINE_NS = 100 * 1000 * 1000,
 };
 
@@ -141,9 +141,9 @@ static int why_over(const struct rpc_call *c)
 
 /* False: the call has lost the right to stay open, and has ended. The calls that are not yet checked are
  * the first of server->streams. */
-static bool rpc_judge(struct rpc_call *c)
+static bool rpc_authorize_open(struct rpc_call *c)
 {
-    c->judged = kv_auth_epoch(c->server->kv);
+    c->authorized_epoch = kv_auth_epoch(c->server->kv);
     int err = why_over(c);
     if (link_is_in_list(&c->link)) {
         list_remove(&c->link);
@@ -157,25 +157,26 @@ static bool rpc_judge(struct rpc_call *c)
     return false;
 }
 
-static bool is_judged(struct rpc_call *c)
+static bool is_authorized(struct rpc_call *c)
 {
-    return c->judged == kv_auth_epoch(c->server->kv) || !may_stay_open(c->method) || rpc_judge(c);
+    return c->authorized_epoch == kv_auth_epoch(c->server->kv) || !may_stay_open(c->method) ||
+           rpc_authorize_open(c);
 }
 
 /* Checks idle calls too. True: there are more to check. */
-static bool judge_some(struct rpc_server *s)
+static bool authorize_some(struct rpc_server *s)
 {
     if (list_is_empty(&s->streams))
         return false;
     uint64_t epoch = kv_auth_epoch(s->kv);
-    for (unsigned i = 0; i < JUDGED_PER_TURN && !list_is_empty(&s->streams); i++) {
+    for (unsigned i = 0; i < AUTHORIZED_PER_TURN && !list_is_empty(&s->streams); i++) {
         struct rpc_call *c = container_of(s->streams.next, struct rpc_call, link);
-        if (c->judged == epoch)
+        if (c->authorized_epoch == epoch)
             return false;
-        rpc_judge(c);
+        rpc_authorize_open(c);
     }
     return !list_is_empty(&s->streams) &&
-           container_of(s->streams.next, struct rpc_call, link)->judged != epoch;
+           container_of(s->streams.next, struct rpc_call, link)->authorized_epoch != epoch;
 }
 
 const char *rpc_watch_refusal(int err)
@@ -188,7 +189,7 @@ const char *rpc_watch_refusal(int err)
     return text;
 }
 
-static const char *judge_watcher(void *arg, struct slice key, struct slice range_end)
+static const char *authorize_watcher(void *arg, struct slice key, struct slice range_end)
 {
     struct rpc_call *c = arg;
     int err = kv_auth_check_range(c->server->kv, &c->holder, key, range_end, false);
@@ -203,17 +204,11 @@ static void on_watch_ready(void *arg)
 struct watch_stream *rpc_watch_open(struct rpc_call *c)
 {
     struct watch_stream *s = kv_watch_open(c->server->kv, on_watch_ready, c);
-    watch_stream_set_permission_check(s, judge_watcher);
+    watch_stream_set_permission_check(s, authorize_watcher);
     return s;
 }
 
 /* --- for transports -------------------------------------------------------------------------------- */
-static void finish_absent(struct rpc_call *c)
-{
-    const char *name = strrchr(c->method->path, '/') + 1;
-    rpc_finish_text(c, 12, arena_printf(&c->arena, "method %s not implemented", name));
-}
-
 /* A learner serves Status, serializable ranges (Range looks at that itself) and snapshots only. */
 static bool is_served_by_learner(const struct rpc_method *m)
 {
@@ -230,13 +225,9 @@ void rpc_start(struct rpc_call *c)
     if (s->slow_call_ns || rpc_metrics_want_time())
         c->started_ns = now_ns(s);
     rpc_count_started(c->method);
-    c->judged = kv_auth_epoch(s->kv);
+    c->authorized_epoch = kv_auth_epoch(s->kv);
     if (may_stay_open(c->method))
         list_add_last(&s->streams, &c->link);
-    if (c->method->presence != RPC_SERVED) {
-        finish_absent(c);
-        return;
-    }
     if (kv_is_learner(s->kv) && !is_served_by_learner(c->method)) {
         rpc_finish(c, ERR_NOT_SUPPORTED_FOR_LEARNER);
         return;
@@ -457,7 +448,7 @@ void rpc_half_close(struct rpc_call *c)
 
 void rpc_writable(struct rpc_call *c)
 {
-    if (c->is_finished || !c->has_message || c->is_held || !is_judged(c))
+    if (c->is_finished || !c->has_message || c->is_held || !is_authorized(c))
         return;
     if (c->method->on_writable)
         c->method->on_writable(c);
@@ -669,15 +660,15 @@ bool rpc_server_turn(struct rpc_server *s)
     list_move_all(&now, &s->awake);
     for (struct link *l; (l = list_take_first(&now));) {
         struct rpc_call *c = container_of(l, struct rpc_call, awake);
-        if (is_judged(c))
+        if (is_authorized(c))
             c->method->on_writable(c);
         if (turn_share_is_spent(share))
             break;
     }
     list_move_all(&now, &s->awake); /* calls that had no time are the first of the next turn */
     list_move_all(&s->awake, &now);
-    bool has_unjudged = judge_some(s);
-    return has_unjudged || !list_is_empty(&s->awake);
+    bool has_unchecked = authorize_some(s);
+    return has_unchecked || !list_is_empty(&s->awake);
 }
 
 void rpc_server_tick(struct rpc_server *s)

@@ -28,11 +28,6 @@ struct rpc_call;
 
 enum rpc_kind { RPC_UNARY, RPC_SERVER_STREAM, RPC_BIDI };
 
-enum rpc_presence {
-    RPC_SERVED,
-    RPC_METHOD_ABSENT, /* answered with UNIMPLEMENTED "method X not implemented" */
-};
-
 /* Checks before the handler runs, while auth is enabled; methods.def explains each. */
 enum rpc_access { RPC_NOBODY, RPC_KEYS, RPC_USER, RPC_ROOT, RPC_EACH };
 
@@ -42,7 +37,6 @@ struct rpc_method {
     const char *path;    /* "/etcdserverpb.KV/Range" */
     const char *gateway; /* "/v3/kv/range", or NULL where the gateway has none */
     enum rpc_kind kind;
-    enum rpc_presence presence;
     enum rpc_access access; /* the check before the handler */
     enum access need;       /* the permission that the call needs, wherever it is checked */
     const ProtobufCMessageDescriptor *request, *response;
@@ -129,7 +123,7 @@ struct rpc_call {
      * (kv_auth_epoch) of the last check. */
     struct auth_who holder;
     void *holder_user;
-    uint64_t judged;
+    uint64_t authorized_epoch;
     int who_err;                  /* of RPC_EACH: the error with which the service must answer */
     const ProtobufCMessage *held; /* the message that waits until its token is known on this member */
     struct buf early;             /* of RPC_BIDI: all messages that wait, each after its size */

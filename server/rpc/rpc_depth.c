@@ -10,11 +10,10 @@
  *
  * Pure. It does not check values: the decoder rejects a known field with the wrong wire type. */
 #include "base/text.h"
+#include "base/varint.h"
 #include "server/rpc/service.h"
 
 static const char malformed[] = "proto: cannot parse invalid wire-format data";
-
-enum wire_type { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
 
 enum {
     TXN_LISTS = 3, /* fields 1 to 3 of a TxnRequest: compare, success, failure */
@@ -32,66 +31,18 @@ struct txn_lists {
     uint64_t counts[TXN_LISTS];
 };
 
-static bool read_varint(struct slice *s, uint64_t *ret_value)
-{
-    uint64_t value = 0;
-    if (s->size && s->data[0] < 0x80) { /* most of them */
-        *ret_value = s->data[0];
-        s->data++;
-        s->size--;
-        return true;
-    }
-    for (unsigned i = 0; i < 10 && i < s->size; i++) {
-        value |= (uint64_t)(s->data[i] & 0x7f) << (7 * i);
-        if (!(s->data[i] & 0x80)) {
-            s->data += i + 1;
-            s->size -= i + 1;
-            *ret_value = value;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Takes the value of the field off s. *ret_value is its bytes if it is of WIRE_BYTES. */
-static bool rpc_depth_take_value(struct slice *s, unsigned wire_type, struct slice *ret_value)
-{
-    uint64_t size;
-    switch (wire_type) {
-    case WIRE_VARINT:
-        return read_varint(s, &size);
-    case WIRE_64:
-        size = 8;
-        break;
-    case WIRE_32:
-        size = 4;
-        break;
-    case WIRE_BYTES:
-        if (!read_varint(s, &size))
-            return false;
-        break;
-    default: /* groups: in no message of ours, and protobuf-c does not know them */
-        return false;
-    }
-    if (size > s->size)
-        return false;
-    *ret_value = slice_of(s->data, size);
-    s->data += size;
-    s->size -= size;
-    return true;
-}
-
 static bool is_txn(const ProtobufCMessageDescriptor *d)
 {
     return d == &etcdserverpb__txn_request__descriptor;
 }
 
 /* The field is the n-th element of a list of the transaction; returns n, or 0. */
-static uint64_t count_op(struct txn_lists *lists, const ProtobufCMessageDescriptor *d, uint64_t tag)
+static uint64_t count_op(struct txn_lists *lists, const ProtobufCMessageDescriptor *d,
+                         const struct wire_field *field)
 {
-    if (!is_txn(d) || (tag & 7) != WIRE_BYTES || tag >> 3 > TXN_LISTS)
+    if (!is_txn(d) || field->type != WIRE_BYTES || field->number > TXN_LISTS)
         return 0;
-    return ++lists->counts[(tag >> 3) - 1];
+    return ++lists->counts[field->number - 1];
 }
 
 static const char *check(const ProtobufCMessageDescriptor *d, struct slice s, unsigned depth, struct walk *w)
@@ -100,31 +51,28 @@ static const char *check(const ProtobufCMessageDescriptor *d, struct slice s, un
     if (depth > RPC_DEPTH_MAX)
         return "proto: exceeded maximum recursion depth";
     while (s.size) {
-        uint64_t tag;
-        struct slice value = {0};
-        if (!read_varint(&s, &tag) || tag >> 3 == 0 || tag >> 3 > 0x1fffffff)
-            return malformed;
-        if (!rpc_depth_take_value(&s, tag & 7, &value))
+        struct wire_field field;
+        if (!wire_field_take(&s, &field))
             return malformed;
         if (++w->fields > RPC_FIELDS_MAX)
             return "proto: too many fields";
-        const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(d, (unsigned)(tag >> 3));
+        const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(d, field.number);
         if (!f) {
             if (++w->unknown > RPC_UNKNOWN_FIELDS_MAX)
                 return "proto: too many unknown fields";
             continue;
         }
-        if ((tag & 7) != WIRE_BYTES)
+        if (field.type != WIRE_BYTES)
             continue;
-        if (count_op(&lists, d, tag) > w->ops_max)
+        if (count_op(&lists, d, &field) > w->ops_max)
             w->has_surplus = true;
-        if (!value.size && depth < RPC_DEPTH_MAX)
+        if (!field.bytes.size && depth < RPC_DEPTH_MAX)
             continue; /* an empty message, and not too deep */
         if (f->type == PROTOBUF_C_TYPE_MESSAGE) {
-            const char *wrong = check(f->descriptor, value, depth + 1, w);
+            const char *wrong = check(f->descriptor, field.bytes, depth + 1, w);
             if (wrong)
                 return wrong;
-        } else if (f->type == PROTOBUF_C_TYPE_STRING && !utf8_is_valid(value)) {
+        } else if (f->type == PROTOBUF_C_TYPE_STRING && !utf8_is_valid(field.bytes)) {
             return "string field contains invalid UTF-8";
         }
     }
@@ -157,27 +105,31 @@ static void set_length(struct buf *b, size_t place)
         b->data[place + i] = (uint8_t)((length & 0x7f) | (i + 1 < LENGTH_SIZE ? 0x80 : 0));
 }
 
+static void add_tag(struct buf *b, const struct wire_field *field)
+{
+    uint32_t tag = field->number << 3 | field->type;
+    for (; tag >= 0x80; tag >>= 7)
+        buf_add_byte(b, (uint8_t)(tag | 0x80));
+    buf_add_byte(b, (uint8_t)tag);
+}
+
 static void rpc_depth_trim(const ProtobufCMessageDescriptor *d, struct slice s, uint64_t ops_max,
                            struct buf *out)
 {
     struct txn_lists lists = {0};
     while (s.size) {
-        const uint8_t *begin = s.data, *behind_tag;
-        uint64_t tag;
-        struct slice value = {0};
-        if (!read_varint(&s, &tag))
+        const uint8_t *begin = s.data;
+        struct wire_field field;
+        if (!wire_field_take(&s, &field))
             return; /* it was checked */
-        behind_tag = s.data;
-        if (!rpc_depth_take_value(&s, tag & 7, &value))
-            return;
-        if (count_op(&lists, d, tag) > ops_max + 1)
+        if (count_op(&lists, d, &field) > ops_max + 1)
             continue;
-        const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(d, (unsigned)(tag >> 3));
-        if (may_be_trimmed(f) && (tag & 7) == WIRE_BYTES) {
-            buf_add(out, begin, (size_t)(behind_tag - begin));
+        const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(d, field.number);
+        if (may_be_trimmed(f) && field.type == WIRE_BYTES) {
+            add_tag(out, &field);
             size_t place = out->size;
             buf_add(out, "\0\0\0\0\0", LENGTH_SIZE);
-            rpc_depth_trim(f->descriptor, value, ops_max, out);
+            rpc_depth_trim(f->descriptor, field.bytes, ops_max, out);
             set_length(out, place);
         } else {
             buf_add(out, begin, (size_t)(s.data - begin));

@@ -17,12 +17,10 @@
     void prefix##_message(struct rpc_call *c, const ProtobufCMessage *m);                                    \
     void prefix##_writable(struct rpc_call *c);                                                              \
     void prefix##_cancel(struct rpc_call *c);
-#define ABSENT(service, method, kind, gateway, request, response, presence)
 #include "server/rpc/methods.def"
 #undef UNARY
 #undef STREAM
 #undef WAITS
-#undef ABSENT
 
 enum { RPC_METHODS_MAX = 96, RPC_STATUS_COUNT = 17 };
 

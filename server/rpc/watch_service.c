@@ -18,8 +18,8 @@ enum {
 };
 
 /* --- long responses ---------------------------------------------------------------------------------------- */
-/* Without `fragment` a revision is one response, whatever its size. A long response is composed in the call's
- * buffer, some parts a turn, and sent when it is complete:
+/* Without `fragment` a revision is one response, whatever its size; a fragment has up to 1.5 MiB. A long
+ * response is composed in the call's buffer, some parts a turn, and sent when it is complete:
  *
  *   1. The call becomes the server's composer, or waits in `composing` until the calls before it are done.
  *      Reason: the transport's limits of unread bytes do not count what is being composed.

@@ -6,7 +6,7 @@
  * Frames are not queued: a subscription that has changed is in `dirty`, and makes its frame when there is
  * room. There is room while both hold:
  *   - less than 64 KiB wait in the queue of the socket,
- *   - less than `window` bytes were sent and not acknowledged by the client (credit).
+ *   - less than `window` bytes were sent and not acknowledged by the client.
  *
  * A connection that ends detaches from everything at once. It is freed in the next turn, because a caller up
  * the stack may still use it. */
@@ -18,16 +18,16 @@
 #include "base/metric.h"
 #include "server/http/ws.h"
 
-enum { CREDIT_MARKS = 16 };
+enum { UNACKED_MARKS = 16 };
 
 /* The bytes that an acknowledged revision stands for: a mark for each sixteenth of the window. It is
  * allocated only when a sixteenth is unacknowledged, so a connection with little traffic costs no memory. */
-struct stream_credit {
+struct stream_unacked {
     unsigned first, count;
     struct {
         int64_t revision;
         uint64_t bytes; /* sent up to and with it */
-    } marks[CREDIT_MARKS];
+    } marks[UNACKED_MARKS];
 };
 
 /* --- life -------------------------------------------------------------------------------------------- */
@@ -90,7 +90,7 @@ void stream_conn_free(struct stream_conn *c)
 {
     assert(!c->q);
     list_remove(&c->link);
-    mem_free(c->credit);
+    mem_free(c->unacked);
     mem_free(c->subscriber_memory);
     mem_free(c->user_memory);
     stream_handshake_wipe_credential(c);
@@ -140,42 +140,42 @@ void stream_conn_goaway(struct stream_conn *c)
     stream_conn_close(c, WS_GOING_AWAY);
 }
 
-/* --- credit ------------------------------------------------------------------------------------------ */
+/* --- the window: bytes that the client has not acknowledged ------------------------------------------ */
 
 static void note_sent(struct stream_conn *c, size_t bytes, int64_t revision)
 {
-    struct stream_credit *credit = c->credit;
+    struct stream_unacked *unacked = c->unacked;
     c->sent_bytes += bytes;
     if (revision > c->sent_revision)
         c->sent_revision = revision;
-    unsigned last = credit ? (credit->first + credit->count - 1) % CREDIT_MARKS : 0;
-    uint64_t marked = credit && credit->count ? credit->marks[last].bytes : c->acked_bytes;
-    if (c->is_events || c->sent_bytes - marked < c->window / CREDIT_MARKS)
+    unsigned last = unacked ? (unacked->first + unacked->count - 1) % UNACKED_MARKS : 0;
+    uint64_t marked = unacked && unacked->count ? unacked->marks[last].bytes : c->acked_bytes;
+    if (c->is_events || c->sent_bytes - marked < c->window / UNACKED_MARKS)
         return;
-    if (!credit)
-        credit = c->credit = mem_new(sizeof *c->credit);
-    if (credit->count < CREDIT_MARKS)
-        credit->count++; /* else the newest mark covers more bytes */
-    last = (credit->first + credit->count - 1) % CREDIT_MARKS;
-    credit->marks[last].revision = c->sent_revision;
-    credit->marks[last].bytes = c->sent_bytes;
+    if (!unacked)
+        unacked = c->unacked = mem_new(sizeof *c->unacked);
+    if (unacked->count < UNACKED_MARKS)
+        unacked->count++; /* else the newest mark covers more bytes */
+    last = (unacked->first + unacked->count - 1) % UNACKED_MARKS;
+    unacked->marks[last].revision = c->sent_revision;
+    unacked->marks[last].bytes = c->sent_bytes;
 }
 
 static void acknowledge(struct stream_conn *c, int64_t revision)
 {
     if (revision > c->sent_revision)
         revision = c->sent_revision; /* a client cannot have what was not sent */
-    struct stream_credit *credit = c->credit;
-    while (credit && credit->count && credit->marks[credit->first].revision <= revision) {
-        c->acked_bytes = credit->marks[credit->first].bytes;
-        credit->first = (credit->first + 1) % CREDIT_MARKS;
-        credit->count--;
+    struct stream_unacked *unacked = c->unacked;
+    while (unacked && unacked->count && unacked->marks[unacked->first].revision <= revision) {
+        c->acked_bytes = unacked->marks[unacked->first].bytes;
+        unacked->first = (unacked->first + 1) % UNACKED_MARKS;
+        unacked->count--;
     }
     if (revision == c->sent_revision)
         c->acked_bytes = c->sent_bytes;
     if (c->acked_bytes == c->sent_bytes) {
-        mem_free(c->credit);
-        c->credit = NULL;
+        mem_free(c->unacked);
+        c->unacked = NULL;
     }
     c->is_window_announced = false;
     LIST_FOR_EACH (l, &c->subs) {
@@ -427,8 +427,7 @@ static void unsubscribe(struct stream_conn *c, const struct stream_frame *f)
         stream_conn_error(c, f, ERR_NOT_FOUND, "unsubscribe: there is no such subscription");
 }
 
-/* --- frames in --------------------------------------------------------------------------------------------
- */
+/* --- frames in -------------------------------------------------------------------------------------- */
 
 static bool authorize_write(struct stream_conn *c, const struct stream_frame *f, enum guard_kind kind)
 {

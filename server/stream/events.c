@@ -71,7 +71,7 @@ static int query_error(char *error, size_t size, const char *why, struct slice n
 static void stream_events_take(struct stream_frame *f, enum stream_field field, struct slice *to,
                                struct slice value)
 {
-    f->has |= 1u << field;
+    f->has |= STREAM_FIELD(field);
     *to = value;
 }
 
@@ -100,7 +100,7 @@ static int read_more(struct stream_frame *f, struct slice name, struct slice val
     } else
         is_filter = false;
     if (is_filter)
-        f->has |= 1u << STREAM_HAS_FILTER;
+        f->has |= STREAM_FIELD(STREAM_HAS_FILTER);
     else if (is(name, "namespace"))
         stream_events_take(f, STREAM_HAS_NAMESPACE, &f->ns, value);
     else if (is(name, "group"))
@@ -146,7 +146,7 @@ static int read_query(struct http_request *q, struct stream_frame *hello,
             if (frame.sid && fn)
                 fn(arg, &frame);
             frame = (struct stream_frame){.type = STREAM_SUBSCRIBE, .sid = frame.sid + 1};
-            frame.has = 1u << STREAM_HAS_SID;
+            frame.has = STREAM_FIELD(STREAM_HAS_SID);
             stream_events_take(&frame, STREAM_HAS_KIND, &frame.kind, value);
         } else if (frame.sid) {
             err = read_more(&frame, name, value, error, size);
@@ -222,7 +222,7 @@ void stream_events_begin(struct stream_server *s, struct http_request *q)
     struct stream_conn *c = stream_conn_new(s, q, true);
     stream_due(c, s->options.hello_ms);
     if (stream_read_token(q->last_event_id, &hello.resume.cluster_id, &revision) == 0) {
-        hello.has |= 1u << STREAM_HAS_RESUME;
+        hello.has |= STREAM_FIELD(STREAM_HAS_RESUME);
         hello.resume.revision = (uint64_t)revision;
     }
     stream_handshake_begin(c, &hello);
@@ -238,7 +238,7 @@ static void subscribe(void *arg, const struct stream_frame *frame)
     struct resumed *r = arg;
     struct stream_frame f = *frame;
     if (r->revision >= 0 && r->conn->q) {
-        f.has |= 1u << STREAM_HAS_FROM_REVISION;
+        f.has |= STREAM_FIELD(STREAM_HAS_FROM_REVISION);
         f.from_revision = (uint64_t)r->revision + 1;
     }
     if (r->conn->q)

@@ -7,10 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json_lex.h"
 #include "base/text.h"
 #include "registry/view.h"
 
 #define HEARTBEATS_PER_TTL 3
+#define LARGE_FRAME        4096
 
 struct field {
     const char *name;
@@ -311,12 +313,12 @@ static const struct field fields[] = {
 #define FIELD(id, name, how, member, limit) {name, how, offsetof(struct stream_frame, member), limit},
 #include "server/stream/frame.def"
 };
-_Static_assert(STREAM_FIELDS <= 32, "a frame's fields are bits of a word");
+_Static_assert(STREAM_FIELDS <= 64, "a frame's fields are bits of a word");
 
-#define HAS(id) (1u << STREAM_HAS_##id)
+#define HAS(id) STREAM_FIELD(STREAM_HAS_##id)
 static const struct {
     const char *name;
-    uint32_t must, may;
+    uint64_t must, may;
 } types[] = {
 #define TYPE(id, name, need, must, may) {name, must, may},
 #include "server/stream/frame.def"
@@ -332,11 +334,11 @@ const char *stream_type_name(enum stream_type type)
 static int read_field(struct stream_frame *f, const char *key, json_t *value, char *error, size_t size)
 {
     char what[160];
-    uint32_t allowed = types[f->type].must | types[f->type].may;
+    uint64_t allowed = types[f->type].must | types[f->type].may;
     size_t i = 0;
     while (i < STREAM_FIELDS && strcmp(fields[i].name, key) != 0)
         i++;
-    if (i == STREAM_FIELDS || !(allowed & 1u << i)) {
+    if (i == STREAM_FIELDS || !(allowed & STREAM_FIELD(i))) {
         snprintf(error, size, "%s: unknown field \"%.60s\"", types[f->type].name, key);
         return ERR_INVALID;
     }
@@ -344,7 +346,7 @@ static int read_field(struct stream_frame *f, const char *key, json_t *value, ch
         snprintf(error, size, "%s: %s must be %s", types[f->type].name, key, what);
         return ERR_INVALID;
     }
-    f->has |= 1u << i;
+    f->has |= STREAM_FIELD(i);
     return 0;
 }
 
@@ -380,10 +382,10 @@ static void find_numbers(struct stream_frame *f)
 
 static int check_presence(const struct stream_frame *f, char *error, size_t size)
 {
-    uint32_t missing = types[f->type].must & ~f->has;
+    uint64_t missing = types[f->type].must & ~f->has;
     if (!missing)
         return 0;
-    snprintf(error, size, "%s: %s is missing", types[f->type].name, fields[__builtin_ctz(missing)].name);
+    snprintf(error, size, "%s: %s is missing", types[f->type].name, fields[__builtin_ctzll(missing)].name);
     return ERR_INVALID;
 }
 
@@ -394,16 +396,42 @@ static bool is_publish(struct slice text)
     return text.size > sizeof head && memcmp(text.data, head, sizeof head - 1) == 0;
 }
 
+/* Parses the frame. An instance may have 4,096 keys, and jansson allocates three times for each. So the text
+ * of a large one is only taken: its reader parses it, and reports where it is not JSON. */
+static int parse(struct slice text, struct stream_frame *f, struct slice *ret_instance, char *error,
+                 size_t error_size)
+{
+    struct buf scratch = {0};
+    const uint8_t *end = text.data + text.size, *to = NULL;
+    bool is_large = text.size >= LARGE_FRAME && text.size <= STREAM_FRAME_MAX;
+    const uint8_t *from = is_large ? json_find_value(text, "instance", &scratch) : NULL;
+    if (from && from < end && *from == '{')
+        to = json_lex_value_end(from, end, &scratch);
+    if (to) {
+        size_t size = (size_t)(to - from);
+        *ret_instance = slice_of(arena_copy(&f->arena, from, size), size);
+        buf_clear(&scratch);
+        buf_add(&scratch, text.data, (size_t)(from - text.data));
+        buf_add_text(&scratch, "{}");
+        buf_add(&scratch, to, (size_t)(end - to));
+        text = buf_slice(&scratch);
+    }
+    int err = json_parse(text, &f->root, error, error_size);
+    buf_done(&scratch);
+    return err;
+}
+
 int stream_frame_read(struct slice text, struct stream_frame *ret, char *error, size_t error_size)
 {
     const char *key;
     json_t *value;
+    struct slice instance = {0};
     *ret = (struct stream_frame){0};
     if (text.size > STREAM_FRAME_MAX && !is_publish(text)) {
         snprintf(error, error_size, "a frame has at most %d bytes", STREAM_FRAME_MAX);
         return ERR_LIMIT;
     }
-    int err = json_parse(text, &ret->root, error, error_size);
+    int err = parse(text, ret, &instance, error, error_size);
     if (!err && !json_is_object(ret->root)) {
         snprintf(error, error_size, "a frame is a JSON object");
         err = ERR_MALFORMED;
@@ -420,6 +448,8 @@ int stream_frame_read(struct slice text, struct stream_frame *ret, char *error, 
         if (err)
             return err;
     }
+    if (instance.size)
+        ret->instance = instance;
     return check_presence(ret, error, error_size);
 }
 

@@ -39,16 +39,18 @@ struct stream_known {
     uint64_t seq; /* of a configuration; 0 = not given */
 };
 
+#define STREAM_FIELD(field) (UINT64_C(1) << (field))
+
 /* A client's frame. Its slices are valid until stream_frame_done. */
 struct stream_frame {
     enum stream_type type;
-    uint32_t has; /* bits of enum stream_field */
+    uint64_t has; /* STREAM_FIELD of enum stream_field */
     uint32_t sid; /* 1 and up */
     uint64_t rid, window, from_revision, revision, seq, if_seq, if_revision;
     bool ok, is_base64, only_validate, if_absent;
     struct slice client_id, token, kind, ns, group, name, prefix, id, error, content, format, title, note,
-        if_md5;
-    struct slice instance; /* encoded as JSON again */
+        on_behalf_of, if_md5;
+    struct slice instance; /* encoded as JSON again; that of a large frame as it came, not parsed yet */
     struct document_map labels;
     struct {
         uint64_t cluster_id, revision;
@@ -71,7 +73,7 @@ struct stream_frame {
 
 static inline bool stream_frame_has(const struct stream_frame *f, enum stream_field field)
 {
-    return f->has & 1u << field;
+    return f->has & STREAM_FIELD(field);
 }
 
 /* Parses a frame. On an error, `error` (at least 200 bytes) gets a sentence:

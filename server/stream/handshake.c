@@ -270,7 +270,8 @@ static bool start_barrier(struct stream_handshake *o)
     return o->is_pending;
 }
 
-/* A client cannot continue a session that it may not write. False: the connection was ended. */
+/* A client cannot continue a session that it may not write. False: the connection was ended, or the handshake
+ * waits until the check takes little time. */
 static bool check_session_right(struct stream_handshake *o)
 {
     struct stream_conn *c = o->conn;
@@ -279,8 +280,14 @@ static bool check_session_right(struct stream_handshake *o)
     int err = needs_session_check(o) ? guard_check_session(options->identity, &c->user, options->registry,
                                                            o->session, &c->proof, error, sizeof error)
                                      : OK;
-    if (err)
+    if (err == ERR_NOT_READY) {
+        o->stage = HANDSHAKE_SESSION;
+        o->is_pending = true;
+        o->request.who = &c->user;
+        registry_session_prepare(options->registry, &o->request, o->session);
+    } else if (err) {
         stream_conn_fail(c, guard_public_error(err), error);
+    }
     return !err;
 }
 
@@ -296,10 +303,10 @@ static bool make_session(struct stream_handshake *o)
     if (o->ttl_s) {
         struct session doc = {
             .client_id = c->subscriber.client_id, .ttl_s = o->ttl_s, .labels = c->subscriber.labels};
-        o->request.who = stream_conn_author(c);
+        o->request.who = stream_conn_who(c);
         registry_session_open(r, &o->request, &doc);
     } else {
-        o->request.who = stream_conn_author(c);
+        o->request.who = stream_conn_who(c);
         registry_session_heartbeat(r, &o->request, o->session);
     }
     return true;

@@ -59,8 +59,8 @@ static int check(const struct stream_frame *frame, char *error, size_t error_siz
         text = "subscribe: kv needs either name (one key) or prefix";
     else if (has_name && !frame->name.size)
         text = "subscribe: the key must not be empty";
-    else if (frame->has & (1u << STREAM_HAS_NAMESPACE | 1u << STREAM_HAS_GROUP | 1u << STREAM_HAS_KNOWN |
-                           1u << STREAM_HAS_FILTER))
+    else if (frame->has & (STREAM_FIELD(STREAM_HAS_NAMESPACE) | STREAM_FIELD(STREAM_HAS_GROUP) |
+                           STREAM_FIELD(STREAM_HAS_KNOWN) | STREAM_FIELD(STREAM_HAS_FILTER)))
         text = "subscribe: kv takes no namespace, group, known or filter";
     if (text)
         snprintf(error, error_size, "%s", text);
@@ -225,7 +225,7 @@ static int fill_part(struct kv_sub *k, struct json_writer *w, bool *ret_is_last)
 
 static void fail_sub(struct kv_sub *k, int err, const char *reason)
 {
-    struct stream_frame about = {.has = 1u << STREAM_HAS_SID, .sid = k->sub.sid};
+    struct stream_frame about = {.has = STREAM_FIELD(STREAM_HAS_SID), .sid = k->sub.sid};
     k->is_broken = true;
     stream_conn_error(k->sub.conn, &about, err, reason);
 }

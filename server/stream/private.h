@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Private header of server/stream: the server, its connections and their subscriptions.
  *
- *   stream.c     the server: turns, time, fan-out       conn.c       one connection: frames, credit
+ *   stream.c     the server: turns, time, fan-out       conn.c       one connection: frames, window
  *   handshake.c  hello until welcome                    session.c    register, deregister, session heartbeats
  *   level.c      subscriptions on topics                kv.c         subscriptions on keys
  *   service.c    sources of topics: registry            config.c     sources of topics: configurations
@@ -73,7 +73,7 @@ struct stream_conn {
     struct link subs, dirty;
     struct link requests, publishes;
     struct stream_handshake *handshake; /* between hello and welcome */
-    struct stream_credit *credit;
+    struct stream_unacked *unacked;
     struct stream_heartbeat *heartbeat; /* the request about the session that is under way; NULL = none */
     struct watch_stream *watches;       /* carries all kv subscriptions; NULL = none yet */
     uint64_t window, sent_bytes, acked_bytes;
@@ -81,6 +81,7 @@ struct stream_conn {
     int64_t session;                        /* 0 = none */
     char session_key[SESSION_KEY_SIZE + 1]; /* from hello, or of the session that was opened; "" = none */
     bool must_send_key;                     /* the client does not have session_key yet */
+    bool is_session_unchecked;              /* users or roles have changed: requests wait for the check */
     struct registry_proof proof;            /* of this connection; its slices are the connection's */
     uint64_t heartbeat_ms;
     uint32_t ttl_s;
@@ -90,7 +91,7 @@ struct stream_conn {
     bool is_foreign;                       /* the resume token is of another cluster */
     bool has_events;                       /* the watch stream of kv subscriptions has output */
     bool wants_mark;                       /* send a mark when the watch stream's progress response comes */
-    bool is_window_announced;              /* the client was told once that its window is full */
+    bool is_window_announced;              /* the client was notified once that its window is full */
     bool is_unacknowledged;                /* event streams: the socket has not taken all that was written */
     bool is_unwritten;                     /* sub->kind->written is called when the socket has taken all */
     struct registry_subscriber subscriber; /* its texts are in subscriber_memory */
@@ -188,6 +189,8 @@ const struct registry_proof *stream_session_proof(struct stream_conn *c);
 void stream_session_adopt(struct stream_conn *c, const struct registry_result *result);
 void stream_session_register(struct stream_conn *c, const struct stream_frame *f);
 void stream_session_deregister(struct stream_conn *c, const struct stream_frame *f);
+/* After a change of users or roles: checks the right to the session. */
+void stream_session_recheck(struct stream_conn *c);
 void stream_session_keep_alive(struct stream_conn *c); /* a frame came from the client */
 void stream_session_detach(struct stream_conn *c);
 
@@ -219,9 +222,12 @@ bool stream_kv_pull(struct stream_conn *c); /* sends one response of the watch s
 void stream_kv_detach(struct stream_conn *c);
 
 /* recheck.c */
-/* The author of a write, for registry_request.who and config_request.who; NULL without an identity (in
+/* The author that documents of this connection's client name. Lives as long as the connection and the
+ * text. */
+struct author stream_conn_author(const struct stream_conn *c, struct slice on_behalf_of);
+/* The client of a write, for registry_request.who and config_request.who; NULL without an identity (in
  * tests). */
-const struct auth_who *stream_conn_author(const struct stream_conn *c);
+const struct auth_who *stream_conn_who(const struct stream_conn *c);
 /* Checks the connection's permissions again if guard_epoch has moved; else it is one comparison. False: the
  * user has lost access, and the connection was ended. */
 bool stream_conn_recheck(struct stream_conn *c);

@@ -76,7 +76,10 @@ void stream_publish(struct stream_conn *c, const struct stream_frame *f)
         stream_conn_error(c, f, ERR_LIMIT, "too many requests are under way: wait for results");
         return;
     }
-    if (!take_format(f, &publish))
+    char error[300];
+    if (author_check(f->on_behalf_of, error, sizeof error))
+        problem = error;
+    else if (!take_format(f, &publish))
         problem = "publish: format must be one of text, json, yaml, properties, toml, xml, html, bin";
     else if (!take_content(f, &decoded, &publish))
         problem = "publish: content is not base64";
@@ -85,8 +88,8 @@ void stream_publish(struct stream_conn *c, const struct stream_frame *f)
     } else {
         struct publish *p = mem_new(sizeof *p);
         p->request.done = stream_publish_on_done;
-        p->request.who = stream_conn_author(c);
-        p->request.address = gray_address(c->subscriber.peer);
+        p->request.who = stream_conn_who(c);
+        p->request.author = stream_conn_author(c, f->on_behalf_of);
         p->conn = c;
         p->rid = f->rid;
         p->is_checked = f->only_validate;

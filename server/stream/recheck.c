@@ -5,11 +5,12 @@
  * before its next frame is sent or handled; idle connections are checked in slices of the turns.
  *
  * Invariant: no frame is sent and no frame of the client is handled under permissions of an older epoch.
+ * The check of a session with very many instances takes several turns; requests of the client that need the
+ * session wait for it (session.c).
  * In the common case the check before a frame is one comparison (stream_conn_recheck).
  *
  *   what has changed                                result
- *   ----------------------------------------------
- *   --------------------------------------------------------
+ *   ----------------------------------------------  --------------------------------------------------------
  *   the user was deleted or its password changed    error invalid_auth_token, the connection ends (1008)
  *   auth was enabled after the connection opened    it is anonymous: its subscriptions end with
  *                                                   invalid_auth_token, the connection stays open
@@ -21,7 +22,17 @@
 
 enum { SLICE_NS = 1000 * 1000 /* for these checks in one turn */ };
 
-const struct auth_who *stream_conn_author(const struct stream_conn *c)
+struct author stream_conn_author(const struct stream_conn *c, struct slice on_behalf_of)
+{
+    struct slice name = slice_text(AUTHOR_ANONYMOUS);
+    if (c->user.user.size)
+        name = c->user.user;
+    else if (c->q && *http_common_name(c->q))
+        name = slice_text(http_common_name(c->q));
+    return (struct author){name, on_behalf_of, gray_address(c->subscriber.peer)};
+}
+
+const struct auth_who *stream_conn_who(const struct stream_conn *c)
 {
     return c->server->options.identity ? &c->user : NULL;
 }
@@ -52,29 +63,13 @@ int stream_conn_check_read(struct stream_conn *c, struct slice key, bool is_pref
 static void recheck_sub(struct stream_conn *c, struct stream_sub *sub)
 {
     char error[500] = "";
-    struct stream_frame about = {.has = 1u << STREAM_HAS_SID, .sid = sub->sid};
+    struct stream_frame about = {.has = STREAM_FIELD(STREAM_HAS_SID), .sid = sub->sid};
     int err = stream_conn_check_read(c, slice_of(sub->right, sub->right_size), sub->is_right_prefix, error,
                                      sizeof error);
     if (!err)
         return;
     stream_sub_end(sub);
     stream_conn_error(c, &about, guard_public_error(err), error);
-}
-
-/* A connection without the permission drops its session, which then lives until its TTL ends. */
-static void recheck_session(struct stream_conn *c)
-{
-    const struct stream_options *o = &c->server->options;
-    char error[500] = "";
-    c->proof = (struct registry_proof){0}; /* of the old permissions */
-    (void)stream_session_proof(c);
-    int err = c->session ? guard_check_session(o->identity, &c->user, o->registry, c->session, &c->proof,
-                                               error, sizeof error)
-                         : OK;
-    if (!err)
-        return;
-    c->session = 0;
-    stream_conn_error(c, NULL, guard_public_error(err), error);
 }
 
 /* False: the connection was ended. */
@@ -96,7 +91,7 @@ static bool recheck_conn(struct stream_conn *c)
     }
     LIST_FOR_EACH_SAFE (l, &c->subs)
         recheck_sub(c, container_of(l, struct stream_sub, link));
-    recheck_session(c);
+    stream_session_recheck(c);
     if (c->q && c->is_events && c->phase == STREAM_CONN_OPEN && !c->sub_count)
         stream_conn_close(c, 0);
     return c->q != NULL;

@@ -125,7 +125,7 @@ static void service_describe(const void *view, struct stream_frame *ret_frame)
     const struct service_view *v = view;
     const struct catalog_service *s = v->watch.service;
     *ret_frame = (struct stream_frame){.type = STREAM_SUBSCRIBE,
-                                       .has = 1u << STREAM_HAS_GROUP,
+                                       .has = STREAM_FIELD(STREAM_HAS_GROUP),
                                        .kind = slice_text("service"),
                                        .ns = s->ns,
                                        .group = s->group,
@@ -316,7 +316,7 @@ static void services_describe(const void *view, struct stream_frame *ret_frame)
 {
     const struct services_view *v = view;
     *ret_frame = (struct stream_frame){.type = STREAM_SUBSCRIBE,
-                                       .has = 1u << STREAM_HAS_GROUP,
+                                       .has = STREAM_FIELD(STREAM_HAS_GROUP),
                                        .kind = slice_text("services"),
                                        .ns = v->ns,
                                        .group = v->group,

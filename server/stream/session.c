@@ -6,7 +6,9 @@
  *     6.
  *   - When the connection ends, the session lives until its TTL ends. A client that reconnects in time
  *     causes no change that others see.
- *   - At most one request about the session is under way; register frames that need it wait. */
+ *   - At most one request about the session is under way; register frames that need it wait.
+ *   - After a change of users or roles the right to the session is checked again. Meanwhile register and
+ *     deregister frames wait. */
 #include "server/stream/private.h"
 
 #include <stdio.h>
@@ -26,7 +28,7 @@ struct stream_request {
 struct stream_heartbeat {
     struct registry_request request;
     struct stream_conn *conn;
-    bool is_new; /* it opens the session; else it is a heartbeat */
+    enum { HEARTBEAT, OPENING, CHECK } what;
 };
 
 static struct registry *registry_of(const struct stream_conn *c)
@@ -94,7 +96,7 @@ static void stream_session_send(struct stream_request *r)
 {
     struct stream_conn *c = r->conn;
     r->is_pending = true;
-    r->request.who = stream_conn_author(c);
+    r->request.who = stream_conn_who(c);
     r->request.proof = stream_session_proof(c);
     r->request.source = c->q->source;
     if (r->is_register)
@@ -134,14 +136,17 @@ static struct stream_request *new_request(struct stream_conn *c, const struct st
 
 /* --- the session ------------------------------------------------------------------------------------- */
 
-static void send_waiting_requests(struct stream_conn *c, int err, const struct registry_result *result)
+static void begin_request(struct stream_request *r);
+
+/* err: they have failed. */
+static void go_on_with_waiting(struct stream_conn *c, int err, const struct registry_result *result)
 {
     LIST_FOR_EACH_SAFE (l, &c->requests) {
         struct stream_request *r = container_of(l, struct stream_request, link);
         if (r->is_pending)
             continue;
         if (!err)
-            stream_session_send(r);
+            begin_request(r);
         else
             stream_session_answer(r, err, result);
         if (!c->q)
@@ -149,33 +154,65 @@ static void send_waiting_requests(struct stream_conn *c, int err, const struct r
     }
 }
 
+static void stream_session_drop(struct stream_conn *c, int err, const char *message)
+{
+    c->session = 0;
+    stream_conn_error(c, NULL, err, message);
+}
+
 static void on_session(struct registry_request *q, int err, const struct registry_result *result)
 {
     struct stream_heartbeat *b = container_of(q, struct stream_heartbeat, request);
     struct stream_conn *c = b->conn;
-    bool was_new = b->is_new;
+    const char *message = result && result->error ? result->error : err_text(err);
+    int what = b->what;
     c->heartbeat = NULL;
     mem_free(b);
-    if (was_new) {
-        if (!err)
-            stream_session_adopt(c, result);
-        send_waiting_requests(c, err, result);
-    } else if (err == ERR_SESSION_GONE || err == ERR_PERMISSION_DENIED) {
-        c->session = 0;
-        stream_conn_error(c, NULL, err, result && result->error ? result->error : err_text(err));
-    } /* else the next frame sends a heartbeat again */
+    if (what == OPENING && !err)
+        stream_session_adopt(c, result);
+    else if (what == HEARTBEAT && (err == ERR_SESSION_GONE || err == ERR_PERMISSION_DENIED))
+        stream_session_drop(c, err, message); /* after other errors the next frame sends a heartbeat again */
+    else if (what == CHECK && err)
+        stream_session_drop(c, err, message);
+    if (c->q && c->is_session_unchecked)
+        stream_session_recheck(c);
+    if (c->q && !c->is_session_unchecked)
+        go_on_with_waiting(c, what == HEARTBEAT ? OK : err, result);
 }
 
-static struct stream_heartbeat *new_heartbeat(struct stream_conn *c, bool is_new)
+static struct stream_heartbeat *new_heartbeat(struct stream_conn *c, int what)
 {
     struct stream_heartbeat *b = mem_new(sizeof *b);
     b->request.done = on_session;
     b->request.proof = stream_session_proof(c);
     b->request.source = c->q->source;
     b->conn = c;
-    b->is_new = is_new;
+    b->what = what;
     c->heartbeat = b;
     return b;
+}
+
+/* A connection without the permission drops its session, which then lives until its TTL ends. */
+void stream_session_recheck(struct stream_conn *c)
+{
+    const struct stream_options *o = &c->server->options;
+    char error[500] = "";
+    c->proof = (struct registry_proof){0}; /* of the old permissions */
+    (void)stream_session_proof(c);
+    c->is_session_unchecked = false;
+    int err = c->session ? guard_check_session(o->identity, &c->user, o->registry, c->session, &c->proof,
+                                               error, sizeof error)
+                         : OK;
+    if (err == ERR_NOT_READY) {
+        c->is_session_unchecked = true;
+        if (c->heartbeat) /* it calls this again when it has ended */
+            return;
+        struct stream_heartbeat *b = new_heartbeat(c, CHECK);
+        b->request.who = stream_conn_who(c);
+        registry_session_prepare(o->registry, &b->request, c->session);
+    } else if (err) {
+        stream_session_drop(c, guard_public_error(err), error);
+    }
 }
 
 void stream_session_keep_alive(struct stream_conn *c)
@@ -184,13 +221,29 @@ void stream_session_keep_alive(struct stream_conn *c)
     if (!c->session || c->heartbeat || now_ms - c->heartbeat_ms < (uint64_t)c->ttl_s * 1000 / 6)
         return;
     c->heartbeat_ms = now_ms;
-    struct stream_heartbeat *b = new_heartbeat(c, false);
-    b->request.who = stream_conn_author(c);
+    struct stream_heartbeat *b = new_heartbeat(c, HEARTBEAT);
+    b->request.who = stream_conn_who(c);
     registry_session_heartbeat(registry_of(c), &b->request, c->session);
 }
 
-/* --- frames ----------------------------------------------------------------------------------------------
- */
+/* --- frames ----------------------------------------------------------------------------------------- */
+
+/* It waits while the session is opened or checked. */
+static void begin_request(struct stream_request *r)
+{
+    struct stream_conn *c = r->conn;
+    if (c->is_session_unchecked)
+        return;
+    if (c->session || !r->is_register) {
+        stream_session_send(r);
+    } else if (!c->heartbeat) {
+        struct session doc = {
+            .client_id = c->subscriber.client_id, .ttl_s = r->doc.ttl_s, .labels = c->subscriber.labels};
+        /* A permission for the instance is enough to open a session; it is checked with the instance. */
+        struct stream_heartbeat *b = new_heartbeat(c, OPENING);
+        registry_session_open(registry_of(c), &b->request, &doc);
+    }
+}
 
 void stream_session_register(struct stream_conn *c, const struct stream_frame *f)
 {
@@ -201,25 +254,22 @@ void stream_session_register(struct stream_conn *c, const struct stream_frame *f
     r->is_register = true;
     struct slice text = copy_or(&r->arena, f->instance, "");
     int err = instance_read(text, DOCUMENT_STRICT, &r->arena, &r->doc, error, sizeof error);
-    if (err) {
+    if (err == ERR_MALFORMED) { /* as the frame itself, whose instance nobody has parsed before */
+        end_request(r);
+        stream_conn_fail(c, err, error);
+    } else if (err) {
         struct registry_result result = {.error = error};
         stream_session_answer(r, err, &result);
-    } else if (c->session) {
-        stream_session_send(r);
-    } else if (!c->heartbeat) {
-        struct session doc = {
-            .client_id = c->subscriber.client_id, .ttl_s = r->doc.ttl_s, .labels = c->subscriber.labels};
-        /* A permission for the instance is enough to open a session; it is checked with the instance. */
-        struct stream_heartbeat *b = new_heartbeat(c, true);
-        registry_session_open(registry_of(c), &b->request, &doc);
-    } /* else it waits for the session that is being opened */
+    } else {
+        begin_request(r);
+    }
 }
 
 void stream_session_deregister(struct stream_conn *c, const struct stream_frame *f)
 {
     struct stream_request *r = new_request(c, f);
     if (r)
-        stream_session_send(r);
+        begin_request(r);
 }
 
 void stream_session_detach(struct stream_conn *c)

@@ -343,8 +343,7 @@ static bool end_frame(struct stream_topic *t)
     return !t->source->end || t->source->end(t->view);
 }
 
-/* --- deltas ----------------------------------------------------------------------------------------------
- */
+/* --- deltas ----------------------------------------------------------------------------------------- */
 
 static struct delta *find_delta(struct stream_topic *t, int64_t from, uint32_t variant)
 {
@@ -438,8 +437,7 @@ enum stream_step stream_topic_delta(struct stream_topic *t, int64_t from, uint32
     return STREAM_DELTA;
 }
 
-/* --- comparing ---------------------------------------------------------------------------------------------
- */
+/* --- comparing -------------------------------------------------------------------------------------- */
 
 struct comparison {
     struct stream_topic *topic;
@@ -489,8 +487,7 @@ enum stream_step stream_topic_compare(struct stream_topic *t, const struct strea
     return !end_frame(t) ? STREAM_WAIT : ret_tail->size <= COMPARE_BYTES ? STREAM_DELTA : STREAM_SNAPSHOT;
 }
 
-/* --- snapshots
- * ------------------------------------------------------------------------------------------------ */
+/* --- snapshots -------------------------------------------------------------------------------------- */
 
 static void drop_parts(struct stream_snapshot *s)
 {

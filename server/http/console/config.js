@@ -22,8 +22,8 @@ export function config(context) {
   const ns = context.get('ns');
   const query = more => ({ namespace: ns, group: group === 'default' ? '' : group, ...more });
   const at = (pattern, more) => url(`configs/{}${pattern}`, [name], query(more));
-  let [live, liveError] = [null, null]; // what is live, as it comes
-  let [shown, shownError] = [null, null]; // an older release, if the address says so
+  let [live, liveError] = [null, null]; // the live release, from the stream
+  let [shown, shownError] = [null, null]; // an older release, if the address names one
   let [history, diff, listeners, error] = [null, null, null, null];
   let [older, wanted] = [null, 1]; // where the history continues; how many releases are requested
   let draft = null; // {text, type, title, note, base, check, isReviewing, conflict}

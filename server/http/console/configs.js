@@ -83,7 +83,8 @@ function list(context) {
   function view() {
     const q = context.get('q').toLowerCase();
     const group = context.get('group');
-    // The count's place is there before the count is: a button that is pressed while the list comes stays the same element.
+    // The element of the count exists before the count is known: a button that is pressed while the list loads stays
+    // the same element.
     const title = (count = null) => head('Configs', count, button('New', () => create(context, ns), { kind: 'primary' }), button('Import', () => importDialog(ns, () => {})),
       button('Export', () => download(url('export', [], { namespace: ns || 'default' }), `cairn-${ns || 'default'}.tgz`).catch(context.report), { title: 'All live configurations of this namespace as a tar.gz' }));
     const bar = h('div', { class: 'bar' }, namespaceField(context, ['/cairn/config/heads/']),

@@ -2,8 +2,8 @@
 // Views as values: h(tag, props, ...children) is a plain object; show(element, children) updates the DOM to it and changes only
 // what differs, so that focus, selection and scroll positions stay while data comes in.
 //
-// Invariant: what is shown becomes text nodes and attributes, never markup, and no link leads to a script. That is the whole
-// of our escaping; nothing else writes to the DOM.
+// Invariant: data becomes text nodes and attributes, never markup, and no link leads to a script. No other code
+// escapes data or writes to the DOM.
 
 const SVG = 'http://www.w3.org/2000/svg';
 const PROPERTIES = new Set(['value', 'checked', 'disabled', 'selected', 'open', 'className', 'htmlFor', 'scrollTop']);

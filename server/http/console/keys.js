@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Page of keys: a tree by a separator, a list by prefix, one key with its bytes and earlier values.
 //
-// A key is bytes. Here it is a string of them, one character a byte, as atob makes it; it is made text for showing alone. The tree steps
-// over what lies below a folder, one read a folder, so that a million keys are as quick to open as ten.
+// A key is bytes. Here it is a string with one character a byte, as atob makes it; it becomes text only for display.
+// The tree skips the keys below a folder, one read a folder, so that a million keys open as quickly as ten.
 
 import { fromBase64, isAbort, prefixEnd, toBase64, toText, v3 } from './api.js';
 import { diffView, hunksOf } from './diff.js';

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The frame around the pages: addresses, navigation, keys, sign-in. An address is all there is to a view: #/page/segment?parameters.
+// The frame around the pages: addresses, navigation, keys, sign-in. An address alone determines a view: #/page/segment?parameters.
 //
 // A page is create(context) -> {title, view(), changed(), stop()}: created when its path is opened, notified by changed() when only
 // parameters have changed, stopped when it is left. It calls context.refresh() when there is something new to show.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Page of the members and changes of membership. Each dialog says first what becomes of the quorum.
+// Page of the members and changes of membership. Each dialog first states the effect on the quorum.
 
 import { v3 } from './api.js';
 import { cluster, followCluster, leaderName, lookAgain, nameOf, quorum } from './cluster.js';
@@ -10,7 +10,7 @@ import { badge, button, card, confirm, copyable, field, head, input, muted, plur
 const voters = () => cluster.members.filter(m => !m.isLearner);
 const answers = m => Boolean(cluster.status.get(m.ID));
 
-// What the cluster survives with these voters: [sentence, is it bad].
+// The failures that the cluster survives with these voters: [sentence, is it bad].
 export function judge(list, what) {
   const alive = list.filter(answers).length;
   const need = quorum(list.length);

@@ -105,7 +105,8 @@ export function toast(text, tone = 'good') {
   setTimeout(() => item.remove(), tone === 'bad' ? 9000 : 4000);
 }
 
-// A dialog whose view is view(close, again); again() shows it anew. Resolves with what close gets, null for Escape.
+// A dialog whose view is view(close, again); again() renders it again. Resolves with the argument of close, null for
+// Escape.
 export function dialog(view) {
   const before = document.activeElement;
   const box = document.createElement('dialog');

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The views of a process, registry and config center, made from its options. */
+#ifndef SERVER_VIEWS_H
+#define SERVER_VIEWS_H
+
+#include "config/config.h"
+#include "registry/registry.h"
+#include "server/options.h"
+#include "server/probe/probe.h"
+
+/* limits, audit and prober are borrowed; the first two may be NULL. */
+struct registry *views_open_registry(const struct options *options, struct kv *kv,
+                                     struct write_limits *limits, struct audit *audit, struct prober *prober);
+struct config *views_open_config(const struct options *options, struct kv *kv, struct write_limits *limits,
+                                 struct audit *audit, struct cache_budget *budget);
+
+#endif
