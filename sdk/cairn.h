@@ -23,7 +23,9 @@
  *   so a callback should be brief.
  * - A callback must not wait. Calls that wait return CAIRN_INVALID there; the _async functions and the
  *   _stop functions are allowed.
- * - A process made by fork must not use a client of its parent.
+ * - A process made by fork cannot use a client of its parent: the thread stays in the parent. All functions
+ *   that take the client or an object of it return CAIRN_CLOSED there, send nothing and free nothing; those
+ *   without a result do nothing. The parent's client is not disturbed. The child may open its own client.
  * - The library installs no signal handler. Its thread blocks all signals, SIGPIPE too.
  *
  * Ownership:
@@ -72,7 +74,7 @@ extern "C" {
     E(CAIRN_UNAVAILABLE, "no member could be reached, or none could serve it; it was not done")              \
     E(CAIRN_UNKNOWN, "the connection was lost, or time ran out, after a write: it may have been done")       \
     E(CAIRN_TIMEOUT, "no answer in time")                                                                    \
-    E(CAIRN_CANCELED, "canceled by the server")                                                              \
+    E(CAIRN_CANCELED, "canceled by the program or the server")                                               \
     E(CAIRN_NOT_FOUND, "not found")                                                                          \
     E(CAIRN_EXISTS, "already exists")                                                                        \
     E(CAIRN_CONFLICT, "the condition of the request does not hold")                                          \
@@ -123,6 +125,38 @@ static inline struct cairn_bytes cairn_text(const char *text)
 
 struct cairn_client;
 
+/* S(name, its meaning, its level in the log): the states of a connection. A client has two connections: one
+ * for calls (gRPC), one for the stream of registrations and subscriptions. Both are made on demand. */
+#define CAIRN_STATES(S)                                                                                      \
+    S(CAIRN_STATE_CONNECTING, "a connection is being made", CAIRN_LOG_DEBUG)                                 \
+    S(CAIRN_STATE_CONNECTED, "the connection is ready", CAIRN_LOG_INFO)                                      \
+    S(CAIRN_STATE_LOST, "the connection broke or could not be made", CAIRN_LOG_WARN)                         \
+    S(CAIRN_STATE_CLOSED, "the server closed the connection", CAIRN_LOG_WARN)                                \
+    S(CAIRN_STATE_REDIRECTED, "the member asks the client to use another one", CAIRN_LOG_INFO)               \
+    S(CAIRN_STATE_REFUSED, "the server refused the connection, its hello, a registration or a view",         \
+      CAIRN_LOG_ERROR)                                                                                       \
+    S(CAIRN_STATE_LIMITED, "a quota or another limit of the server is reached", CAIRN_LOG_ERROR)             \
+    S(CAIRN_STATE_UNAUTHENTICATED, "the credentials are not valid, or no longer", CAIRN_LOG_ERROR)           \
+    S(CAIRN_STATE_SESSION_LOST, "the session ended; its instances are registered again", CAIRN_LOG_WARN)     \
+    S(CAIRN_STATE_STOPPED, "the client is closed: the last report", CAIRN_LOG_INFO)
+
+enum cairn_log_level { CAIRN_LOG_DEBUG, CAIRN_LOG_INFO, CAIRN_LOG_WARN, CAIRN_LOG_ERROR };
+#define CAIRN_S(name, text, level) name,
+enum cairn_state { CAIRN_STATES(CAIRN_S) CAIRN_STATE_COUNT };
+#undef CAIRN_S
+enum cairn_link { CAIRN_LINK_CALLS, CAIRN_LINK_STREAM };
+
+/* The library makes it, and may add fields at its end. */
+struct cairn_state_change {
+    enum cairn_state state;
+    enum cairn_link link;
+    const char *endpoint;      /* as the options spell it; "" = all of them */
+    struct cairn_error reason; /* code 0: no error. The message is a sentence, "" if there is no reason */
+};
+
+const char *cairn_state_name(enum cairn_state state); /* "CAIRN_STATE_LOST"; "?" if it is not known */
+const char *cairn_state_text(enum cairn_state state); /* the text in CAIRN_STATES */
+
 struct cairn_options {
     size_t size;           /* sizeof(struct cairn_options) */
     const char *endpoints; /* "host:port,[::1]:port,https://host:port"; default 127.0.0.1:2379 */
@@ -135,7 +169,18 @@ struct cairn_options {
     uint32_t keepalive_timeout_ms;    /* after that: the connection is dead; 5,000 */
     const char *client_id; /* identity for the registry and the config center; gray releases match it */
     const char *labels;    /* "zone=b,app=orders": gray releases match them */
-    const char *cache_dir; /* an existing folder for the last known services and configurations */
+    /* An existing folder for the last known services and configurations, one file each, which are used while
+     * no server answers at the start. Off by default. Files are replaced whole; a torn, changed or foreign
+     * file is refused, and on_log has the reason. Contents are stored as they are: protect the folder. */
+    const char *cache_dir;
+    /* Reports each change of a connection, and each refusal of the stream, in order. Between two reports of
+     * CAIRN_STATE_CONNECTED the client repeats failed attempts, after every state but the last: no action
+     * of the program is needed. The report lives until the return. Calls return their own errors. */
+    void (*on_state)(struct cairn_client *c, const struct cairn_state_change *change, void *arg);
+    /* The event log: one line of text, without a line end and without secrets. Each state is a line, too. */
+    void (*on_log)(struct cairn_client *c, enum cairn_log_level level, const char *line, void *arg);
+    void *arg;                 /* of both. Both run on the client's thread, and may call what callbacks may */
+    bool insecure_skip_verify; /* TLS without a check of the server's certificate: for tests alone */
 };
 
 /* Makes a client. It does not wait for a connection: the first call reports a failed one. CAIRN_INVALID: an
@@ -166,16 +211,41 @@ struct cairn_header {
     uint64_t raft_term;
 };
 
-/* Each call has two functions:
+/* A cancel ends the calls that were started with it. It belongs to one client, for any number of calls, and
+ * is freed before that client is closed, by the program. */
+struct cairn_cancel;
+int cairn_cancel_new(struct cairn_client *c, struct cairn_cancel **ret); /* CAIRN_OK */
+/* Ends the running calls of this cancel, and each later one. They end with CAIRN_CANCELED if the server has
+ * done nothing, and writes that were sent with CAIRN_UNKNOWN. It does not wait; again changes nothing. */
+void cairn_cancel_now(struct cairn_cancel *x);
+void cairn_cancel_free(struct cairn_cancel *x); /* ends no call. NULL is allowed */
+
+struct cairn_call_options {
+    size_t size;                 /* sizeof(struct cairn_call_options) */
+    uint32_t timeout_ms;         /* of the call with all its attempts; 0 = the client's command timeout */
+    struct cairn_cancel *cancel; /* NULL = none. The call keeps it alive until it ends */
+};
+
+/* Each call has four functions:
  *
  *     int cairn_put(client, request, &result, &error);       waits; result and error may be NULL
  *     int cairn_put_async(client, request, callback, arg);   CAIRN_OK: callback runs later, exactly once
+ *     cairn_put_with, cairn_put_async_with                   the same with options; NULL = the defaults
  *
  * The callback owns the result (NULL if error->code is not 0) and must free it with cairn_result_free, then
- * or later. A request may be NULL if all of its fields have a default. */
+ * or later. A request may be NULL if all of its fields have a default. All four return CAIRN_INVALID if the
+ * request or the options are wrong, and CAIRN_CLOSED while the client is being closed. */
 #define CAIRN_CALL(name)                                                                                     \
     int cairn_##name(struct cairn_client *c, const struct cairn_##name##_request *request,                   \
                      struct cairn_##name##_result **ret, struct cairn_error *error);                         \
+    int cairn_##name##_with(struct cairn_client *c, const struct cairn_##name##_request *request,            \
+                            const struct cairn_call_options *options, struct cairn_##name##_result **ret,    \
+                            struct cairn_error *error);                                                      \
+    int cairn_##name##_async_with(                                                                           \
+        struct cairn_client *c, const struct cairn_##name##_request *request,                                \
+        const struct cairn_call_options *options,                                                            \
+        void (*callback)(struct cairn_##name##_result * result, const struct cairn_error *error, void *arg), \
+        void *arg);                                                                                          \
     int cairn_##name##_async(                                                                                \
         struct cairn_client *c, const struct cairn_##name##_request *request,                                \
         void (*callback)(struct cairn_##name##_result * result, const struct cairn_error *error, void *arg), \
@@ -550,6 +620,10 @@ int cairn_call(struct cairn_client *c, const char *path, struct cairn_bytes requ
 int cairn_call_async(
     struct cairn_client *c, const char *path, struct cairn_bytes request, bool is_read, uint32_t timeout_ms,
     void (*callback)(struct cairn_raw_result *result, const struct cairn_error *error, void *arg), void *arg);
+/* The same with options, whose timeout counts. */
+int cairn_call_with(struct cairn_client *c, const char *path, struct cairn_bytes request, bool is_read,
+                    const struct cairn_call_options *options, struct cairn_raw_result **ret,
+                    struct cairn_error *error);
 
 /* ---- the registry: registration ----------------------------------------------------------------------- */
 
@@ -606,12 +680,19 @@ struct cairn_instances {
     int64_t revision;
     bool is_current; /* false: no data has arrived yet */
     bool is_cached;  /* read from the cache folder: no member has been reached since the start */
+    /* One for each instance: ms since this client first saw it in traffic. UINT64_MAX: it was there from
+     * the first state on. NULL: not known. For cairn_pick */
+    const uint64_t *ages_ms;
+    int64_t cache_age_ms; /* if is_cached: since its file was written, with the last change; -1 = not known */
 };
 struct cairn_discover_request {
     const char *ns, *group; /* NULL = "default" */
     const char *service;
     bool only_serving; /* leave out instances that may not receive traffic */
     bool no_guarded;   /* leave out instances that a storm guard keeps in traffic */
+    /* Selectors, NULL = all: only instances with these values, with all of the tags "a,b", and with all of
+     * the pairs "key=value,key=value" in their metadata. The cache folder keeps views without selectors. */
+    const char *cluster, *version, *protocol, *tags, *labels;
 };
 /* `callback` (may be NULL) gets each state, from the first one on. It may miss states, but never the last
  * one. */
@@ -631,8 +712,9 @@ struct cairn_config {
     const char *format, *md5;
     uint64_t seq; /* of the release; 0 = there is none */
     int64_t revision;
-    bool is_deleted; /* it does not exist, or it was deleted */
-    bool is_cached;  /* read from the cache folder: no member could be reached */
+    bool is_deleted;      /* it does not exist, or it was deleted */
+    bool is_cached;       /* read from the cache folder: no member could be reached */
+    int64_t cache_age_ms; /* if is_cached: since its file was written, with the last change; -1 = not known */
 };
 
 struct cairn_config_get_request {
@@ -696,9 +778,20 @@ struct cairn_http_result {
 };
 int cairn_http(struct cairn_client *c, const struct cairn_http_request *request,
                struct cairn_http_result **ret, struct cairn_error *error);
+/* The same with options, whose timeout counts if the request has none; and without waiting. */
+int cairn_http_with(struct cairn_client *c, const struct cairn_http_request *request,
+                    const struct cairn_call_options *options, struct cairn_http_result **ret,
+                    struct cairn_error *error);
+int cairn_http_async(struct cairn_client *c, const struct cairn_http_request *request,
+                     const struct cairn_call_options *options,
+                     void (*callback)(struct cairn_http_result *result, const struct cairn_error *error,
+                                      void *arg),
+                     void *arg);
 
 #ifdef __cplusplus
 }
 #endif
+
+#include "cairn_api.h" /* every route of the native API */
 
 #endif

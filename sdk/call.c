@@ -45,6 +45,8 @@ struct call {
     char *path; /* owned; for cairn_call */
     enum rpc_kind kind;
     uint32_t timeout_ms;
+    struct cancel_op canceling;
+    struct rpc *rpc; /* while it runs */
     struct buf request;
     void *result;
     bool is_malformed;
@@ -55,6 +57,7 @@ struct call {
 
 static void call_free(struct call *call)
 {
+    cancel_end(&call->canceling);
     buf_done(&call->request);
     mem_free(call->path);
     mem_free(call);
@@ -98,15 +101,30 @@ static void sdk_call_on_end(struct rpc *r, const struct cairn_error *error)
     call_free(call);
 }
 
+static void cancel_call(struct cancel_op *op, const struct cairn_error *error)
+{
+    sdk_rpc_finish(container_of(op, struct call, canceling)->rpc, error);
+}
+
+static void end_unsent(struct call *call, const struct cairn_error *error)
+{
+    call->done(NULL, error, call);
+    call_free(call);
+}
+
 static void start_call(struct post *p)
 {
     struct call *call = container_of(p, struct call, post);
     struct cairn_client *c = call->client;
+    struct cairn_error e = {0};
+    call->canceling.run = cancel_call;
     if (c->call_count >= CALLS_MAX) {
-        struct cairn_error e = {0};
         set_error(&e, CAIRN_LIMIT, "%d calls are under way", (int)CALLS_MAX);
-        call->done(NULL, &e, call);
-        call_free(call);
+        end_unsent(call, &e);
+        return;
+    }
+    if (cancel_begin(&call->canceling, &e)) {
+        end_unsent(call, &e);
         return;
     }
     struct rpc *r = rpc_new(c, call->method.path, call->kind, call);
@@ -115,6 +133,7 @@ static void start_call(struct post *p)
     r->is_half_closed = true;
     rpc_add_message(r, buf_slice(&call->request));
     buf_done(&call->request);
+    call->rpc = r;
     sdk_rpc_start(r, call->timeout_ms);
 }
 
@@ -178,7 +197,8 @@ static struct call *call_new(struct cairn_client *c, const struct method *m)
         read_##name(message, a, result);                                                                     \
     }                                                                                                        \
     static int make_##name(struct cairn_client *c, const struct cairn_##name##_request *request,             \
-                           struct call **ret, struct cairn_error *error)                                     \
+                           const struct cairn_call_options *options, struct call **ret,                      \
+                           struct cairn_error *error)                                                        \
     {                                                                                                        \
         static const struct method method = {path_, kind_, &etcdserverpb__##response_##__descriptor,         \
                                              sizeof(struct cairn_##name##_result), read_any_##name};         \
@@ -187,7 +207,9 @@ static struct call *call_new(struct cairn_client *c, const struct method *m)
         struct call *call = call_new(c, &method);                                                            \
         ProtobufCMessage *m = arena_new(&a, etcdserverpb__##type##__descriptor.sizeof_message);              \
         protobuf_c_message_init(&etcdserverpb__##type##__descriptor, m);                                     \
-        int err = fill_##name(request ? request : &nothing, &a, m, error);                                   \
+        int err = call_options_take(c, options, &call->timeout_ms, &call->canceling, error);                 \
+        if (!err)                                                                                            \
+            err = fill_##name(request ? request : &nothing, &a, m, error);                                   \
         if (!err)                                                                                            \
             err = pack(m, &call->request, error);                                                            \
         if (!err && request && IS_READ(request))                                                             \
@@ -199,36 +221,50 @@ static struct call *call_new(struct cairn_client *c, const struct method *m)
             *ret = call;                                                                                     \
         return err;                                                                                          \
     }                                                                                                        \
-    int cairn_##name(struct cairn_client *c, const struct cairn_##name##_request *request,                   \
-                     struct cairn_##name##_result **ret, struct cairn_error *error)                          \
+    int cairn_##name##_with(struct cairn_client *c, const struct cairn_##name##_request *request,            \
+                            const struct cairn_call_options *options, struct cairn_##name##_result **ret,    \
+                            struct cairn_error *error)                                                       \
     {                                                                                                        \
         struct call *call;                                                                                   \
         void *result = NULL;                                                                                 \
-        int err = make_##name(c, request, &call, error);                                                     \
+        int err = make_##name(c, request, options, &call, error);                                            \
         if (!err)                                                                                            \
             err = sdk_call_wait_for(call, ret ? &result : NULL, error);                                      \
         if (ret && !err)                                                                                     \
             *ret = result;                                                                                   \
         return err;                                                                                          \
     }                                                                                                        \
+    int cairn_##name(struct cairn_client *c, const struct cairn_##name##_request *request,                   \
+                     struct cairn_##name##_result **ret, struct cairn_error *error)                          \
+    {                                                                                                        \
+        return cairn_##name##_with(c, request, NULL, ret, error);                                            \
+    }                                                                                                        \
     static void done_##name(void *result, const struct cairn_error *error, struct call *call)                \
     {                                                                                                        \
         ((void (*)(struct cairn_##name##_result *, const struct cairn_error *, void *))call->callback)(      \
             result, error, call->arg);                                                                       \
     }                                                                                                        \
-    int cairn_##name##_async(                                                                                \
+    int cairn_##name##_async_with(                                                                           \
         struct cairn_client *c, const struct cairn_##name##_request *request,                                \
+        const struct cairn_call_options *options,                                                            \
         void (*callback)(struct cairn_##name##_result * result, const struct cairn_error *error, void *arg), \
         void *arg)                                                                                           \
     {                                                                                                        \
         struct call *call;                                                                                   \
-        int err = make_##name(c, request, &call, NULL);                                                      \
+        int err = make_##name(c, request, options, &call, NULL);                                             \
         if (err)                                                                                             \
             return err;                                                                                      \
         call->done = done_##name;                                                                            \
         call->callback = (void (*)(void))callback;                                                           \
         call->arg = arg;                                                                                     \
         return post_call(call);                                                                              \
+    }                                                                                                        \
+    int cairn_##name##_async(                                                                                \
+        struct cairn_client *c, const struct cairn_##name##_request *request,                                \
+        void (*callback)(struct cairn_##name##_result * result, const struct cairn_error *error, void *arg), \
+        void *arg)                                                                                           \
+    {                                                                                                        \
+        return cairn_##name##_async_with(c, request, NULL, callback, arg);                                   \
     }
 #include "sdk/call.def"
 
@@ -254,10 +290,23 @@ static int make_raw(struct cairn_client *c, const char *path, struct cairn_bytes
 int cairn_call(struct cairn_client *c, const char *path, struct cairn_bytes request, bool is_read,
                uint32_t timeout_ms, struct cairn_raw_result **ret, struct cairn_error *error)
 {
+    struct cairn_call_options options = {.size = sizeof options, .timeout_ms = timeout_ms};
+    return cairn_call_with(c, path, request, is_read, &options, ret, error);
+}
+
+int cairn_call_with(struct cairn_client *c, const char *path, struct cairn_bytes request, bool is_read,
+                    const struct cairn_call_options *options, struct cairn_raw_result **ret,
+                    struct cairn_error *error)
+{
     struct call *call;
     void *result = NULL;
-    int err = make_raw(c, path, request, is_read, timeout_ms, &call, error);
-    if (!err)
+    int err = make_raw(c, path, request, is_read, 0, &call, error);
+    if (err)
+        return err;
+    err = call_options_take(c, options, &call->timeout_ms, &call->canceling, error);
+    if (err)
+        call_free(call);
+    else
         err = sdk_call_wait_for(call, ret ? &result : NULL, error);
     if (ret && !err)
         *ret = result;

@@ -5,10 +5,14 @@
  *               |  all endpoints have failed
  *               +-> paused (50 ms to 2 s, jittered) -> dialing
  *
- * The channel leaves an endpoint in three cases: the connection is lost, the server sends GOAWAY, or the
- * member cannot serve a read or a stream (no leader, stopping). The old connection completes its calls and
- * is then closed. Connections are opened and closed only in channel_turn, just before the loop sleeps,
- * never inside a callback. */
+ * The channel leaves an endpoint when
+ *   - the connection is lost,
+ *   - the server sends GOAWAY,
+ *   - the member cannot serve a read or a stream (no leader, stopping), or
+ *   - the refresh of a lease gets no response in time, and there is another endpoint (keepalive.c).
+ *
+ * The old connection completes its calls and is then closed. Connections are opened and closed only in
+ * channel_turn, just before the loop sleeps, never inside a callback. */
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -58,6 +62,8 @@ static void channel_dial(struct cairn_client *c)
     c->state = CHANNEL_DIALING;
     c->current = h2_dial(c, c->next_endpoint);
     list_add_last(&c->h2s, &c->current->link);
+    client_report(c, CAIRN_LINK_CALLS, CAIRN_STATE_CONNECTING, c->endpoints.list[c->next_endpoint].name,
+                  NULL);
     c->dial_timer.run = on_dial_timeout;
     timer_start(c, &c->dial_timer, c->dial_timeout_ms);
 }
@@ -73,6 +79,7 @@ static void become_ready(struct cairn_client *c)
     pthread_mutex_lock(&c->mutex);
     snprintf(c->connected, sizeof c->connected, "%s", c->endpoints.list[c->current->endpoint].name);
     pthread_mutex_unlock(&c->mutex);
+    client_report(c, CAIRN_LINK_CALLS, CAIRN_STATE_CONNECTED, c->connected, NULL);
 }
 
 static void on_token(struct rpc *r, struct slice message)
@@ -97,12 +104,17 @@ static void on_authenticated(struct rpc *r, const struct cairn_error *error)
         become_ready(c);
         return;
     }
+    /* etcd answers a wrong name or password with "invalid argument". */
+    struct cairn_error e = *error;
+    if (e.code == CAIRN_INVALID || e.code == CAIRN_PRECONDITION)
+        e.code = CAIRN_UNAUTHENTICATED;
     snprintf(h->why, sizeof h->why, "authenticate %s: %.250s", c->user, error->message);
     h->is_closed = true;
     if (error->code == CAIRN_UNAVAILABLE)
         return;
+    client_report(c, CAIRN_LINK_CALLS, state_of_error(e.code), c->endpoints.list[h->endpoint].name, &e);
     while (!list_is_empty(&c->waiting))
-        sdk_rpc_finish(container_of(c->waiting.next, struct rpc, link), error);
+        sdk_rpc_finish(container_of(c->waiting.next, struct rpc, link), &e);
 }
 
 static void authenticate(struct cairn_client *c)
@@ -160,9 +172,15 @@ struct rpc *channel_get_token(struct cairn_client *c,
 /* --- leaving -------------------------------------------------------------------------------------------- */
 void channel_draining(struct h2 *h)
 {
+    struct cairn_client *c = h->client;
+    struct cairn_error e = {0};
+    if (h == c->current && c->state == CHANNEL_READY) {
+        set_error(&e, CAIRN_UNAVAILABLE, "the member cannot serve now, or it leaves");
+        client_report(c, CAIRN_LINK_CALLS, CAIRN_STATE_REDIRECTED, c->endpoints.list[h->endpoint].name, &e);
+    }
     h->is_draining = true;
-    if (h == h->client->current)
-        channel_leave(h->client);
+    if (h == c->current)
+        channel_leave(c);
 }
 
 static void close_connection(struct h2 *h)
@@ -171,13 +189,14 @@ static void close_connection(struct h2 *h)
     struct cairn_error e = {0};
     char reason[400];
     snprintf(reason, sizeof reason, "%.80s: %.300s", c->endpoints.list[h->endpoint].name, h->why);
+    set_error(&e, CAIRN_UNAVAILABLE, "%s", reason);
     if (h == c->current) {
+        client_report(c, CAIRN_LINK_CALLS, CAIRN_STATE_LOST, c->endpoints.list[h->endpoint].name, &e);
         snprintf(c->last_reason, sizeof c->last_reason, "%s", reason);
         if (c->state == CHANNEL_DIALING || c->state == CHANNEL_AUTH)
             c->failed_in_a_row++;
         channel_leave(c);
     }
-    set_error(&e, CAIRN_UNAVAILABLE, "%s", reason);
     while (!list_is_empty(&h->running))
         rpc_attempt_over(container_of(h->running.next, struct rpc, link), &e, false);
     h2_free(h);

@@ -9,6 +9,7 @@
  * 4. The loop sleeps. */
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "sdk/stream.h"
@@ -57,6 +58,8 @@ void timer_stop(struct cairn_client *c, struct timer *t)
 int client_post(struct cairn_client *c, struct post *p)
 {
     int err = CAIRN_OK;
+    if (!client_is_own_process(c))
+        return CAIRN_CLOSED; /* the thread and perhaps the mutex's owner stayed in the parent */
     pthread_mutex_lock(&c->mutex);
     if (c->is_closing)
         err = CAIRN_CLOSED;
@@ -81,9 +84,14 @@ int client_start(struct cairn_client *c, struct post *p)
     return CAIRN_OK;
 }
 
+bool client_is_own_process(const struct cairn_client *c)
+{
+    return c->pid == getpid();
+}
+
 bool client_is_own_thread(const struct cairn_client *c)
 {
-    return pthread_equal(c->thread, pthread_self());
+    return client_is_own_process(c) && pthread_equal(c->thread, pthread_self());
 }
 
 struct thread_call {
@@ -126,6 +134,8 @@ static void end_all(struct cairn_client *c)
     }
     stream_free(c);
     channel_end(c);
+    client_report(c, CAIRN_LINK_CALLS, CAIRN_STATE_STOPPED, "", NULL);
+    client_deliver_reports(c);
     uv_close((uv_handle_t *)&c->wake, NULL);
     uv_close((uv_handle_t *)&c->clock, NULL);
     uv_close((uv_handle_t *)&c->before_sleep, NULL);
@@ -151,6 +161,7 @@ static void on_wake(uv_async_t *wake)
 static void on_before_sleep(uv_prepare_t *prepare)
 {
     struct cairn_client *c = prepare->data;
+    client_deliver_reports(c);
     channel_turn(c);
     set_clock(c);
 }
@@ -212,8 +223,8 @@ static int make_tls(struct cairn_client *c, const struct cairn_options *o, struc
 {
     struct tls_options tls = {.cert_file = o->cert_file,
                               .key_file = o->key_file,
-                              .ca_file = o->ca_file,
-                              .use_system_ca = !o->ca_file,
+                              .ca_file = o->insecure_skip_verify ? NULL : o->ca_file,
+                              .use_system_ca = !o->ca_file && !o->insecure_skip_verify,
                               .alpn = "h2"};
     char why[400] = "";
     if (!c->endpoints.is_tls && !o->ca_file && !o->cert_file && !o->key_file)
@@ -241,6 +252,9 @@ static int take_options(struct cairn_client *c, const struct cairn_options *o, s
     c->dial_timeout_ms = or_default(o->dial_timeout_ms, 5000);
     c->command_timeout_ms = or_default(o->command_timeout_ms, 5000);
     c->keepalive_interval_ms = or_default(o->keepalive_interval_ms, 10000);
+    c->on_state = o->on_state;
+    c->on_log = o->on_log;
+    c->report_arg = o->arg;
     c->keepalive_timeout_ms = or_default(o->keepalive_timeout_ms, 5000);
     return err;
 }
@@ -275,7 +289,8 @@ int cairn_open(const struct cairn_options *options, struct cairn_client **ret_cl
     }
     struct cairn_client *c = mem_new(sizeof *c);
     pthread_mutex_init(&c->mutex, NULL);
-    struct link *lists[] = {&c->inbox, &c->h2s, &c->waiting, &c->paused, &c->objects};
+    c->pid = getpid();
+    struct link *lists[] = {&c->inbox, &c->h2s, &c->waiting, &c->paused, &c->objects, &c->reports};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         list_init(lists[i]);
     int err = take_options(c, &o, error);
@@ -302,6 +317,8 @@ int cairn_close(struct cairn_client *c)
         return CAIRN_OK;
     if (client_is_own_thread(c))
         return CAIRN_INVALID;
+    if (!client_is_own_process(c))
+        return CAIRN_CLOSED;
     pthread_mutex_lock(&c->mutex);
     c->is_closing = true;
     pthread_mutex_unlock(&c->mutex);
@@ -315,6 +332,9 @@ int cairn_close(struct cairn_client *c)
 void cairn_endpoint(struct cairn_client *c, char *ret, size_t size)
 {
     if (!size)
+        return;
+    ret[0] = 0;
+    if (!client_is_own_process(c))
         return;
     pthread_mutex_lock(&c->mutex);
     snprintf(ret, size, "%s", c->connected);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/text.h"
+#include "sdk/item.h"
 #include "sdk/native_call.h"
 #include "sdk/stream.h"
 
@@ -27,28 +28,6 @@ static const char *cairn_config_text_of(const json_t *item, const char *key)
 {
     const char *text = json_string_value(json_object_get(item, key));
     return text ? text : "";
-}
-
-/* Copies the content into the arena; false if it is missing or not readable. */
-static bool content_of(const json_t *item, struct arena *a, struct cairn_bytes *ret)
-{
-    const json_t *content = json_object_get(item, "content");
-    struct slice text = slice_of(json_string_value(content), json_string_length(content));
-    struct buf decoded = {0};
-    if (!content) { /* an empty content and a large one may be left out */
-        *ret = (struct cairn_bytes){"", 0};
-        return json_integer_value(json_object_get(item, "size")) == 0;
-    }
-    bool is_base64 = json_is_true(json_object_get(item, "base64"));
-    if (is_base64 && base64_decode(text, &decoded) != OK) {
-        buf_done(&decoded);
-        return false;
-    }
-    if (is_base64)
-        text = buf_slice(&decoded);
-    *ret = (struct cairn_bytes){arena_string(a, text.data, text.size), text.size};
-    buf_done(&decoded);
-    return true;
 }
 
 static struct cairn_config config_of(const json_t *item)
@@ -86,36 +65,18 @@ static void cairn_config_notify(struct cairn_config_watch *w, const struct cairn
         watch_free(w);
 }
 
-static void add_escaped(struct buf *out, const char *text)
-{
-    for (const uint8_t *p = (const uint8_t *)text; *p; p++)
-        if ((*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
-            strchr("-_.~", *p))
-            buf_add_byte(out, *p);
-        else
-            buf_addf(out, "%%%02X", *p);
-}
-
-static void add_parameter(struct buf *out, const char *name, const char *value)
-{
-    if (!value || !*value)
-        return;
-    buf_addf(out, "%c%s=", memchr(out->data, '?', out->size) ? '&' : '?', name);
-    add_escaped(out, value);
-}
-
 static void write_path(struct buf *out, const struct cairn_client *c, const char *ns, const char *group,
                        const char *name, uint64_t seq)
 {
     char number[24];
     snprintf(number, sizeof number, "%llu", (unsigned long long)seq);
     buf_add_text(out, "/api/v1/configs/");
-    add_escaped(out, name);
-    add_parameter(out, "namespace", ns);
-    add_parameter(out, "group", group);
-    add_parameter(out, "seq", seq ? number : NULL);
-    add_parameter(out, "labels", seq ? NULL : c->labels);
-    add_parameter(out, "client_id", seq ? NULL : c->client_id);
+    path_add_escaped(out, name);
+    path_add_parameter(out, "namespace", ns);
+    path_add_parameter(out, "group", group);
+    path_add_parameter(out, "seq", seq ? number : NULL);
+    path_add_parameter(out, "labels", seq ? NULL : c->labels);
+    path_add_parameter(out, "client_id", seq ? NULL : c->client_id);
 }
 
 static void cairn_config_check(struct cairn_config_watch *w);
@@ -170,9 +131,10 @@ static void cairn_config_check(struct cairn_config_watch *w)
         config = config_of(item);
     config.is_deleted = !item;
     config.is_cached = s->is_from_cache;
+    config.cache_age_ms = s->is_from_cache ? s->cache_age_ms : 0;
     if (w->has_told && w->was_deleted == config.is_deleted && w->told_seq == config.seq)
         return;
-    if (item && !content_of(item, &a, &config.content)) {
+    if (item && !item_content(item, &a, &config.content)) {
         arena_done(&a);
         if (!s->is_from_cache)
             fetch(w, config.seq);
@@ -190,8 +152,7 @@ static void cairn_config_on_change(struct subscription *s)
 
 static void on_refused(struct subscription *s, const struct cairn_error *error)
 {
-    (void)s; /* as in discover.c */
-    (void)error;
+    stream_report(s->client, "subscription of a configuration", error); /* as in discover.c */
 }
 
 static void cairn_config_stop_here(struct object *o)
@@ -260,29 +221,7 @@ struct applied {
 static void apply_here(void *arg)
 {
     const struct applied *a = arg;
-    struct subscription *s = &a->watch->subscription;
-    struct buf out = {0};
-    struct json_writer w = {.out = &out};
-    if (!s->sid || !a->seq)
-        return;
-    jw_open(&w, '{');
-    jw_key(&w, "type");
-    jw_text(&w, "applied");
-    jw_key(&w, "sid");
-    jw_uint(&w, s->sid);
-    jw_key(&w, "name");
-    jw_text(&w, a->watch->name);
-    jw_key(&w, "seq");
-    jw_uint(&w, a->seq);
-    jw_key(&w, "ok");
-    jw_bool(&w, !a->problem);
-    if (a->problem) {
-        jw_key(&w, "error");
-        jw_string(&w, slice_of(a->problem, strnlen(a->problem, 1000)));
-    }
-    jw_close(&w, '}');
-    stream_send(s->client, buf_slice(&out));
-    buf_done(&out);
+    subscription_send_applied(&a->watch->subscription, a->watch->name, a->seq, a->problem);
 }
 
 void cairn_config_applied(struct cairn_config_watch *w, uint64_t seq, const char *problem)
@@ -305,7 +244,7 @@ static struct cairn_config *result_of(const json_t *item, const struct cairn_con
     const char **texts[] = {&r->name, &r->group, &r->format, &r->md5};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         *texts[i] = arena_string(a, *texts[i], strlen(*texts[i]));
-    (void)content_of(item, a, &r->content);
+    (void)item_content(item, a, &r->content);
     return r;
 }
 
@@ -319,13 +258,14 @@ static void read_cached(void *arg)
 {
     struct cached *k = arg;
     const struct cairn_config_get_request *q = k->request;
-    int64_t revision;
+    struct cache_state state;
     json_t *items =
-        cache_read(k->client, "config", q->ns ? q->ns : "", q->group ? q->group : "", q->name, &revision);
+        cache_read(k->client, "config", q->ns ? q->ns : "", q->group ? q->group : "", q->name, &state);
     const json_t *item = json_object_iter_value(json_object_iter(items));
     if (item) {
         k->found = result_of(item, q);
         k->found->is_cached = true;
+        k->found->cache_age_ms = state.age_ms;
     }
     json_decref(items);
 }
@@ -339,7 +279,7 @@ int cairn_config_get(struct cairn_client *c, const struct cairn_config_get_reque
     struct cairn_http_result *answer;
     struct cached k = {c, request, NULL};
     write_path(&path, c, request->ns, request->group, request->name, request->seq);
-    add_parameter(&path, "meta", "true");
+    path_add_parameter(&path, "meta", "true");
     struct cairn_http_request q = {.method = "GET", .path = buf_text(&path)};
     int err = cairn_http(c, &q, &answer, error);
     buf_done(&path);
@@ -392,13 +332,13 @@ int cairn_config_publish(struct cairn_client *c, const struct cairn_config_publi
     char number[24];
     snprintf(number, sizeof number, "%llu", (unsigned long long)request->if_seq);
     buf_add_text(&path, "/api/v1/configs/");
-    add_escaped(&path, request->name);
-    add_parameter(&path, "namespace", request->ns);
-    add_parameter(&path, "group", request->group);
-    add_parameter(&path, "type", request->format);
-    add_parameter(&path, "title", request->title);
-    add_parameter(&path, "note", request->note);
-    add_parameter(&path, "if_seq", request->if_seq ? number : NULL);
+    path_add_escaped(&path, request->name);
+    path_add_parameter(&path, "namespace", request->ns);
+    path_add_parameter(&path, "group", request->group);
+    path_add_parameter(&path, "type", request->format);
+    path_add_parameter(&path, "title", request->title);
+    path_add_parameter(&path, "note", request->note);
+    path_add_parameter(&path, "if_seq", request->if_seq ? number : NULL);
     if (request->if_md5)
         buf_addf(&fields, "If-Match: \"%s\"\r\n", request->if_md5);
     if (request->if_absent)

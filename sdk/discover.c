@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Discovery: the instances of a service as a view of the stream, and as a list of structs. */
+#include "base/clock.h"
+#include "sdk/item.h"
 #include "sdk/stream.h"
 
 struct cairn_discovery {
@@ -7,38 +9,11 @@ struct cairn_discovery {
     struct post post;
     struct subscription subscription;
     bool is_notifying, is_stopped;
-    char *ns, *group, *service;
+    json_t *seen; /* by id: when an instance in traffic was first seen, ms; 0 = in the first state */
+    char *ns, *group, *service, *selectors[SUBSCRIPTION_SELECTORS];
     void (*callback)(struct cairn_discovery *d, const struct cairn_instances *now, void *arg);
     void *arg;
 };
-
-static const char *cairn_discover_text_of(const json_t *item, const char *key, struct arena *a)
-{
-    const char *text = json_string_value(json_object_get(item, key));
-    return text ? arena_string(a, text, strlen(text)) : "";
-}
-
-static struct cairn_instance instance_of(const json_t *item, struct arena *a)
-{
-    char *text = json_dumps(item, JSON_COMPACT);
-    struct cairn_instance i = {
-        .id = cairn_discover_text_of(item, "id", a),
-        .host = cairn_discover_text_of(item, "host", a),
-        .port = (int)json_integer_value(json_object_get(item, "port")),
-        .protocol = cairn_discover_text_of(item, "protocol", a),
-        .zone = cairn_discover_text_of(item, "zone", a),
-        .region = cairn_discover_text_of(item, "region", a),
-        .cluster = cairn_discover_text_of(item, "cluster", a),
-        .version = cairn_discover_text_of(item, "version", a),
-        .state = cairn_discover_text_of(item, "state", a),
-        .weight = (int)json_integer_value(json_object_get(item, "weight")),
-        .is_serving = json_is_true(json_object_get(item, "serving")),
-        .is_guarded = json_is_true(json_object_get(item, "guarded")),
-        .json = text ? arena_string(a, text, strlen(text)) : "",
-    };
-    free(text);
-    return i;
-}
 
 /* Orders instances by id: a snapshot has this order, but deltas have the order of changes. */
 static int cairn_discover_compare(const void *a, const void *b)
@@ -46,8 +21,35 @@ static int cairn_discover_compare(const void *a, const void *b)
     return strcmp(((const struct cairn_instance *)a)->id, ((const struct cairn_instance *)b)->id);
 }
 
-static struct cairn_instances *instances_of(const struct subscription *s)
+/* Notes when each instance in traffic was first seen, and forgets those that left. */
+static void discover_note_ages(struct cairn_discovery *d)
 {
+    json_t *seen = json_object(), *item;
+    json_int_t now = d->seen ? (json_int_t)clock_mono_ms() : 0;
+    const char *id;
+    json_object_foreach(d->subscription.items, id, item)
+    {
+        json_t *before = json_object_get(d->seen, id);
+        if (json_is_true(json_object_get(item, "serving")))
+            json_object_set_new(seen, id, before ? json_incref(before) : json_integer(now));
+    }
+    json_decref(d->seen);
+    d->seen = seen;
+}
+
+static void discover_set_ages(const struct cairn_discovery *d, struct cairn_instances *r, struct arena *a)
+{
+    uint64_t *ages = arena_new(a, (r->count + 1) * sizeof *ages), now = clock_mono_ms();
+    for (size_t i = 0; i < r->count; i++) {
+        uint64_t first = (uint64_t)json_integer_value(json_object_get(d->seen, r->list[i].id));
+        ages[i] = first ? now - first : UINT64_MAX;
+    }
+    r->ages_ms = ages;
+}
+
+static struct cairn_instances *instances_of(const struct cairn_discovery *d)
+{
+    const struct subscription *s = &d->subscription;
     struct arena *a;
     struct cairn_instances *r = result_new(sizeof *r, &a);
     size_t count = json_object_size(s->items);
@@ -60,6 +62,8 @@ static struct cairn_instances *instances_of(const struct subscription *s)
     r->revision = s->revision;
     r->is_current = s->items != NULL;
     r->is_cached = s->is_from_cache;
+    r->cache_age_ms = s->is_from_cache ? s->cache_age_ms : 0;
+    discover_set_ages(d, r, a);
     return r;
 }
 
@@ -68,6 +72,9 @@ static void discovery_free(struct cairn_discovery *d)
     mem_free(d->ns);
     mem_free(d->group);
     mem_free(d->service);
+    json_decref(d->seen);
+    for (size_t i = 0; i < SUBSCRIPTION_SELECTORS; i++)
+        mem_free(d->selectors[i]);
     mem_free(d);
 }
 
@@ -75,9 +82,10 @@ static void cairn_discover_on_change(struct subscription *s)
 {
     struct cairn_discovery *d = container_of(s, struct cairn_discovery, subscription);
     cache_write(s);
+    discover_note_ages(d);
     if (!d->callback)
         return;
-    struct cairn_instances *now = instances_of(s);
+    struct cairn_instances *now = instances_of(d);
     d->is_notifying = true;
     d->callback(d, now, d->arg);
     d->is_notifying = false;
@@ -90,8 +98,7 @@ static void cairn_discover_on_change(struct subscription *s)
  * The view keeps its state and subscribes again on the next connection. */
 static void on_refused(struct subscription *s, const struct cairn_error *error)
 {
-    (void)s;
-    (void)error;
+    stream_report(s->client, "subscription of a service", error);
 }
 
 static void cairn_discover_stop_here(struct object *o)
@@ -134,6 +141,10 @@ int cairn_discover_start(struct cairn_client *c, const struct cairn_discover_req
     d->subscription.client = c;
     d->subscription.only_serving = request->only_serving;
     d->subscription.no_guarded = request->no_guarded;
+    const char *selectors[SUBSCRIPTION_SELECTORS] = {request->cluster, request->version, request->protocol,
+                                                     request->tags, request->labels};
+    for (size_t i = 0; i < SUBSCRIPTION_SELECTORS; i++)
+        d->subscription.selectors[i] = d->selectors[i] = cairn_discover_copy(selectors[i]);
     d->subscription.on_change = cairn_discover_on_change;
     d->subscription.on_refused = on_refused;
     *ret_discovery = d; /* set before the callback can run */
@@ -154,7 +165,7 @@ struct instances_query {
 static void copy_instances_on_thread(void *arg)
 {
     struct instances_query *l = arg;
-    l->instances = instances_of(&l->discovery->subscription);
+    l->instances = instances_of(l->discovery);
 }
 
 int cairn_discover_now(struct cairn_discovery *d, struct cairn_instances **ret)

@@ -23,6 +23,7 @@ static void drop_connection(struct native_call *q)
 
 static void native_call_detach(struct native_call *q)
 {
+    cancel_end(&q->canceling);
     timer_stop(q->client, &q->deadline);
     timer_stop(q->client, &q->pause);
     list_remove(&q->object.link);
@@ -55,7 +56,7 @@ void native_call_cancel(struct native_call *q)
 }
 
 /* --- errors --------------------------------------------------------------------------------------------- */
-static int code_of(int status)
+int code_of_http(int status)
 {
     static const struct {
         int status, code;
@@ -82,9 +83,9 @@ static void read_error(const struct native_call *q, struct cairn_error *e)
     if (q->body.size && json_parse(buf_slice(&q->body), &root, why, sizeof why) == OK)
         message = json_string_value(json_object_get(json_object_get(root, "error"), "message"));
     if (message)
-        set_error(e, code_of(status), "%.500s", message);
+        set_error(e, code_of_http(status), "%.500s", message);
     else
-        set_error(e, code_of(status), "the server answered with HTTP status %d", status);
+        set_error(e, code_of_http(status), "the server answered with HTTP status %d", status);
     e->status = status;
     json_decref(root);
 }
@@ -249,9 +250,24 @@ struct native_call *native_call_new(struct cairn_client *c, const char *method, 
     return q;
 }
 
+static void cancel_native_call(struct cancel_op *op, const struct cairn_error *error)
+{
+    struct native_call *q = container_of(op, struct native_call, canceling);
+    struct cairn_error e = *error;
+    if (q->is_sent && !q->is_read)
+        set_error(&e, CAIRN_UNKNOWN, "%.480s: it may have been done", error->message);
+    native_call_finish(q, &e);
+}
+
 void native_call_start(struct native_call *q, uint32_t timeout_ms)
 {
     struct cairn_client *c = q->client;
+    struct cairn_error e = {0};
+    q->canceling.run = cancel_native_call;
+    if (cancel_begin(&q->canceling, &e)) {
+        native_call_finish(q, &e);
+        return;
+    }
     q->endpoint = c->next_endpoint % c->endpoints.count;
     object_add(c, &q->object);
     timer_start(c, &q->deadline, timeout_ms);

@@ -20,6 +20,7 @@ struct native_call {
     struct sock *sock;
     struct rpc *token_call;
     struct timer deadline, pause;
+    struct cancel_op canceling; /* its owner takes the options */
     struct http_answer answer;
     struct buf body; /* of the response */
     struct cairn_error reason;
@@ -30,6 +31,8 @@ struct native_call {
 
 struct native_call *native_call_new(struct cairn_client *c, const char *method, const char *path);
 void native_call_start(struct native_call *q, uint32_t timeout_ms);
+/* The code for a status of HTTP, as an upgrade or a request gets it. */
+int code_of_http(int status);
 void native_call_cancel(struct native_call *q); /* on_end is not called */
 
 #endif

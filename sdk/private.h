@@ -53,6 +53,32 @@ int set_error(struct cairn_error *error, int code, const char *format, ...)
 /* Makes an error from a gRPC status and its text; code is 0 for status 0. */
 int error_of_grpc(struct cairn_error *error, int status, struct slice text);
 
+/* ---- reports to the program (state.c) ------------------------------------------------------------------ */
+
+/* Queue a report of a connection, and a line of the log; on the client's thread. The program's callbacks run
+ * in the next turn of the loop, never inside these functions. error NULL = no reason. */
+void client_report(struct cairn_client *c, enum cairn_link connection, enum cairn_state state,
+                   const char *endpoint, const struct cairn_error *error);
+void client_log(struct cairn_client *c, enum cairn_log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void client_deliver_reports(struct cairn_client *c);
+enum cairn_state state_of_error(int code); /* the state that a refusal with this code is */
+
+/* ---- canceling (cancel.c) ------------------------------------------------------------------------------ */
+
+/* A running call as its cancel sees it; the client's thread only. */
+struct cancel_op {
+    struct link link;
+    struct cairn_cancel *cancel;                                        /* NULL = none */
+    void (*run)(struct cancel_op *op, const struct cairn_error *error); /* ends the call */
+};
+/* any thread: the options are valid, or CAIRN_INVALID; the call holds its cancel from here on */
+MUST_CHECK int call_options_take(const struct cairn_client *c, const struct cairn_call_options *options,
+                                 uint32_t *timeout_ms, struct cancel_op *op, struct cairn_error *error);
+/* The client's thread: true = it is canceled already, and *ret says so. */
+bool cancel_begin(struct cancel_op *op, struct cairn_error *ret);
+void cancel_end(struct cancel_op *op); /* any number of times; any thread for a call that never began */
+
 /* ---- timers, inbox (client.c) ------------------------------------------------------------------------ */
 
 struct timer {
@@ -67,11 +93,12 @@ struct post {
     struct link link;
     void (*run)(struct post *p);
 };
-/* Any thread. CAIRN_CLOSED: the client is being closed; `run` will not be called. */
+/* Any thread. The error CAIRN_CLOSED: the client is being closed; `run` will not be called. */
 MUST_CHECK int client_post(struct cairn_client *c, struct post *p);
 /* As client_post, but on the client's own thread it runs the post at once, so that an object started in a
- * callback can be stopped in the same callback. */
+ * callback can be stopped in the same callback. The same error. */
 MUST_CHECK int client_start(struct cairn_client *c, struct post *p);
+bool client_is_own_process(const struct cairn_client *c); /* false in a child made by fork */
 bool client_is_own_thread(const struct cairn_client *c);
 /* Any thread: runs the function on the client's thread and waits for it; at once if that is this thread. */
 int client_run(struct cairn_client *c, void (*run)(void *arg), void *arg);
@@ -213,7 +240,11 @@ struct cairn_client {
     char *user, *password;
     char *client_id, *labels, *cache_dir;
     uint32_t dial_timeout_ms, command_timeout_ms, keepalive_interval_ms, keepalive_timeout_ms;
+    void (*on_state)(struct cairn_client *c, const struct cairn_state_change *change, void *arg);
+    void (*on_log)(struct cairn_client *c, enum cairn_log_level level, const char *line, void *arg);
+    void *report_arg;
     pthread_t thread;
+    pid_t pid; /* of the process that opened the client: others made by fork must not use it */
 
     /* any thread, under the mutex */
     pthread_mutex_t mutex;
@@ -241,6 +272,7 @@ struct cairn_client {
     size_t call_count;
     struct stream *stream; /* NULL until its first user */
     struct link objects;   /* of `struct object`: stopped when the client is closed */
+    struct link reports;   /* not delivered yet (state.c) */
 };
 
 /* An object of the client, such as a watch. It lives until its owner stops it or the client is closed. */

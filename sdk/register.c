@@ -60,8 +60,10 @@ static void cairn_register_on_answer(void *arg, const json_t *result, const stru
         cairn_register_notify(r, CAIRN_REGISTERED, error);
     } else if (is_final(error->code)) {
         r->is_refused = true;
+        stream_report(r->client, "registration", error);
         cairn_register_notify(r, CAIRN_REGISTRATION_REFUSED, error);
     } else if (error->code && stream_is_ready(r->client)) {
+        stream_report(r->client, "registration, which is repeated", error);
         timer_start(r->client, &r->again, error->code == CAIRN_LOST ? 0 : AGAIN_MS);
     }
 }

@@ -6,7 +6,7 @@
  * - The frame `hello` has the last revision that this client has seen (resume), so that a member which is
  *   behind cannot show an older state.
  * - It also has the session, so that others see no change after a reconnect.
- * - Each frame with a revision is acknowledged; this returns credit to the server.
+ * - Each frame with a revision is acknowledged; the server may then send more.
  * - Each heartbeat is a frame, which keeps the session alive, and a ping. If a ping is not answered by the
  *   next heartbeat, the connection is dead. */
 #include <stdio.h>
@@ -14,7 +14,7 @@
 #include "base/clock.h"
 #include "base/map.h"
 #include "base/text.h"
-#include "sdk/http_answer.h"
+#include "sdk/native_call.h"
 #include "sdk/stream.h"
 #include "sdk/ws.h"
 
@@ -59,6 +59,7 @@ struct stream {
     bool is_ping_out;
     unsigned failures;
     char reason[320];
+    struct cairn_error refusal; /* the last error frame of this connection; code 0 = none */
 };
 
 static void stream_dial(struct stream *s);
@@ -106,9 +107,18 @@ static void notify_lost(struct stream_user *u)
     u->on_lost(u);
 }
 
-static void disconnect(struct stream *s, const char *why, uint64_t pause_ms)
+static const char *endpoint_name(const struct stream *s)
+{
+    return s->client->endpoints.list[s->endpoint].name;
+}
+
+static void disconnect_as(struct stream *s, enum cairn_state state, const struct cairn_error *error,
+                          uint64_t pause_ms)
 {
     struct cairn_client *c = s->client;
+    struct cairn_error copy = *error; /* it may be a part of *s */
+    client_report(c, CAIRN_LINK_STREAM, state, endpoint_name(s), &copy);
+    s->refusal.code = 0;
     sock_close(s->sock);
     s->sock = NULL;
     if (s->token_call)
@@ -118,7 +128,7 @@ static void disconnect(struct stream *s, const char *why, uint64_t pause_ms)
     ws_done(&s->reader);
     map_done(&s->subscriptions);
     s->is_ping_out = false;
-    snprintf(s->reason, sizeof s->reason, "%s", why);
+    snprintf(s->reason, sizeof s->reason, "%.300s", copy.message);
     if (s->state == STREAM_READY)
         s->failures = 0;
     s->state = STREAM_PAUSED;
@@ -133,6 +143,23 @@ static void disconnect(struct stream *s, const char *why, uint64_t pause_ms)
     notify_users(s, notify_lost);
 }
 
+/* A connection that was lost; its server gave no reason. */
+static void disconnect(struct stream *s, const char *why)
+{
+    struct cairn_error e = {0};
+    set_error(&e, CAIRN_UNAVAILABLE, "%s", why);
+    disconnect_as(s, CAIRN_STATE_LOST, &e, 0);
+}
+
+void stream_report(struct cairn_client *c, const char *subject, const struct cairn_error *error)
+{
+    struct cairn_error e = {0};
+    set_error(&e, error->code, "%.200s: %.300s", subject, error->message);
+    e.status = error->status;
+    client_report(c, CAIRN_LINK_STREAM, state_of_error(error->code),
+                  c->stream ? endpoint_name(c->stream) : "", &e);
+}
+
 static void stream_on_pause_over(struct timer *t)
 {
     struct stream *s = container_of(t, struct stream, timer);
@@ -143,7 +170,7 @@ static void stream_on_pause_over(struct timer *t)
 
 static void on_dial_timeout(struct timer *t)
 {
-    disconnect(container_of(t, struct stream, timer), "no answer in time", 0);
+    disconnect(container_of(t, struct stream, timer), "no answer in time");
 }
 
 /* --- sending -------------------------------------------------------------------------------------------- */
@@ -261,7 +288,7 @@ static void on_beat(struct timer *t)
 {
     struct stream *s = container_of(t, struct stream, timer);
     if (s->is_ping_out) {
-        disconnect(s, "the server does not answer a ping", 0);
+        disconnect(s, "the server does not answer a ping");
         return;
     }
     s->is_ping_out = true;
@@ -323,6 +350,7 @@ static void on_welcome(struct stream *s, const json_t *frame)
     s->failures = 0;
     s->beat_ms = 0;
     set_beat(s, frame);
+    client_report(s->client, CAIRN_LINK_STREAM, CAIRN_STATE_CONNECTED, endpoint_name(s), NULL);
     notify_users(s, notify_ready);
 }
 
@@ -336,6 +364,10 @@ int code_of_name(const char *code)
         {"session_gone", CAIRN_LOST},
         {"not_ready", CAIRN_UNAVAILABLE},
         {"closed", CAIRN_UNAVAILABLE},
+        {"no_leader", CAIRN_UNAVAILABLE},
+        {"stopped", CAIRN_UNAVAILABLE},
+        {"timeout", CAIRN_UNKNOWN},
+        {"compacted", CAIRN_COMPACTED},
         {"forbidden", CAIRN_DENIED},
         {"permission_denied", CAIRN_DENIED},
         {"invalid_auth_token", CAIRN_UNAUTHENTICATED},
@@ -397,6 +429,7 @@ static void on_error(struct stream *s, const json_t *frame)
             subscription_refused(sub, &e);
     } else if (e.code == CAIRN_LOST) {
         forget_session(s);
+        client_report(s->client, CAIRN_LINK_STREAM, CAIRN_STATE_SESSION_LOST, endpoint_name(s), &e);
         if (s->state == STREAM_READY)
             notify_users(s, notify_session_gone);
     } else if (e.code == CAIRN_UNAUTHENTICATED) {
@@ -404,9 +437,11 @@ static void on_error(struct stream *s, const json_t *frame)
         s->client->token = NULL;
         if (s->client->current)
             channel_token_refused(s->client->current);
-        disconnect(s, e.message, 0);
+        disconnect_as(s, CAIRN_STATE_UNAUTHENTICATED, &e, 0);
     } else {
-        snprintf(s->reason, sizeof s->reason, "%.300s", e.message);
+        s->refusal = e;
+        if (s->state == STREAM_READY)
+            client_report(s->client, CAIRN_LINK_STREAM, state_of_error(e.code), endpoint_name(s), &e);
     }
 }
 
@@ -437,7 +472,9 @@ static void stream_on_frame(struct stream *s, const char *type, const json_t *fr
         on_error(s, frame);
     } else if (strcmp(type, "goaway") == 0) {
         json_int_t ms = json_integer_value(json_object_get(frame, "after_ms"));
-        disconnect(s, "the member is leaving", ms > 0 && ms < 10000 ? (uint64_t)ms : 1);
+        struct cairn_error e = {0};
+        set_error(&e, CAIRN_UNAVAILABLE, "the member stops or is behind: another one is used");
+        disconnect_as(s, CAIRN_STATE_REDIRECTED, &e, ms > 0 && ms < 10000 ? (uint64_t)ms : 1);
     } else if (strcmp(type, "result") == 0) {
         struct cairn_error none = {0};
         take_session(s, frame);
@@ -463,21 +500,37 @@ static void on_text(struct stream *s, struct slice text)
     int err = json_parse(text, &frame, why, sizeof why);
     const char *type = json_string_value(json_object_get(frame, "type"));
     if (err || !type)
-        disconnect(s, "the server sent a frame that is not valid", 0);
+        disconnect(s, "the server sent a frame that is not valid");
     else
         stream_on_frame(s, type, frame);
     json_decref(frame);
 }
 
 /* --- the socket ----------------------------------------------------------------------------------------- */
+/* A close frame: its status and text (RFC 6455, 5.5.1). An error frame before it is the reason. */
+static void on_closed(struct stream *s, struct slice payload)
+{
+    struct cairn_error e = {0};
+    int status = payload.size >= 2 ? payload.data[0] << 8 | payload.data[1] : 0;
+    size_t size = payload.size > 2 ? payload.size - 2 : 0;
+    if (s->refusal.code) {
+        e = s->refusal;
+        disconnect_as(s, s->state == STREAM_READY ? CAIRN_STATE_CLOSED : state_of_error(e.code), &e, 0);
+        return;
+    }
+    set_error(&e, status == 1008 ? CAIRN_DENIED : CAIRN_UNAVAILABLE, "closed by the server, status %d%s%.*s",
+              status, size ? ": " : "", (int)size, size ? (const char *)payload.data + 2 : "");
+    e.status = status;
+    disconnect_as(s, CAIRN_STATE_CLOSED, &e, 0);
+}
+
 static void read_frames(struct stream *s)
 {
     enum ws_event event = WS_TEXT;
     struct slice payload;
-    char why[400];
     while (s->sock && event != WS_NOTHING) {
         if (ws_next(&s->reader, &event, &payload) != OK) {
-            disconnect(s, "the server sent invalid WebSocket frames", 0);
+            disconnect(s, "the server sent invalid WebSocket frames");
         } else if (event == WS_TEXT) {
             on_text(s, payload);
         } else if (event == WS_PING) {
@@ -485,25 +538,36 @@ static void read_frames(struct stream *s)
         } else if (event == WS_PONG) {
             s->is_ping_out = false;
         } else if (event == WS_CLOSED) {
-            snprintf(why, sizeof why, "closed by the server: %s", s->reason);
-            disconnect(s, why, 0);
+            on_closed(s, payload);
         }
     }
+}
+
+static void on_refused_upgrade(struct stream *s)
+{
+    struct cairn_error e = {0};
+    struct slice to;
+    int status = s->upgrade.status, code = code_of_http(status);
+    bool is_redirect = status >= 300 && status < 400;
+    set_error(&e, code, "the server answered the upgrade with HTTP status %d", status);
+    if (is_redirect && http_answer_field(&s->upgrade, "location", &to))
+        set_error(&e, CAIRN_UNAVAILABLE, "the server redirects with HTTP status %d to %.*s", status,
+                  (int)(to.size < 300 ? to.size : 300), (const char *)to.data);
+    e.status = status;
+    disconnect_as(s, is_redirect ? CAIRN_STATE_REDIRECTED : state_of_error(e.code), &e, 0);
 }
 
 static void read_upgrade(struct stream *s, struct slice bytes)
 {
     struct slice accept;
-    char why[80];
     struct http_answer *a = &s->upgrade;
     if (http_answer_feed(a, &bytes, NULL) != OK) {
-        disconnect(s, "the response to the upgrade is not HTTP", 0);
+        disconnect(s, "the response to the upgrade is not HTTP");
     } else if (http_answer_has_head(a) && a->status != 101) {
-        snprintf(why, sizeof why, "the server answered the upgrade with HTTP status %d", a->status);
-        disconnect(s, why, 0);
+        on_refused_upgrade(s);
     } else if (http_answer_has_head(a) && (!http_answer_field(a, "sec-websocket-accept", &accept) ||
                                            !slice_equal(accept, slice_text(s->accept)))) {
-        disconnect(s, "the server's WebSocket upgrade does not match the request", 0);
+        disconnect(s, "the server's WebSocket upgrade does not match the request");
     } else if (http_answer_has_head(a)) {
         buf_add_slice(&s->reader.in, bytes);
         http_answer_done(a);
@@ -552,7 +616,7 @@ static void stream_on_close(void *owner, const char *why)
 {
     struct stream *s = owner;
     s->sock = NULL;
-    disconnect(s, why, 0);
+    disconnect(s, why);
 }
 
 static const struct sock_ops sock_ops = {stream_on_open, on_data, stream_on_drain, stream_on_close};
@@ -562,7 +626,7 @@ static void on_token(struct rpc *r, const struct cairn_error *error)
     struct stream *s = r->owner;
     s->token_call = NULL;
     if (error->code)
-        disconnect(s, error->message, 0);
+        disconnect_as(s, state_of_error(error->code), error, 0);
     else
         stream_dial(s);
 }
@@ -577,6 +641,7 @@ static void stream_dial(struct stream *s)
         s->token_call = channel_get_token(c, on_token, s);
         return;
     }
+    client_report(c, CAIRN_LINK_STREAM, CAIRN_STATE_CONNECTING, endpoint_name(s), NULL);
     s->sock = sock_dial(&c->loop, &c->endpoints.list[s->endpoint], c->tls_http, &sock_ops, s);
 }
 

@@ -22,6 +22,8 @@ void stream_join(struct cairn_client *c, struct stream_user *u);
 void stream_leave(struct cairn_client *c, struct stream_user *u);
 bool stream_is_ready(const struct cairn_client *c);
 
+/* Reports to the program that the server refused something on the stream, which goes on. */
+void stream_report(struct cairn_client *c, const char *subject, const struct cairn_error *error);
 void stream_send(struct cairn_client *c, struct slice frame); /* dropped if the stream is not ready */
 /* Sends a request whose response is a `result` or `error` frame. The frame has no closing brace yet. `done`
  * is called once, with CAIRN_UNAVAILABLE if the connection ends before, but never after stream_forget. Only
@@ -40,17 +42,23 @@ void stream_free(struct cairn_client *c); /* all users have left before */
 
 /* A view of the items of one topic. It is complete after the first snapshot and stays so, whatever happens
  * to connections; then it only becomes older. */
+enum { SUBSCRIPTION_SELECTORS = 5 }; /* cluster, version, protocol, tags, labels */
 struct subscription {
     struct stream_user user;
     struct cairn_client *client;
+    struct timer again;      /* until a refused subscription is sent again */
     const char *kind;        /* "service", "config" */
     char *ns, *group, *name; /* owned; "" = the server's default */
     bool only_serving, no_guarded;
-    uint32_t sid;                              /* on this connection; 0 = not subscribed */
+    bool all_groups;                               /* the group "" is sent */
+    const char *prefix;                            /* borrowed; of lists. NULL = none */
+    const char *selectors[SUBSCRIPTION_SELECTORS]; /* borrowed; NULL or "" = none */
+    uint32_t sid;                                  /* on this connection; 0 = not subscribed */
     int64_t revision;                          /* the items are correct up to here; 0 = they are incomplete */
     int64_t last_frame;                        /* revision of its last frame on this connection */
     json_t *items;                             /* by id; NULL = none yet */
     json_t *incoming;                          /* items of a snapshot whose last part has not arrived */
+    int64_t cache_age_ms;                      /* of items from the cache */
     bool is_from_cache, is_answered;           /* is_answered: a frame of it has arrived on this connection */
     void (*on_change)(struct subscription *s); /* may end the subscription and free it */
     /* The server refused the subscription: it has ended. */
@@ -62,14 +70,21 @@ void subscription_done(struct subscription *s); /* ends it and frees its fields 
 /* Called by the stream for frames and errors of its sid. */
 void subscription_frame(struct subscription *s, const char *type, const json_t *frame);
 void subscription_refused(struct subscription *s, const struct cairn_error *error);
+/* The frame `applied` for an item: problem NULL = the program runs with the release. */
+void subscription_send_applied(struct subscription *s, const char *item, uint64_t seq, const char *problem);
 void subscription_mark(struct subscription *s, int64_t revision);
 
 /* ---- the last known state (cache.c) ----------------------------------------------------------------- */
 
+/* True for a view of all of its topic's items, without selectors: only such a view is in a file. */
+bool subscription_is_plain(const struct subscription *s);
 /* Write and read a view's items in a file of the client's cache folder; without a folder both do nothing. */
 void cache_write(const struct subscription *s);
-json_t *cache_read(const struct cairn_client *c, const char *kind, const char *ns, const char *group,
-                   const char *name, int64_t *ret_revision); /* the items, or NULL */
+struct cache_state {
+    int64_t revision, age_ms; /* age_ms: since the file was written; -1 = not known */
+};
+json_t *cache_read(struct cairn_client *c, const char *kind, const char *ns, const char *group,
+                   const char *name, struct cache_state *ret); /* the items, or NULL */
 
 int code_of_name(const char *code); /* "session_gone", as in base/err.def, to an enum cairn_err */
 

@@ -9,6 +9,70 @@
 
 #include "sdk/stream.h"
 
+enum { AGAIN_MS = 500 /* before a subscription that was refused for now is sent again */ };
+
+bool subscription_is_plain(const struct subscription *s)
+{
+    bool is_plain = !s->all_groups && !(s->prefix && *s->prefix);
+    for (size_t i = 0; i < SUBSCRIPTION_SELECTORS; i++)
+        is_plain &= !s->selectors[i] || !*s->selectors[i];
+    return is_plain;
+}
+
+/* "a,b" as a list; "key=value,key=value" as an object. */
+static void write_list(struct json_writer *w, const char *list, bool is_pairs)
+{
+    jw_open(w, is_pairs ? '{' : '[');
+    for (const char *p = list; *p;) {
+        size_t n = strcspn(p, ","), k = strcspn(p, "=");
+        char key[257];
+        if (!is_pairs) {
+            jw_string(w, slice_of(p, n));
+        } else if (k < n && k < sizeof key) {
+            memcpy(key, p, k);
+            key[k] = 0;
+            jw_key(w, key);
+            jw_string(w, slice_of(p + k + 1, n - k - 1));
+        }
+        p += n + (p[n] == ',');
+    }
+    jw_close(w, is_pairs ? '}' : ']');
+}
+
+static void write_filter(const struct subscription *s, struct json_writer *w)
+{
+    static const char *const names[SUBSCRIPTION_SELECTORS] = {"cluster", "version", "protocol", "tags",
+                                                              "labels"};
+    jw_key(w, "filter");
+    jw_open(w, '{');
+    if (s->only_serving) {
+        jw_key(w, "healthy");
+        jw_bool(w, true);
+    }
+    if (s->no_guarded) {
+        jw_key(w, "guarded");
+        jw_bool(w, false);
+    }
+    for (size_t i = 0; i < SUBSCRIPTION_SELECTORS; i++) {
+        if (!s->selectors[i] || !*s->selectors[i])
+            continue;
+        jw_key(w, names[i]);
+        if (i < 3)
+            jw_text(w, s->selectors[i]);
+        else
+            write_list(w, s->selectors[i], i == 4);
+    }
+    jw_close(w, '}');
+}
+
+static bool has_filter(const struct subscription *s)
+{
+    bool has = s->only_serving || s->no_guarded;
+    for (size_t i = 0; i < SUBSCRIPTION_SELECTORS; i++)
+        has |= s->selectors[i] && *s->selectors[i];
+    return has;
+}
+
 static void subscription_send(struct subscription *s)
 {
     struct buf out = {0};
@@ -34,19 +98,16 @@ static void subscription_send(struct subscription *s)
         jw_key(&w, "from_revision");
         jw_int(&w, s->revision + 1);
     }
-    if (s->only_serving || s->no_guarded) {
-        jw_key(&w, "filter");
-        jw_open(&w, '{');
-        if (s->only_serving) {
-            jw_key(&w, "healthy");
-            jw_bool(&w, true);
-        }
-        if (s->no_guarded) {
-            jw_key(&w, "guarded");
-            jw_bool(&w, false);
-        }
-        jw_close(&w, '}');
+    if (s->all_groups) {
+        jw_key(&w, "group");
+        jw_text(&w, "");
     }
+    if (s->prefix && *s->prefix) {
+        jw_key(&w, "prefix");
+        jw_text(&w, s->prefix);
+    }
+    if (has_filter(s))
+        write_filter(s, &w);
     jw_close(&w, '}');
     stream_send(s->client, buf_slice(&out));
     buf_done(&out);
@@ -136,16 +197,26 @@ void subscription_mark(struct subscription *s, int64_t revision)
 }
 
 /* Handles a refused subscription. An error of an `applied` frame changes nothing. */
+/* A member without a leader refuses at once: without the pause this would be a loop. */
+static void subscription_on_again(struct timer *t)
+{
+    subscription_restart(container_of(t, struct subscription, again));
+}
+
 void subscription_refused(struct subscription *s, const struct cairn_error *error)
 {
     if (s->is_answered && error->code != CAIRN_DENIED && error->code != CAIRN_UNAUTHENTICATED)
         return;
     stream_drop_subscription(s->client, s->sid);
     s->sid = 0;
-    if (error->code == CAIRN_FUTURE || error->code == CAIRN_UNAVAILABLE)
+    if (error->code == CAIRN_FUTURE) {
         subscription_restart(s);
-    else
+    } else if (error->code == CAIRN_UNAVAILABLE) {
+        s->again.run = subscription_on_again;
+        timer_start(s->client, &s->again, AGAIN_MS);
+    } else {
         s->on_refused(s, error);
+    }
 }
 
 /* --- connection changes --------------------------------------------------------------------------------- */
@@ -161,14 +232,43 @@ static void on_lost(struct stream_user *u)
     s->sid = 0;
     json_decref(s->incoming);
     s->incoming = NULL;
-    if (s->items)
+    if (s->items || !subscription_is_plain(s))
         return;
-    int64_t revision;
-    s->items = cache_read(s->client, s->kind, s->ns, s->group, s->name, &revision);
+    struct cache_state state;
+    s->items = cache_read(s->client, s->kind, s->ns, s->group, s->name, &state);
     if (!s->items)
         return;
     s->is_from_cache = true;
+    s->cache_age_ms = state.age_ms;
+    client_log(s->client, CAIRN_LOG_WARN, "cache: no member answers: %s %s is read from its file", s->kind,
+               s->name);
     s->on_change(s);
+}
+
+void subscription_send_applied(struct subscription *s, const char *item, uint64_t seq, const char *problem)
+{
+    struct buf out = {0};
+    struct json_writer w = {.out = &out};
+    if (!s->sid || !seq)
+        return;
+    jw_open(&w, '{');
+    jw_key(&w, "type");
+    jw_text(&w, "applied");
+    jw_key(&w, "sid");
+    jw_uint(&w, s->sid);
+    jw_key(&w, "name");
+    jw_text(&w, item);
+    jw_key(&w, "seq");
+    jw_uint(&w, seq);
+    jw_key(&w, "ok");
+    jw_bool(&w, !problem);
+    if (problem) {
+        jw_key(&w, "error");
+        jw_string(&w, slice_of(problem, strnlen(problem, 1000)));
+    }
+    jw_close(&w, '}');
+    stream_send(s->client, buf_slice(&out));
+    buf_done(&out);
 }
 
 static char *subscription_copy(const char *text)
@@ -192,6 +292,7 @@ void subscription_start(struct subscription *s, struct cairn_client *c, const ch
 void subscription_done(struct subscription *s)
 {
     send_unsubscribe(s);
+    timer_stop(s->client, &s->again);
     stream_leave(s->client, &s->user);
     json_decref(s->items);
     json_decref(s->incoming);

@@ -54,6 +54,11 @@ void ctl_query_int(struct ctl_call *call, const char *name, int64_t value)
     ctl_query(call, name, text);
 }
 
+void ctl_query_author(const struct ctl *c, struct ctl_call *call)
+{
+    ctl_query(call, "on_behalf_of", ctl_flag_value(&c->line, "on-behalf-of"));
+}
+
 void ctl_query_names(const struct ctl *c, struct ctl_call *call)
 {
     ctl_query(call, "namespace", ctl_flag_value(&c->line, "namespace"));
@@ -200,7 +205,7 @@ static enum ctl_exit exit_of_status(int status)
 static const char *advice_of(const struct ctl_call *call, const char *code)
 {
     if (call->status == 401)
-        return " --user says who asks.";
+        return " --user names the user.";
     if (call->status == 412)
         return " Look at what is there now and try again.";
     if (call->status == 429)
@@ -212,10 +217,23 @@ static const char *advice_of(const struct ctl_call *call, const char *code)
     return "";
 }
 
+const char *ctl_gateway_advice(struct slice answer)
+{
+    static const char refusal[] = "CommonName of client sending a request against gateway";
+    if (!answer.size || !memmem(answer.data, answer.size, refusal, sizeof refusal - 1))
+        return NULL;
+    return "etcd's JSON gateway serves no client whose certificate has a CN while authentication and "
+           "--client-cert-auth are on; use a certificate without CN and a user with password, or name a "
+           "listener of an etcd without --client-cert-auth";
+}
+
 enum ctl_exit ctl_fail_status(struct ctl *c, const struct ctl_call *call)
 {
     char error[200];
     json_t *doc = NULL;
+    const char *refusal = ctl_gateway_advice(buf_slice(&call->answer));
+    if (refusal)
+        return ctl_fail(c, CTL_ERROR, "%s: %s", call->endpoint, refusal);
     if (json_parse(buf_slice(&call->answer), &doc, error, sizeof error) != OK)
         return ctl_fail(c, CTL_ERROR, "%s answered with HTTP status %d. Is that a cairnd?", call->endpoint,
                         call->status);
@@ -271,9 +289,11 @@ enum ctl_exit ctl_call_some(struct ctl *c, struct ctl_call *call, const char *fi
             goto out;
         size_t before = json_array_size(list);
         json_array_extend(list, json_object_get(*ret_doc, field));
-        mem_free(next);
+        char *last = next;
         next = mem_string(ctl_json_text(*ret_doc, "continue"));
-        has_more = *next && json_array_size(list) > before && (int64_t)json_array_size(list) < max;
+        bool is_further = json_array_size(list) > before || strcmp(next, last) != 0;
+        mem_free(last);
+        has_more = *next && is_further && (int64_t)json_array_size(list) < max;
     }
     json_object_set(*ret_doc, field, list);
 out:

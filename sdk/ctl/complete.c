@@ -60,7 +60,7 @@ static void add_flag_values(struct buf *out, const struct ctl_flag *f, const cha
 
 static bool has_flag(const struct script *s, const struct ctl_flag *f)
 {
-    return ctl_has_flag(f, s->is_etcdctl) &&
+    return ctl_has_flag(f, s->is_etcdctl) && !ctl_is_etcdutl_flag(f) &&
            (f->command == CTL_COMMAND_global || ctl_has_command(f->command, s->is_etcdctl));
 }
 
@@ -128,6 +128,18 @@ static void add_words(const struct script *s, const char *before, const char *sh
         ctl_complete_add_item(s, word, word_size, word[word_size] ? "" : ctl_commands[id].summary, shell);
         last = word, last_size = word_size;
     }
+}
+
+/* The first command of a group such as "config get": `group`, which the caller keeps, becomes its first word. */
+static bool begins_group(const struct script *s, int id, char *group, size_t group_size)
+{
+    const char *words = ctl_commands[id].words;
+    size_t size = strcspn(words, " ");
+    if (!words[size] || !ctl_has_command((enum ctl_command_id)id, s->is_etcdctl) ||
+        (strlen(group) == size && memcmp(group, words, size) == 0))
+        return false;
+    snprintf(group, group_size, "%.*s", (int)size, words);
+    return true;
 }
 
 static void add_flags(const struct script *s, enum ctl_command_id id, const char *shell)
@@ -277,16 +289,16 @@ static void add_sh_tables(const struct script *s, const char *shell)
             continue;
         buf_addf(s->out, "  '%s') flags=(", ctl_commands[id].words);
         add_flags(s, (enum ctl_command_id)id, shell);
+        if (ctl_is_group(ctl_commands[id].words, s->is_etcdctl)) { /* a command and a group: "backup" */
+            buf_add_text(s->out, ") after=(");
+            add_words(s, ctl_commands[id].words, shell);
+        }
         buf_add_text(s->out, ") ;;\n");
     }
     char group[64] = "";
     for (int id = 1; id < CTL_COMMAND_COUNT; id++) {
-        const char *words = ctl_commands[id].words;
-        size_t size = strcspn(words, " ");
-        if (!words[size] || !ctl_has_command((enum ctl_command_id)id, s->is_etcdctl) ||
-            (strlen(group) == size && memcmp(group, words, size) == 0))
+        if (!begins_group(s, id, group, sizeof group))
             continue;
-        snprintf(group, sizeof group, "%.*s", (int)size, words);
         buf_addf(s->out, "  %s) after=(", group);
         add_words(s, group, shell);
         buf_add_text(s->out, ") ;;\n");
@@ -408,12 +420,8 @@ static void add_fish_words(const struct script *s)
     char group[64] = "";
     add_program(s, "function __~_words\n    switch \"$argv\"\n");
     for (int id = 1; id < CTL_COMMAND_COUNT; id++) {
-        const char *words = ctl_commands[id].words;
-        size_t size = strcspn(words, " ");
-        if (!words[size] || !ctl_has_command((enum ctl_command_id)id, s->is_etcdctl) ||
-            (strlen(group) == size && memcmp(group, words, size) == 0))
+        if (!begins_group(s, id, group, sizeof group))
             continue;
-        snprintf(group, sizeof group, "%.*s", (int)size, words);
         buf_addf(s->out, "        case %s\n            printf '%%s\\n'", group);
         add_words(s, group, "fish");
         buf_add_byte(s->out, '\n');
@@ -481,5 +489,7 @@ void ctl_add_completion(struct buf *out, const char *shell, bool is_etcdctl)
     } else if (strcmp(shell, "bash") == 0) {
         add_sh_tables(&s, shell);
         add_program(&s, bash_tail);
+    } else if (strcmp(shell, "powershell") == 0) {
+        ctl_add_powershell(out, is_etcdctl);
     }
 }

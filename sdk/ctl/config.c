@@ -105,6 +105,7 @@ void ctl_print_written(struct ctl *c, const json_t *doc, const char *name)
 static enum ctl_exit call_write(struct ctl *c, struct ctl_call *call)
 {
     json_t *doc = NULL;
+    ctl_query_author(c, call);
     enum ctl_exit how = ctl_call_json(c, call, &doc);
     if (!how)
         ctl_print_written(c, doc, ctl_config_arg(c, 0));
@@ -171,10 +172,11 @@ enum ctl_exit ctl_config_rm(struct ctl *c)
 enum ctl_exit ctl_config_history(struct ctl *c)
 {
     static const struct ctl_column columns[] = {
-        {"SEQ", "seq", CTL_CELL_PLAIN},     {"OPERATION", "operation", CTL_CELL_PLAIN},
-        {"TIME", "time_ms", CTL_CELL_TIME}, {"TYPE", "type", CTL_CELL_PLAIN},
-        {"SIZE", "size", CTL_CELL_PLAIN},   {"MD5", "md5", CTL_CELL_PLAIN},
-        {"TITLE", "title", CTL_CELL_PLAIN}, {"NOTE", "note", CTL_CELL_PLAIN}};
+        {"SEQ", "seq", CTL_CELL_PLAIN},       {"OPERATION", "operation", CTL_CELL_PLAIN},
+        {"TIME", "time_ms", CTL_CELL_TIME},   {"TYPE", "type", CTL_CELL_PLAIN},
+        {"SIZE", "size", CTL_CELL_PLAIN},     {"MD5", "md5", CTL_CELL_PLAIN},
+        {"AUTHOR", "author", CTL_CELL_PLAIN}, {"TITLE", "title", CTL_CELL_PLAIN},
+        {"NOTE", "note", CTL_CELL_PLAIN}};
     struct ctl_call call = {.method = "GET"};
     json_t *doc = NULL;
     ctl_config_path(c, &call, ctl_config_arg(c, 0), "/history");
@@ -285,6 +287,7 @@ enum ctl_exit ctl_config_import(struct ctl *c)
     struct ctl_call call = {
         .method = "POST", .body = buf_slice(&archive), .has_body = true, .timeout_ms = 600000};
     ctl_path(&call, "/api/v1/import");
+    ctl_query_author(c, &call);
     ctl_query_names(c, &call);
     ctl_query(&call, "policy", ctl_flag_value(&c->line, "policy"));
     ctl_query(&call, "dry_run", ctl_bool(&c->line, "dry-run") ? "true" : NULL);

@@ -134,6 +134,7 @@ static enum ctl_exit publish(struct ctl *c, struct edit *e)
     ctl_query(&call, "title", ctl_flag_value(&c->line, "title"));
     ctl_query(&call, "note", ctl_flag_value(&c->line, "note"));
     ctl_query_int(&call, "if_seq", e->seq);
+    ctl_query_author(c, &call);
     enum ctl_exit how = ctl_call_json(c, &call, &doc);
     if (!how)
         ctl_print_written(c, doc, e->name);

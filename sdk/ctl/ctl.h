@@ -29,6 +29,7 @@ struct ctl_endpoint {
 
 struct ctl {
     struct ctl_command_line line;
+    const char *side; /* "from-" or "to-": its flags for access begin so; NULL = they are the global ones */
     enum ctl_form form;
     bool is_hex;
     bool has_terminal; /* standard output is a terminal */
@@ -56,6 +57,8 @@ struct ctl {
 #undef CTL_COMMAND
 #undef CTL_FLAG
 
+enum ctl_exit ctl_defrag_folder(struct ctl *c); /* `defrag --data-dir` (offline.c) */
+
 /* --- a run (session.c) ---------------------------------------------------------------------------------- */
 /* Adds environment and context to the command line. CTL_DONE, or the exit code after a reported error. */
 enum ctl_exit ctl_open(struct ctl *c);
@@ -67,6 +70,21 @@ enum ctl_exit ctl_set_endpoints(struct ctl *c, const char *const *list, size_t c
 enum ctl_exit
 /* uses the endpoints of flags, environment and context, with new connections */
 ctl_use_endpoints(struct ctl *c);
+/* A second set of connections in the same run: to the global flags' servers ("") or to those of --from or --to ("from-",
+ * "to-"). It reports errors, and borrows the command line. ctl_close_side in any case. */
+enum ctl_exit ctl_open_side(struct ctl *c, const char *side, struct ctl *ret);
+void ctl_close_side(struct ctl *side);
+/* Makes c->tls if an endpoint needs it; NULL = no such file. */
+enum ctl_exit ctl_open_tls(struct ctl *c, const char *ca, const char *cert, const char *key);
+/* Gets a token for all later requests. Without a password, the user is NAME:PASSWORD, or the terminal prompts.
+ * No-op if user is NULL. */
+enum ctl_exit ctl_log_in(struct ctl *c, const char *user, const char *password);
+/* The same with the user of the flags, or of the side's; a token of --auth-jwt-token stays. */
+enum ctl_exit ctl_log_in_side(struct ctl *c);
+/* Advice for an answer with which etcd's gateway refuses a client for its certificate; NULL = it is another answer. */
+const char *ctl_gateway_advice(struct slice answer);
+/* Finds endpoints by SRV records (discover.c); at most CTL_ENDPOINTS_MAX, in the arena. */
+enum ctl_exit ctl_discover(struct ctl *c, const char *domain, const char **ret_list, size_t *ret_count);
 bool ctl_is_stopped(const struct ctl *c);
 /* Waits until the run is stopped (true) or the time is over. */
 bool ctl_pause(const struct ctl *c, int64_t ms);
@@ -77,6 +95,8 @@ bool ctl_flush(struct ctl *c);
  * `how`. */
 enum ctl_exit ctl_fail(struct ctl *c, enum ctl_exit how, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Reports errno of an operation on a file: "cannot open f: ...", or in Go's words "open f: ...". */
+enum ctl_exit ctl_fail_errno(struct ctl *c, enum ctl_exit how, const char *verb, const char *path);
 void ctl_note(struct ctl *c, const char *format, ...)
     __attribute__((format(printf, 2, 3))); /* a line on standard error */
 /* Reads a file of at most max bytes. "-" and an absent name are standard input. */
@@ -108,6 +128,8 @@ void ctl_segment(struct ctl_call *call, const char *name); /* appends "/name", p
 void ctl_query(struct ctl_call *call, const char *name, const char *value); /* no-op if value is NULL */
 void ctl_query_int(struct ctl_call *call, const char *name, int64_t value);
 /* Appends the namespace and group of the flags. */
+/* Adds --on-behalf-of, if it is given, to a write that records its author. */
+void ctl_query_author(const struct ctl *c, struct ctl_call *call);
 void ctl_query_names(const struct ctl *c, struct ctl_call *call);
 
 /* Sends the request to one endpoint after the other until one responds. OK for any status. Errors: those of
@@ -162,10 +184,13 @@ void ctl_print_done(struct ctl *c, const json_t *doc, const char *format, ...)
 /* Texts made from the table (help.c). */
 void ctl_add_help(struct buf *out, const struct ctl_command_line *t);
 void ctl_add_man(struct buf *out);
+void ctl_add_options(struct buf *out, const struct ctl_command_line *t); /* the flags of all commands */
 /* True if the help of the command shows this flag. A command's flag hides a global one of the same name,
  * and --output hides --write-out. */
 bool ctl_shows_flag(const struct ctl_flag *f, enum ctl_command_id id, bool is_etcdctl);
-/* Appends a completion script for bash, zsh or fish (complete.c); nothing for another shell. */
+/* Appends a completion script for bash, zsh, fish (complete.c) or powershell (complete_powershell.c); nothing
+ * for another shell. */
 void ctl_add_completion(struct buf *out, const char *shell, bool is_etcdctl);
+void ctl_add_powershell(struct buf *out, bool is_etcdctl);
 
 #endif

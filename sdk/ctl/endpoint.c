@@ -34,7 +34,7 @@ static bool wants_table(const struct ctl *c)
 static void show_table(struct ctl *c, struct ctl_table *t)
 {
     if (c->line.is_etcdctl)
-        ctl_table_show_bordered(t, &c->out);
+        ctl_table_show_boxed(t, &c->out);
     else
         ctl_table_show(t, &c->out);
     ctl_table_done(t);
@@ -75,16 +75,32 @@ struct status_row {
     const Etcdserverpb__StatusResponse *r;
 };
 
+/* The cells about the use of the store's file, which etcdctl has since 3.6. */
+static void add_space_cells(struct ctl_table *t, const Etcdserverpb__StatusResponse *r, struct buf *text)
+{
+    buf_clear(text);
+    ctl_add_bytes(text, r->dbsizeinuse);
+    ctl_table_add(t, buf_slice(text));
+    ctl_table_addf(t, "%d%%", r->dbsize > 0 ? (int)(100 - r->dbsizeinuse * 100 / r->dbsize) : 0);
+    buf_clear(text);
+    ctl_add_bytes(text, r->dbsizequota);
+    ctl_table_add(t, buf_slice(text));
+}
+
 /* Appends the cells in the order of the columns, which all forms except the table share. */
-static void ctl_endpoint_add_status(struct ctl_table *t, const struct status_row *row)
+static void ctl_endpoint_add_status(struct ctl_table *t, const struct status_row *row, bool is_etcdctl)
 {
     const Etcdserverpb__StatusResponse *r = row->r;
     struct buf text = {0};
     ctl_table_add(t, slice_text(row->endpoint));
     ctl_table_addf(t, "%" PRIx64, r->header->member_id);
     ctl_table_add(t, slice_text(r->version));
+    if (is_etcdctl)
+        ctl_table_add(t, slice_text(r->storageversion));
     ctl_add_bytes(&text, r->dbsize);
     ctl_table_add(t, buf_slice(&text));
+    if (is_etcdctl)
+        add_space_cells(t, r, &text);
     ctl_table_add(t, slice_text(yes(r->leader == r->header->member_id)));
     ctl_table_add(t, slice_text(yes(r->islearner)));
     ctl_table_addf(t, "%" PRIu64, r->raftterm);
@@ -94,6 +110,10 @@ static void ctl_endpoint_add_status(struct ctl_table *t, const struct status_row
     for (size_t i = 0; i < r->n_errors; i++)
         buf_addf(&text, "%s%s", i ? ", " : "", r->errors[i]);
     ctl_table_add(t, buf_slice(&text));
+    if (is_etcdctl) {
+        ctl_table_add(t, slice_text(r->downgradeinfo ? r->downgradeinfo->targetversion : ""));
+        ctl_table_add(t, slice_text(yes(r->downgradeinfo && r->downgradeinfo->enabled)));
+    }
     buf_done(&text);
 }
 
@@ -102,15 +122,21 @@ static void show_status_fields(struct ctl *c, const struct status_row *row)
     const Etcdserverpb__StatusResponse *r = row->r;
     ctl_show_header_fields(c, r->header);
     buf_addf(&c->out,
-             "\"Version\" : \"%s\"\n\"DBSize\" : %" PRId64 "\n\"Leader\" : %" PRIu64 "\n\"IsLearner\" : %s\n",
-             r->version, r->dbsize, r->leader, yes(r->islearner));
+             "\"Version\" : \"%s\"\n\"StorageVersion\" : \"%s\"\n\"DBSize\" : %" PRId64
+             "\n\"DBSizeInUse\" : %" PRId64 "\n\"DBSizeQuota\" : %" PRId64 "\n\"Leader\" : %" PRIu64
+             "\n\"IsLearner\" : %s\n",
+             r->version, r->storageversion, r->dbsize, r->dbsizeinuse, r->dbsizequota, r->leader,
+             yes(r->islearner));
     buf_addf(&c->out,
              "\"RaftIndex\" : %" PRIu64 "\n\"RaftTerm\" : %" PRIu64 "\n\"RaftAppliedIndex\" : %" PRIu64
              "\n\"Errors\" : [",
              r->raftindex, r->raftterm, r->raftappliedindex);
     for (size_t i = 0; i < r->n_errors; i++)
         buf_addf(&c->out, "%s%s", i ? " " : "", r->errors[i]);
-    buf_addf(&c->out, "]\n\"Endpoint\" : \"%s\"\n\n", row->endpoint);
+    buf_addf(&c->out,
+             "]\n\"Endpoint\" : \"%s\"\n\"DowngradeTargetVersion\" : \"%s\"\n\"DowngradeEnabled\" : %s\n\n",
+             row->endpoint, r->downgradeinfo ? r->downgradeinfo->targetversion : "",
+             yes(r->downgradeinfo && r->downgradeinfo->enabled));
 }
 
 static void show_statuses(struct ctl *c, const struct status_row *rows, size_t count)
@@ -118,7 +144,24 @@ static void show_statuses(struct ctl *c, const struct status_row *rows, size_t c
     static const char *const heads[] = {"ENDPOINT",           "ID",         "VERSION",   "DB SIZE",
                                         "IS LEADER",          "IS LEARNER", "RAFT TERM", "RAFT INDEX",
                                         "RAFT APPLIED INDEX", "ERRORS"};
-    struct ctl_table t = {.columns = 10};
+    static const char *const etcds[] = {"ENDPOINT",
+                                        "ID",
+                                        "VERSION",
+                                        "STORAGE VERSION",
+                                        "DB SIZE",
+                                        "IN USE",
+                                        "PERCENTAGE NOT IN USE",
+                                        "QUOTA",
+                                        "IS LEADER",
+                                        "IS LEARNER",
+                                        "RAFT TERM",
+                                        "RAFT INDEX",
+                                        "RAFT APPLIED INDEX",
+                                        "ERRORS",
+                                        "DOWNGRADE TARGET VERSION",
+                                        "DOWNGRADE ENABLED"};
+    bool is_etcdctl = c->line.is_etcdctl;
+    struct ctl_table t = {.columns = is_etcdctl ? 16 : 10};
     if (c->form == CTL_FORM_JSON || c->form == CTL_FORM_YAML) {
         struct json_writer w = {.out = &c->out};
         jw_open(&w, '[');
@@ -138,12 +181,12 @@ static void show_statuses(struct ctl *c, const struct status_row *rows, size_t c
         return;
     }
     if (wants_table(c))
-        add_heads(&t, heads);
+        add_heads(&t, is_etcdctl ? etcds : heads);
     for (size_t i = 0; i < count; i++) {
         if (c->form == CTL_FORM_FIELDS)
             show_status_fields(c, &rows[i]);
         else
-            ctl_endpoint_add_status(&t, &rows[i]);
+            ctl_endpoint_add_status(&t, &rows[i], c->line.is_etcdctl);
     }
     if (wants_table(c))
         show_table(c, &t);
@@ -191,6 +234,32 @@ static char *took_text(struct ctl *c, int64_t ns)
     return copy;
 }
 
+/* An endpoint with an alarm is not healthy. cairnctl needs no right to read alarms, etcdctl does. */
+static enum ctl_exit query_alarms(struct ctl *c, size_t at, struct health *ret)
+{
+    Etcdserverpb__AlarmRequest request = ETCDSERVERPB__ALARM_REQUEST__INIT;
+    Etcdserverpb__AlarmResponse *r;
+    struct ctl_rpc rpc = {.path = "/v3/maintenance/alarm",
+                          .request = &request.base,
+                          .answer = &etcdserverpb__alarm_response__descriptor,
+                          .is_read = true,
+                          .is_quiet = true};
+    enum ctl_exit how = ctl_rpc_at(c, at, &rpc, &r);
+    if (how == CTL_INTERRUPTED)
+        return how;
+    if (how && c->line.is_etcdctl)
+        ret->error = "Unable to fetch the alarm list";
+    if (how || r->n_alarms == 0)
+        return CTL_DONE;
+    struct buf text = {0};
+    buf_add_text(&text, "Active Alarm(s): ");
+    for (size_t i = 0; i < r->n_alarms; i++)
+        buf_addf(&text, "%s ", ctl_alarm_name((int)r->alarms[i]->alarm));
+    ret->error = arena_string(&c->arena, text.data, text.size);
+    buf_done(&text);
+    return CTL_DONE;
+}
+
 /* Checks an endpoint: a linearizable read must succeed, and there must be no alarm. */
 static enum ctl_exit query_health(struct ctl *c, size_t at, struct health *ret)
 {
@@ -210,7 +279,7 @@ static enum ctl_exit query_health(struct ctl *c, size_t at, struct health *ret)
         return how;
     if (how && !is_denied)
         ret->error = arena_string(&c->arena, rpc.error, strlen(rpc.error));
-    return CTL_DONE;
+    return *ret->error ? CTL_DONE : query_alarms(c, at, ret);
 }
 
 static void show_health(struct ctl *c, const struct health *list, size_t count)
@@ -247,8 +316,9 @@ static void show_health(struct ctl *c, const struct health *list, size_t count)
             ctl_table_add(&t, slice_text(yes(!*h->error)));
             ctl_table_add(&t, slice_text(took));
             ctl_table_add(&t, slice_text(h->error));
-        } else if (!*h->error) { /* etcdctl before 3.5 prints it on standard error */
-            ctl_note(c, "%s is healthy: successfully committed proposal: took = %s", h->endpoint, took);
+        } else if (!*h->error) {
+            buf_addf(&c->out, "%s is healthy: successfully committed proposal: took = %s\n", h->endpoint,
+                     took);
         } else {
             ctl_note(c, "%s is unhealthy: failed to commit proposal: %s", h->endpoint, h->error);
         }
@@ -282,10 +352,10 @@ enum ctl_exit ctl_endpoint_health(struct ctl *c)
 
 enum ctl_exit ctl_endpoint_hashkv(struct ctl *c)
 {
-    static const char *const heads[] = {"ENDPOINT", "HASH"};
+    static const char *const heads[] = {"ENDPOINT", "HASH", "HASH REVISION"};
     Etcdserverpb__HashKVRequest request = ETCDSERVERPB__HASH_KVREQUEST__INIT;
     enum ctl_exit how = choose_endpoints(c), all = CTL_DONE;
-    struct ctl_table t = {.columns = 2};
+    struct ctl_table t = {.columns = c->line.is_etcdctl ? 3 : 2};
     struct json_writer w = {.out = &c->out};
     bool is_json = c->form == CTL_FORM_JSON || c->form == CTL_FORM_YAML;
     request.revision = ctl_int(&c->line, "rev");
@@ -316,11 +386,14 @@ enum ctl_exit ctl_endpoint_hashkv(struct ctl *c)
             buf_done(&hash);
         } else if (c->form == CTL_FORM_FIELDS) {
             ctl_show_header_fields(c, r->header);
-            buf_addf(&c->out, "\"Endpoint\" : \"%s\"\n\"Hash\" : %" PRIu32 "\n\n", c->endpoints[i].text,
-                     r->hash);
+            buf_addf(&c->out,
+                     "\"Endpoint\" : \"%s\"\n\"Hash\" : %" PRIu32 "\n\"HashRevision\" : %" PRId64 "\n\n",
+                     c->endpoints[i].text, r->hash, r->hash_revision);
         } else {
             ctl_table_add(&t, slice_text(c->endpoints[i].text));
             ctl_table_addf(&t, "%" PRIu32, r->hash);
+            if (c->line.is_etcdctl)
+                ctl_table_addf(&t, "%" PRId64, r->hash_revision);
         }
     }
     if (is_json) {
@@ -339,6 +412,10 @@ enum ctl_exit ctl_endpoint_hashkv(struct ctl *c)
 
 enum ctl_exit ctl_defrag(struct ctl *c)
 {
+    if (ctl_flag_value(&c->line, "data-dir"))
+        return ctl_defrag_folder(c);
+    if (c->line.is_etcdutl)
+        return ctl_fail(c, CTL_ERROR, "required flag(s) \"data-dir\" not set");
     Etcdserverpb__DefragmentRequest request = ETCDSERVERPB__DEFRAGMENT_REQUEST__INIT;
     enum ctl_exit how = choose_endpoints(c), all = CTL_DONE;
     for (size_t i = 0; !how && i < c->endpoint_count; i++) {
@@ -348,11 +425,16 @@ enum ctl_exit ctl_defrag(struct ctl *c)
                               .answer = &etcdserverpb__defragment_response__descriptor,
                               .is_read = true,
                               .is_quiet = true};
-        if (ctl_rpc_at(c, i, &rpc, &r) != CTL_DONE) {
-            ctl_note(c, "Failed to defragment etcd member[%s] (%s)", c->endpoints[i].text, rpc.error);
+        uint64_t from = clock_mono_ns();
+        enum ctl_exit one = ctl_rpc_at(c, i, &rpc, &r);
+        const char *took = took_text(c, (int64_t)(clock_mono_ns() - from));
+        if (one) {
+            ctl_note(c, "Failed to defragment etcd member[%s]. took %s. (%s)", c->endpoints[i].text, took,
+                     rpc.error);
             all = CTL_ERROR;
         } else {
-            buf_addf(&c->out, "Finished defragmenting etcd member[%s]\n", c->endpoints[i].text);
+            buf_addf(&c->out, "Finished defragmenting etcd member[%s]. took %s\n", c->endpoints[i].text,
+                     took);
         }
     }
     return how ? how : all;

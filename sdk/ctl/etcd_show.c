@@ -89,11 +89,11 @@ static void add_field(struct json_writer *w, const ProtobufCMessage *m, const Pr
     jw_close(w, ']');
 }
 
-/* A oneof as Go's struct: {"Response":{"ResponsePut":{...}}} */
+/* A oneof as etcdctl 3.7 shows it: {"Response":{"response_put":{...}}} */
 static void add_op(struct json_writer *w, const Etcdserverpb__ResponseOp *op)
 {
-    static const char *const names[] = {"", "ResponseRange", "ResponsePut", "ResponseDeleteRange",
-                                        "ResponseTxn"};
+    static const char *const names[] = {"", "response_range", "response_put", "response_delete_range",
+                                        "response_txn"};
     if (op->response_case < 1 || op->response_case > 4)
         return;
     struct buf inner = {0};
@@ -200,9 +200,12 @@ void ctl_show_header_fields(struct ctl *c, const Etcdserverpb__ResponseHeader *h
     static const Etcdserverpb__ResponseHeader none = ETCDSERVERPB__RESPONSE_HEADER__INIT;
     h = h ? h : &none;
     buf_addf(&c->out,
-             "\"ClusterID\" : %" PRIu64 "\n\"MemberID\" : %" PRIu64 "\n\"Revision\" : %" PRId64
-             "\n\"RaftTerm\" : %" PRIu64 "\n",
-             h->cluster_id, h->member_id, h->revision, h->raft_term);
+             c->is_hex ? "\"ClusterID\" : %" PRIx64 "\n\"MemberID\" : %" PRIx64 "\n"
+                       : "\"ClusterID\" : %" PRIu64 "\n\"MemberID\" : %" PRIu64 "\n",
+             h->cluster_id, h->member_id);
+    if (h->revision > 0) /* responses that are not about keys have none */
+        buf_addf(&c->out, "\"Revision\" : %" PRId64 "\n", h->revision);
+    buf_addf(&c->out, "\"RaftTerm\" : %" PRIu64 "\n", h->raft_term);
 }
 
 enum ctl_exit ctl_no_table(struct ctl *c)

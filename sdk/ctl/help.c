@@ -17,17 +17,18 @@ static void add_flag_name(struct buf *out, const struct ctl_flag *f)
 bool ctl_shows_flag(const struct ctl_flag *f, enum ctl_command_id id, bool is_etcdctl)
 {
     /* --output hides --write-out. A command's flag hides a global flag of the same name. */
-    if (f->command != id || !ctl_has_flag(f, is_etcdctl))
+    if (f->command != id || !ctl_has_flag(f, is_etcdctl) || ctl_is_etcdutl_flag(f))
         return false;
     return is_etcdctl || strcmp(f->name, "write-out") != 0;
 }
 
-static void add_flags(struct buf *out, enum ctl_command_id id, bool is_etcdctl)
+static void add_flags(struct buf *out, enum ctl_command_id id, const struct ctl_command_line *t)
 {
     struct buf name = {0};
     for (size_t i = 0; i < ctl_flag_count; i++) {
         const struct ctl_flag *f = &ctl_flags[i];
-        if (!ctl_shows_flag(f, id, is_etcdctl))
+        bool is_etcdutls = t->is_etcdutl && id == CTL_COMMAND_global && ctl_is_etcdutl_flag(f);
+        if (!ctl_shows_flag(f, id, t->is_etcdctl) && !is_etcdutls)
             continue;
         buf_clear(&name);
         add_flag_name(&name, f);
@@ -56,7 +57,8 @@ static void add_commands(struct buf *out, const struct ctl_command_line *t)
         for (int id = 1; id < CTL_COMMAND_COUNT; id++) {
             const struct ctl_command *command = &ctl_commands[id];
             if (command->group != (enum ctl_group)g ||
-                !ctl_has_command((enum ctl_command_id)id, t->is_etcdctl) ||
+                !(t->is_etcdutl ? ctl_is_etcdutl_command((enum ctl_command_id)id)
+                                : ctl_has_command((enum ctl_command_id)id, t->is_etcdctl)) ||
                 (size && (strncmp(command->words, t->group, size) != 0 || command->words[size] != ' ')))
                 continue;
             if (is_first)
@@ -69,7 +71,9 @@ static void add_commands(struct buf *out, const struct ctl_command_line *t)
 
 static void add_overview(struct buf *out, const struct ctl_command_line *t)
 {
-    if (!*t->group && !t->is_etcdctl)
+    if (!*t->group && t->is_etcdutl)
+        buf_add_text(out, "etcdutl: tools for snapshot files of etcd v3 and Cairn\n\n");
+    else if (!*t->group && !t->is_etcdctl)
         buf_add_text(
             out, "cairnctl: services, configurations, keys and members of a Cairn cluster, or of etcd\n\n");
     else if (!*t->group)
@@ -77,7 +81,7 @@ static void add_overview(struct buf *out, const struct ctl_command_line *t)
     buf_addf(out, "usage: %s %s%sCOMMAND [ARGUMENTS] [FLAGS]\n", t->program, t->group, *t->group ? " " : "");
     add_commands(out, t);
     buf_addf(out, "\nFlags of all commands\n");
-    add_flags(out, CTL_COMMAND_global, t->is_etcdctl);
+    add_flags(out, CTL_COMMAND_global, t);
     buf_addf(out, "\n\"%s COMMAND --help\" says more about a command. Flags can be given as %s, too.\n",
              t->program,
              t->is_etcdctl ? "ETCDCTL_ENDPOINTS and the like"
@@ -95,10 +99,16 @@ void ctl_add_help(struct buf *out, const struct ctl_command_line *t)
              *command->arguments ? " " : "", command->arguments);
     if (has_flags(t->command, t->is_etcdctl)) {
         buf_add_text(out, "\nFlags\n");
-        add_flags(out, t->command, t->is_etcdctl);
+        add_flags(out, t->command, t);
     }
     buf_add_text(out, "\nFlags of all commands\n");
-    add_flags(out, CTL_COMMAND_global, t->is_etcdctl);
+    add_flags(out, CTL_COMMAND_global, t);
+}
+
+void ctl_add_options(struct buf *out, const struct ctl_command_line *t)
+{
+    buf_add_text(out, "The following options can be passed to any command:\n\n");
+    add_flags(out, CTL_COMMAND_global, t);
 }
 
 /* --- the manual page ------------------------------------------------------------------------------------ */
@@ -147,7 +157,7 @@ static void add_man_commands(struct buf *out)
         buf_addf(out, ".SH %s\n", ctl_group_title((enum ctl_group)g));
         for (int id = 1; id < CTL_COMMAND_COUNT; id++) {
             const struct ctl_command *command = &ctl_commands[id];
-            if (command->group != (enum ctl_group)g)
+            if (command->group != (enum ctl_group)g || !ctl_has_command((enum ctl_command_id)id, false))
                 continue;
             buf_add_text(out, ".SS ");
             add_troff(out, command->words);
@@ -169,7 +179,8 @@ void ctl_add_man(struct buf *out)
                       ".SH SYNOPSIS\n.B cairnctl\n.I COMMAND\n[ARGUMENTS] [FLAGS]\n"
                       ".SH DESCRIPTION\nAsks a cluster of cairnd, or of etcd, and changes it. Under the name "
                       "etcdctl, or as\n"
-                      ".BR \"cairnctl etcdctl\" ,\nit has the commands, flags and outputs of etcdctl.\n");
+                      ".BR \"cairnctl etcdctl\" ,\nit has the commands, flags and outputs of etcdctl;\n"
+                      "under the name etcdutl those of etcdutl.\n");
     add_man_commands(out);
     buf_add_text(out, ".SH FLAGS OF ALL COMMANDS\n");
     add_man_flags(out, CTL_COMMAND_global);
@@ -181,6 +192,8 @@ void ctl_add_man(struct buf *out)
                  ".SH FILES\n.TP\n~/.config/cairn/config.yaml\ncontexts; CAIRN_CONFIG names another file\n"
                  ".SH EXIT STATUS\n0 done; 1 an error, or a difference; 2 no connection; 3 invalid input; 4 "
                  "not supported;\n"
-                 "5 interrupted, or the cluster is not healthy; 6 files; 128 wrong arguments.\n"
+                 "5 interrupted, a bad problem (doctor), or a member that does not answer (cluster status, "
+                 "endpoint health); "
+                 "6 files; 128 wrong arguments.\n"
                  ".SH SEE ALSO\n.BR cairnd (1)\n");
 }

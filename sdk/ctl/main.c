@@ -64,18 +64,25 @@ enum ctl_exit ctl_man(struct ctl *c)
     return CTL_DONE;
 }
 
+enum ctl_exit ctl_options(struct ctl *c)
+{
+    ctl_add_options(&c->out, &c->line);
+    return CTL_DONE;
+}
+
 enum ctl_exit ctl_completion(struct ctl *c)
 {
     if (c->line.arg_count == 1)
         ctl_add_completion(&c->out, c->line.args[0], c->line.is_etcdctl);
-    return c->out.size ? CTL_DONE : ctl_fail(c, CTL_BAD_ARGS, "give the shell: bash, zsh or fish");
+    return c->out.size ? CTL_DONE
+                       : ctl_fail(c, CTL_BAD_ARGS, "give the shell: bash, zsh, fish or powershell");
 }
 
 enum ctl_exit ctl_version(struct ctl *c)
 {
     static const char version[] = "3.7.1"; /* of etcd, whose API this speaks */
-    if (c->line.is_etcdctl)
-        buf_addf(&c->out, "etcdctl version: %s\nAPI version: 3.7\n", version);
+    if (ctl_has_etcd_texts(&c->line))
+        buf_addf(&c->out, "%s version: %s\nAPI version: 3.7\n", c->line.program, version);
     else
         buf_addf(&c->out, "cairnctl, speaks the API of etcd %s and /api/v1\n", version);
     return CTL_DONE;

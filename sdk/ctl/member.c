@@ -57,7 +57,7 @@ static void show_table(struct ctl *c, const Etcdserverpb__MemberListResponse *r)
         ctl_table_add(&t, slice_text(m->islearner ? "true" : "false"));
     }
     if (c->line.is_etcdctl)
-        ctl_table_show_bordered(&t, &c->out);
+        ctl_table_show_boxed(&t, &c->out);
     else
         ctl_table_show(&t, &c->out);
     ctl_table_done(&t);

@@ -61,6 +61,7 @@ static const char *kind_name(enum ctl_kind k)
 static bool is_valid(const struct ctl_flag *f, const char *value)
 {
     int64_t number;
+    uint64_t count;
     bool flag;
     switch (f->kind) {
     case CTL_BOOL:
@@ -69,6 +70,8 @@ static bool is_valid(const struct ctl_flag *f, const char *value)
         return text_to_duration_ns(slice_text(value), &number) == OK && number >= 0;
     case CTL_INT:
         return is_number(value, 10, &number);
+    case CTL_UINT:
+        return text_to_u64(slice_text(value), &count) == OK;
     case CTL_HEX: /* etcdctl's commands report an invalid one themselves */
     case CTL_TEXT:
     case CTL_LIST:
@@ -81,8 +84,8 @@ static int refuse_value(struct ctl_command_line *t, const struct ctl_flag *f, co
                         const char *from)
 {
     buf_clear(&t->error);
-    if (t->is_etcdctl) {
-        const char *type = f->kind == CTL_BOOL ? "Bool" : f->kind == CTL_DURATION ? "Duration" : "Int";
+    if (ctl_has_etcd_texts(t)) {
+        const char *type = f->kind == CTL_BOOL ? "Bool" : f->kind == CTL_UINT ? "Uint" : "Int";
         if (f->kind == CTL_DURATION)
             buf_addf(&t->error,
                      "Error: invalid argument \"%s\" for \"--%s\" flag: time: invalid duration \"%s\"\n",
@@ -145,6 +148,13 @@ int64_t ctl_int(const struct ctl_command_line *t, const char *name)
     return text && is_number(text, flag_of(t, name)->kind == CTL_HEX ? 16 : 10, &value) ? value : 0;
 }
 
+uint64_t ctl_uint(const struct ctl_command_line *t, const char *name)
+{
+    const char *text = ctl_text(t, name);
+    uint64_t value = 0;
+    return text && text_to_u64(slice_text(text), &value) == OK ? value : 0;
+}
+
 int64_t ctl_duration_ms(const struct ctl_command_line *t, const char *name)
 {
     const char *text = ctl_text(t, name);
@@ -156,11 +166,12 @@ int64_t ctl_duration_ms(const struct ctl_command_line *t, const char *name)
 
 /* --- the command ---------------------------------------------------------------------------------------- */
 
-static enum ctl_command_id find_command(const char *words, bool is_etcdctl)
+static enum ctl_command_id find_command(const struct ctl_command_line *t, const char *words)
 {
     for (int id = 1; id < CTL_COMMAND_COUNT; id++) {
-        if (ctl_has_command((enum ctl_command_id)id, is_etcdctl) &&
-            strcmp(ctl_commands[id].words, words) == 0)
+        bool has_command = t->is_etcdutl ? ctl_is_etcdutl_command((enum ctl_command_id)id)
+                                         : ctl_has_command((enum ctl_command_id)id, t->is_etcdctl);
+        if (has_command && strcmp(ctl_commands[id].words, words) == 0)
             return (enum ctl_command_id)id;
     }
     return CTL_COMMAND_global;
@@ -185,13 +196,13 @@ struct found_words {
 
 static int refuse_command(struct ctl_command_line *t, const char *words, enum ctl_exit *ret_exit)
 {
-    const char *near = ctl_suggest_command(words, t->is_etcdctl);
-    *ret_exit = t->is_etcdctl ? CTL_ERROR : CTL_BAD_ARGS;
-    if (t->is_etcdctl) {
-        buf_addf(&t->error, "Error: unknown command \"%s\" for \"etcdctl\"\n", words);
+    const char *near = t->is_etcdutl ? NULL : ctl_suggest_command(words, t->is_etcdctl);
+    *ret_exit = ctl_has_etcd_texts(t) ? CTL_ERROR : CTL_BAD_ARGS;
+    if (ctl_has_etcd_texts(t)) {
+        buf_addf(&t->error, "Error: unknown command \"%s\" for \"%s\"\n", words, t->program);
         if (near)
             buf_addf(&t->error, "\nDid you mean this?\n\t%s\n\n", near);
-        buf_addf(&t->error, "Run 'etcdctl --help' for usage.\n");
+        buf_addf(&t->error, "Run '%s --help' for usage.\n", t->program);
         return ERR_INVALID;
     }
     buf_addf(&t->error, "%s: there is no command \"%s\"", t->program, words);
@@ -216,15 +227,22 @@ static int read_command(struct ctl_command_line *t, int argc, const char *const 
         }
         size_t size = strlen(words);
         if (size + strlen(argv[i]) + 2 > sizeof words)
-            return refuse_command(t, count ? words : "...", ret_exit);
+            return t->command ? OK : refuse_command(t, count ? words : "...", ret_exit);
         snprintf(words + size, sizeof words - size, "%s%s", count ? " " : "", argv[i]);
+        enum ctl_command_id command = find_command(t, words);
+        if (t->command && !command)
+            return OK; /* the shorter one: this word is its argument */
         found->at[count++] = i;
-        t->command = find_command(words, t->is_etcdctl);
-        if (t->command)
+        t->command = command;
+        if (command && ctl_is_group(words, t->is_etcdctl))
+            continue; /* both "backup" and "backup list" are commands */
+        if (command)
             return OK;
-        if (!ctl_is_group(words, t->is_etcdctl))
+        if (!ctl_is_group(words, t->is_etcdctl) || (t->is_etcdutl && strcmp(words, "snapshot") != 0))
             return refuse_command(t, words, ret_exit);
     }
+    if (t->command)
+        return OK;
     snprintf(t->group, sizeof t->group, "%.60s", words);
     t->wants_help = true; /* no command, or a group alone */
     return OK;
@@ -235,7 +253,7 @@ static int read_command(struct ctl_command_line *t, int argc, const char *const 
 static int refuse_flag(struct ctl_command_line *t, const char *word, size_t name_size)
 {
     bool is_long = word[1] == '-';
-    if (t->is_etcdctl) {
+    if (ctl_has_etcd_texts(t)) {
         if (is_long)
             buf_addf(&t->error, "Error: unknown flag: --%.*s\n", (int)name_size, word + 2);
         else
@@ -262,7 +280,7 @@ static int ctl_parse_take_value(struct ctl_command_line *t, const struct ctl_fla
         text = "true";
     } else if (!text) {
         if (!next) {
-            if (t->is_etcdctl)
+            if (ctl_has_etcd_texts(t))
                 buf_addf(&t->error, "Error: flag needs an argument: --%s\n", f->name);
             else
                 buf_addf(&t->error, "%s: --%s needs a value: %s\n", t->program, f->name, f->value);
@@ -279,7 +297,7 @@ static int read_long(struct ctl_command_line *t, const char *word, const char *n
     const char *equals = strchr(word, '=');
     size_t size = equals ? (size_t)(equals - word) - 2 : strlen(word + 2);
     const struct ctl_flag *f = ctl_find_flag(t->command, word + 2, size, t->is_etcdctl);
-    if (!f)
+    if (!f || (ctl_is_etcdutl_flag(f) && !t->is_etcdutl))
         return refuse_flag(t, word, size);
     return ctl_parse_take_value(t, f, equals ? equals + 1 : NULL, next, i);
 }
@@ -329,7 +347,7 @@ static int check_count(struct ctl_command_line *t)
 {
     const struct ctl_command *command = &ctl_commands[t->command];
     size_t count = t->has_dash ? t->dash_at : t->arg_count;
-    if (t->is_etcdctl || command->grammar == CTL_BOTH)
+    if (t->is_etcdctl || command->grammar != CTL_CAIRN)
         return OK;
     /* The words after "--" are a command to run, of any length. */
     size_t max = command->max >= 0 ? (size_t)command->max : t->has_dash ? SIZE_MAX : (size_t)command->min;
@@ -342,25 +360,32 @@ static int check_count(struct ctl_command_line *t)
     return ERR_INVALID;
 }
 
+/* True if the word names one of etcd's programs. */
+static bool choose_grammar(struct ctl_command_line *t, const char *word)
+{
+    t->is_etcdctl = strcmp(word, "etcdctl") == 0;
+    t->is_etcdutl = strcmp(word, "etcdutl") == 0;
+    t->program = t->is_etcdctl ? "etcdctl" : t->is_etcdutl ? "etcdutl" : "cairnctl";
+    return ctl_has_etcd_texts(t);
+}
+
 int ctl_parse(int argc, const char *const *argv, struct ctl_command_line *t, enum ctl_exit *ret_exit)
 {
     *t = (struct ctl_command_line){0};
     const char *name = argc > 0 ? argv[0] : "cairnctl", *slash = strrchr(name, '/');
     name = slash ? slash + 1 : name;
-    t->is_etcdctl = strcmp(name, "etcdctl") == 0;
-    /* selects etcdctl's grammar without another program name */
-    if (!t->is_etcdctl && argc > 1 && strcmp(argv[1], "etcdctl") == 0) {
-        t->is_etcdctl = true;
+    bool is_link = choose_grammar(t, name);
+    /* a first word selects a grammar without another program name */
+    if (!is_link && argc > 1 && choose_grammar(t, argv[1])) {
         argc--;
         argv++;
     }
-    t->program = t->is_etcdctl ? "etcdctl" : "cairnctl";
     t->values = mem_new(ctl_flag_count * sizeof *t->values);
     struct found_words found = {0};
     int err = read_command(t, argc, argv, &found, ret_exit);
     if (err)
         return err;
-    *ret_exit = t->is_etcdctl ? CTL_ERROR : CTL_BAD_ARGS;
+    *ret_exit = ctl_has_etcd_texts(t) ? CTL_ERROR : CTL_BAD_ARGS;
     err = read_words(t, argc, argv, &found);
     if (!err && ctl_bool(t, "help"))
         t->wants_help = true;

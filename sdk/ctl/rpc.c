@@ -3,13 +3,17 @@
  * of {"result":...}. */
 #include "sdk/ctl/rpc.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/text.h"
 #include "proto/json.h"
 #include "sdk/http_client.h"
 
-enum { LINE_MAX_BYTES = 256 << 20 };
+enum {
+    LINE_MAX_BYTES = 256 << 20,
+    RESOURCE_EXHAUSTED = 8, /* a status of gRPC */
+};
 
 static const char *code_name(int code)
 {
@@ -27,7 +31,11 @@ static void read_error(struct ctl_rpc *rpc, struct slice text, int status)
     char why[200];
     json_t *doc = NULL;
     if (json_parse(text, &doc, why, sizeof why) != OK) {
-        snprintf(rpc->error, sizeof rpc->error, "HTTP status %d; is that a cairnd or an etcd?", status);
+        const char *advice = ctl_gateway_advice(text);
+        if (advice)
+            snprintf(rpc->error, sizeof rpc->error, "%s", advice);
+        else
+            snprintf(rpc->error, sizeof rpc->error, "HTTP status %d; is that a cairnd or an etcd?", status);
         return;
     }
     const json_t *inside =
@@ -57,7 +65,7 @@ static const char *advice(const struct ctl_rpc *rpc)
         {"invalid downgrade target version",
          ". It is the version one below that of \"cairnctl endpoint status\"."},
         {"downgrade job in progress", ". \"cairnctl downgrade cancel\" ends it."},
-        {"user name is empty", ". --user says who asks."},
+        {"user name is empty", ". --user names the user."},
         {"permission denied", ". --user asks as somebody else."},
     };
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
@@ -89,12 +97,40 @@ static enum ctl_exit read_answer(struct ctl *c, struct ctl_rpc *rpc, const struc
         snprintf(rpc->error, sizeof rpc->error, "an answer that cannot be read: %s", why);
         return ctl_rpc_fail(c, rpc, call->endpoint);
     }
+    int64_t max = ctl_int(&c->line, "max-recv-bytes");
+    size_t size = max > 0 ? protobuf_c_message_get_packed_size(m) : 0;
+    if (max > 0 && size > (uint64_t)max) {
+        rpc->code = RESOURCE_EXHAUSTED;
+        snprintf(rpc->error, sizeof rpc->error,
+                 "rpc error: code = ResourceExhausted desc = grpc: received message larger than max (%zu vs. "
+                 "%" PRId64 ")",
+                 size, max);
+        return ctl_rpc_fail(c, rpc, call->endpoint);
+    }
     *(ProtobufCMessage **)ret_answer = m;
     return CTL_DONE;
 }
 
+/* Checks --max-request-bytes, whose errors are those of gRPC's client. */
+static enum ctl_exit check_request(struct ctl *c, struct ctl_rpc *rpc)
+{
+    int64_t max = ctl_int(&c->line, "max-request-bytes");
+    size_t size = max > 0 ? protobuf_c_message_get_packed_size(rpc->request) : 0;
+    if (max <= 0 || size <= (uint64_t)max)
+        return CTL_DONE;
+    rpc->code = RESOURCE_EXHAUSTED;
+    snprintf(rpc->error, sizeof rpc->error,
+             "rpc error: code = ResourceExhausted desc = trying to send message larger than max (%zu vs. "
+             "%" PRId64 ")",
+             size, max);
+    return ctl_rpc_fail(c, rpc, c->endpoints[c->at].text);
+}
+
 enum ctl_exit ctl_rpc(struct ctl *c, struct ctl_rpc *rpc, void *ret_answer)
 {
+    enum ctl_exit refused = check_request(c, rpc);
+    if (refused)
+        return refused;
     struct buf body = {0};
     message_to_json(rpc->request, &body);
     struct ctl_call call = {.method = "POST",
@@ -155,7 +191,9 @@ static enum ctl_exit ctl_rpc_open_stream(struct ctl *c, struct ctl_rpc *rpc, boo
     s->answer = rpc->answer;
     int err = ctl_open_stream(c, &call, &s->client);
     enum ctl_exit how = CTL_DONE;
-    if (err) {
+    if (err && s->is_quiet) {
+        how = err == ERR_CANCELED ? CTL_INTERRUPTED : CTL_BAD_CONNECTION;
+    } else if (err) {
         how = ctl_fail_reach(c, err);
     } else if (call.status != 200) {
         read_error(rpc, buf_slice(&call.answer), call.status);
@@ -214,6 +252,21 @@ static bool take_line(struct ctl_stream *s, struct slice *ret_line)
     return false;
 }
 
+static enum ctl_exit fail_broken(struct ctl *c, const struct ctl_stream *s)
+{
+    if (s->is_quiet)
+        return CTL_BAD_CONNECTION;
+    return ctl_fail(c, CTL_BAD_CONNECTION, "the connection to %s broke: %s", c->endpoints[c->at].text,
+                    http_client_error(s->client));
+}
+
+static enum ctl_exit fail_ended(struct ctl *c, const struct ctl_stream *s)
+{
+    if (s->is_quiet)
+        return CTL_BAD_CONNECTION;
+    return ctl_fail(c, CTL_BAD_CONNECTION, "%s has ended the stream", c->endpoints[c->at].text);
+}
+
 static enum ctl_exit next_message(struct ctl *c, struct ctl_stream *s, int64_t timeout_ms, int wake_fd,
                                   void *ret_answer)
 {
@@ -230,12 +283,9 @@ static enum ctl_exit next_message(struct ctl *c, struct ctl_stream *s, int64_t t
         if (err == ERR_CANCELED)
             return CTL_INTERRUPTED;
         if (err)
-            return ctl_fail(c, CTL_BAD_CONNECTION, "the connection to %s broke: %s", c->endpoints[c->at].text,
-                            http_client_error(s->client));
+            return fail_broken(c, s);
         if (is_end)
-            return wake_fd < 0
-                       ? CTL_DONE
-                       : ctl_fail(c, CTL_BAD_CONNECTION, "%s has ended the stream", c->endpoints[c->at].text);
+            return wake_fd < 0 ? CTL_DONE : fail_ended(c, s);
         if (wake_fd >= 0 && !take_line(s, &line))
             return CTL_DONE;
         if (wake_fd >= 0)

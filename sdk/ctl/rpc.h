@@ -31,6 +31,7 @@ struct ctl_stream {
     size_t scanned; /* bytes of `in` without an end of line */
     struct arena arena;
     const ProtobufCMessageDescriptor *answer;
+    bool is_quiet; /* set before it is opened: errors are not reported */
 };
 enum ctl_exit ctl_stream_open(struct ctl *c, struct ctl_rpc *rpc, struct ctl_stream *s);
 /* Waits for the next message, which lives until the next call. *ret_answer NULL: the stream has ended. */

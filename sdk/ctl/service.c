@@ -281,6 +281,7 @@ enum ctl_exit ctl_service_drain(struct ctl *c)
                             .timeout_ms = deadline_ms + c->command_ms};
     service_path(&call, arg(c, 0), arg(c, 1));
     ctl_path(&call, "/drain");
+    ctl_query_author(c, &call);
     ctl_query_names(c, &call);
     enum ctl_exit how = ctl_call_json(c, &call, &doc);
     bool is_complete = json_is_true(ctl_json_at(doc, "complete"));
@@ -312,6 +313,7 @@ static enum ctl_exit call_override(struct ctl *c, const char *method, const stru
     }
     service_path(&call, arg(c, 0), arg(c, 1));
     ctl_path(&call, "/override");
+    ctl_query_author(c, &call);
     ctl_query_names(c, &call);
     enum ctl_exit how = ctl_call_json(c, &call, &doc);
     if (!how)

@@ -57,7 +57,7 @@ enum ctl_exit ctl_fail(struct ctl *c, enum ctl_exit how, const char *format, ...
 {
     char before[160];
     const char *words = ctl_commands[c->line.command].words;
-    if (c->line.is_etcdctl)
+    if (ctl_has_etcd_texts(&c->line))
         snprintf(before, sizeof before, "Error: ");
     else
         snprintf(before, sizeof before, "%s%s%s: ", c->line.program, words ? " " : "", words ? words : "");
@@ -66,6 +66,14 @@ enum ctl_exit ctl_fail(struct ctl *c, enum ctl_exit how, const char *format, ...
     say(c, before, format, args);
     va_end(args);
     return how;
+}
+
+enum ctl_exit ctl_fail_errno(struct ctl *c, enum ctl_exit how, const char *verb, const char *path)
+{
+    const char *why = strerror(errno);
+    if (ctl_has_etcd_texts(&c->line)) /* as Go writes them */
+        return ctl_fail(c, how, "%s %s: %c%s", verb, path, tolower((unsigned char)*why), why + 1);
+    return ctl_fail(c, how, "cannot %s %s: %s", verb, path, why);
 }
 
 void ctl_note(struct ctl *c, const char *format, ...)
@@ -196,7 +204,8 @@ static enum ctl_exit read_environment(struct ctl *c)
         const char *value = t->is_etcdctl ? NULL : variable_of("CAIRN", f->name, name, sizeof name);
         if (!value)
             value = variable_of("ETCDCTL", f->name, name, sizeof name);
-        if (!value)
+        /* etcdctl refuses an empty variable beside its flag, too. */
+        if (!value && !(t->is_etcdctl && getenv(name)))
             continue;
         if (t->values[i].count && t->is_etcdctl)
             return ctl_fail(c, CTL_ERROR,
@@ -206,7 +215,7 @@ static enum ctl_exit read_environment(struct ctl *c)
                             name);
         char from[80];
         snprintf(from, sizeof from, " (from %s)", name);
-        if (!t->values[i].count && ctl_supply(t, f, value, from) != OK) {
+        if (value && !t->values[i].count && ctl_supply(t, f, value, from) != OK) {
             fwrite(t->error.data, 1, t->error.size, stderr);
             return t->is_etcdctl ? CTL_ERROR : CTL_BAD_ARGS;
         }
@@ -216,11 +225,18 @@ static enum ctl_exit read_environment(struct ctl *c)
 
 /* --- endpoints ------------------------------------------------------------------------------------------ */
 
+/* The value of a flag for access to the servers: of the other side, "--from-cacert" for "cacert". */
+static const char *access_flag(const struct ctl *c, const char *name)
+{
+    char full[32];
+    snprintf(full, sizeof full, "%s%s", c->side ? c->side : "", name);
+    return ctl_flag_value(&c->line, full);
+}
+
 static bool wants_tls(const struct ctl *c)
 {
-    const struct ctl_command_line *t = &c->line;
-    return ctl_flag_value(t, "cacert") || ctl_flag_value(t, "cert") || ctl_flag_value(t, "key") ||
-           ctl_bool(t, "insecure-skip-tls-verify");
+    return access_flag(c, "cacert") || access_flag(c, "cert") || access_flag(c, "key") ||
+           ctl_bool(&c->line, "insecure-skip-tls-verify");
 }
 
 /* host, host:port, [::1]:port, http://host:port */
@@ -283,11 +299,26 @@ enum ctl_exit ctl_set_endpoints(struct ctl *c, const char *const *list, size_t c
 enum ctl_exit ctl_use_endpoints(struct ctl *c)
 {
     static const char *const fallback[] = {"127.0.0.1:2379"};
-    const struct ctl_value *given = ctl_list(&c->line, "endpoints");
+    const char *domain = ctl_flag_value(&c->line, "discovery-srv"), *near = NULL;
+    if (c->line.command == CTL_COMMAND_migrate_from_etcd)
+        near = "to";
+    else if (c->line.command == CTL_COMMAND_migrate_to_etcd)
+        near = "from";
+    const struct ctl_value *given = near ? ctl_list(&c->line, near) : NULL;
+    if (given && given->count)
+        return ctl_set_endpoints(c, given->list, given->count);
+    given = ctl_list(&c->line, "endpoints");
+    if (domain && *domain) {
+        const char *list[CTL_ENDPOINTS_MAX];
+        size_t count = 0;
+        enum ctl_exit how = ctl_discover(c, domain, list, &count);
+        if (how || count)
+            return how ? how : ctl_set_endpoints(c, list, count);
+    }
     return given->count ? ctl_set_endpoints(c, given->list, given->count) : ctl_set_endpoints(c, fallback, 1);
 }
 
-static enum ctl_exit open_tls(struct ctl *c)
+enum ctl_exit ctl_open_tls(struct ctl *c, const char *ca, const char *cert, const char *key)
 {
     bool is_wanted = false;
     for (size_t i = 0; i < c->endpoint_count; i++)
@@ -295,9 +326,8 @@ static enum ctl_exit open_tls(struct ctl *c)
     if (!is_wanted)
         return CTL_DONE;
     bool is_checked = !ctl_bool(&c->line, "insecure-skip-tls-verify");
-    const char *ca = ctl_flag_value(&c->line, "cacert");
-    struct tls_options options = {.cert_file = ctl_flag_value(&c->line, "cert"),
-                                  .key_file = ctl_flag_value(&c->line, "key"),
+    struct tls_options options = {.cert_file = cert,
+                                  .key_file = key,
                                   .ca_file = is_checked ? ca : NULL,
                                   .use_system_ca = is_checked && !ca,
                                   .alpn = "http/1.1"};
@@ -337,8 +367,7 @@ char *ctl_prompt_secret(struct ctl *c, const char *prompt)
 
 static enum ctl_exit find_password(struct ctl *c, const char *user, const char **ret_password)
 {
-    const char *file = c->line.is_etcdctl ? NULL : ctl_flag_value(&c->line, "password-file");
-    *ret_password = ctl_flag_value(&c->line, "password");
+    const char *file = c->line.is_etcdctl ? NULL : access_flag(c, "password-file");
     if (*ret_password)
         return CTL_DONE;
     if (file) {
@@ -358,13 +387,13 @@ static enum ctl_exit find_password(struct ctl *c, const char *user, const char *
     return CTL_DONE;
 }
 
-/* Gets a token for all later requests. */
-static enum ctl_exit log_in(struct ctl *c)
+enum ctl_exit ctl_log_in(struct ctl *c, const char *user, const char *password)
 {
-    const char *user = ctl_flag_value(&c->line, "user"), *password;
     if (!user)
         return CTL_DONE;
-    const char *colon = strchr(user, ':');
+    mem_free(c->token);
+    c->token = NULL;
+    const char *colon = password ? NULL : strchr(user, ':');
     enum ctl_exit how = CTL_DONE;
     if (colon) {
         password = colon + 1;
@@ -396,6 +425,25 @@ static enum ctl_exit log_in(struct ctl *c)
     return how && c->line.is_etcdctl ? CTL_BAD_CONNECTION : how;
 }
 
+enum ctl_exit ctl_log_in_side(struct ctl *c)
+{
+    return ctl_log_in(c, access_flag(c, "user"), c->side ? NULL : ctl_flag_value(&c->line, "password"));
+}
+
+/* TLS and a token, by the flags of the side. */
+static enum ctl_exit open_access(struct ctl *c)
+{
+    enum ctl_exit how =
+        ctl_open_tls(c, access_flag(c, "cacert"), access_flag(c, "cert"), access_flag(c, "key"));
+    const char *token = c->side ? NULL : ctl_flag_value(&c->line, "auth-jwt-token");
+    if (how)
+        return how;
+    if (!token || !*token)
+        return ctl_log_in_side(c);
+    c->token = mem_string(token);
+    return CTL_DONE;
+}
+
 /* --- the run -------------------------------------------------------------------------------------------- */
 
 static enum ctl_exit choose_form(struct ctl *c)
@@ -405,38 +453,78 @@ static enum ctl_exit choose_form(struct ctl *c)
     if (!text)
         text = ctl_flag_value(t, "write-out");
     if (text && !ctl_form_of(text, &c->form))
-        return t->is_etcdctl ? ctl_fail(c, CTL_BAD_FEATURE, "unsupported output format")
-                             : ctl_fail(c, CTL_BAD_ARGS,
-                                        "there is no output form \"%s\"; there are table, simple, json, "
-                                        "yaml, name, fields, protobuf",
-                                        text);
+        return ctl_has_etcd_texts(t)
+                   ? ctl_fail(c, CTL_BAD_FEATURE, "unsupported output format")
+                   : ctl_fail(c, CTL_BAD_ARGS,
+                              "there is no output form \"%s\"; there are table, simple, json, "
+                              "yaml, name, fields, protobuf",
+                              text);
     return CTL_DONE;
 }
 
-/* True for commands that send no request. */
-static bool is_local(enum ctl_command_id id)
+/* True for commands that send no request and have no use of the environment. */
+static bool is_local(const struct ctl_command_line *t)
 {
-    return ctl_commands[id].group == CTL_GROUP_PROGRAM;
+    return t->is_etcdutl || ctl_commands[t->command].group == CTL_GROUP_PROGRAM;
+}
+
+/* True for commands that read a file and send no request. */
+static bool reads_file(enum ctl_command_id id)
+{
+    return id == CTL_COMMAND_snapshot_status || id == CTL_COMMAND_snapshot_restore ||
+           id == CTL_COMMAND_hashkv || id == CTL_COMMAND_backup_list || id == CTL_COMMAND_backup_verify;
+}
+
+/* A data folder is named: no server is asked. */
+static bool is_offline(const struct ctl_command_line *t)
+{
+    return t->command == CTL_COMMAND_defrag && ctl_flag_value(t, "data-dir");
 }
 
 enum ctl_exit ctl_open(struct ctl *c)
 {
-    if (is_local(c->line.command))
+    if (is_local(&c->line))
         return choose_form(c);
     enum ctl_exit how = read_environment(c);
     if (!how && !c->line.is_etcdctl)
         how = ctl_apply_context(c);
     if (!how)
         how = choose_form(c);
-    if (how)
+    if (how || reads_file(c->line.command) || is_offline(&c->line))
         return how;
     c->is_hex = ctl_bool(&c->line, "hex");
     c->dial_ms = ctl_duration_ms(&c->line, "dial-timeout");
     c->command_ms = ctl_duration_ms(&c->line, "command-timeout");
     how = ctl_use_endpoints(c);
     if (!how)
-        how = open_tls(c);
-    return how ? how : log_in(c);
+        how = open_access(c);
+    return how;
+}
+
+enum ctl_exit ctl_open_side(struct ctl *c, const char *side, struct ctl *ret)
+{
+    *ret = (struct ctl){.line = c->line,
+                        .side = *side ? side : NULL,
+                        .form = c->form,
+                        .dial_ms = c->dial_ms,
+                        .command_ms = c->command_ms,
+                        .stop_fd = c->stop_fd};
+    char name[16];
+    snprintf(name, sizeof name, "%.*s", *side ? (int)strlen(side) - 1 : 0, side);
+    const struct ctl_value *given = *side ? ctl_list(&c->line, name) : NULL;
+    enum ctl_exit how = given ? ctl_set_endpoints(ret, given->list, given->count) : ctl_use_endpoints(ret);
+    if (!how)
+        how = open_access(ret);
+    return how;
+}
+
+void ctl_close_side(struct ctl *side)
+{
+    forget_endpoints(side);
+    tls_context_free(side->tls);
+    mem_free(side->token);
+    arena_done(&side->arena);
+    buf_done(&side->out);
 }
 
 void ctl_done(struct ctl *c)

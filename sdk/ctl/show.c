@@ -171,6 +171,43 @@ static void add_rule(const struct ctl_table *t, const size_t *widths, struct buf
     buf_add_text(out, "+\n");
 }
 
+static void add_box_rule(const struct ctl_table *t, const size_t *widths, const char *const corners[3],
+                         struct buf *out)
+{
+    for (size_t i = 0; i < t->columns; i++) {
+        buf_add_text(out, corners[i != 0]);
+        for (size_t k = 0; k < widths[i] + 2; k++)
+            buf_add_text(out, "─");
+    }
+    buf_addf(out, "%s\n", corners[2]);
+}
+
+void ctl_table_show_boxed(const struct ctl_table *t, struct buf *out)
+{
+    static const char *const top[] = {"┌", "┬", "┐"}, *const middle[] = {"├", "┼", "┤"},
+                             *const bottom[] = {"└", "┴", "┘"};
+    size_t widths[COLUMNS_MAX];
+    measure(t, widths);
+    add_box_rule(t, widths, top, out);
+    const char *cell = (const char *)t->text.data;
+    for (size_t i = 0; i < t->cells; i++, cell += strlen(cell) + 1) {
+        size_t at = i % t->columns, left = widths[at] - width_of(cell), right = 0;
+        if (i < t->columns) {
+            right = left - left / 2; /* heads are centred, other cells right-aligned */
+            left /= 2;
+        }
+        buf_add_text(out, "│ ");
+        add_blanks(out, left);
+        buf_add_text(out, cell);
+        add_blanks(out, right + 1);
+        if (at == t->columns - 1)
+            buf_add_text(out, "│\n");
+        if (i == t->columns - 1)
+            add_box_rule(t, widths, middle, out);
+    }
+    add_box_rule(t, widths, bottom, out);
+}
+
 void ctl_table_show_bordered(const struct ctl_table *t, struct buf *out)
 {
     size_t widths[COLUMNS_MAX];

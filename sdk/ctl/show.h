@@ -55,6 +55,7 @@ void ctl_table_addf(struct ctl_table *t, const char *format, ...) __attribute__(
 void ctl_table_show(const struct ctl_table *t,
                     struct buf *out); /* separated by blanks; the first row is the head */
 void ctl_table_show_bordered(const struct ctl_table *t, struct buf *out); /* etcdctl's */
+void ctl_table_show_boxed(const struct ctl_table *t, struct buf *out);    /* etcdutl's */
 void ctl_table_show_joined(const struct ctl_table *t, const char *between,
                            struct buf *out); /* all rows, no head */
 void ctl_table_done(struct ctl_table *t);

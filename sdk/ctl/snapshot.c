@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The commands `snapshot save` and `snapshot status`. A snapshot file is the store's file, padded to 512
- * bytes, and the SHA-256 of all that. etcd's snapshots have the same form, so both commands accept them. */
+ * The command `snapshot save`. A snapshot is a database file of etcd's format (consensus/etcd_db/), whose size is
+ * a multiple of 512 bytes, and the SHA-256 of it. */
 #include "sdk/ctl/rpc.h"
 
 #include <errno.h>
@@ -74,7 +74,8 @@ static void show_progress(struct ctl *c, uint64_t size, uint64_t left)
         fprintf(stderr, "\r     \r");
 }
 
-static enum ctl_exit save_pieces(struct ctl *c, struct ctl_stream *s, int fd, const char *path)
+static enum ctl_exit save_pieces(struct ctl *c, struct ctl_stream *s, int fd, const char *path,
+                                 char *ret_version, size_t version_size)
 {
     uint64_t size = 0;
     for (;;) {
@@ -82,6 +83,8 @@ static enum ctl_exit save_pieces(struct ctl *c, struct ctl_stream *s, int fd, co
         enum ctl_exit how = ctl_stream_next(c, s, 60000, &r);
         if (how || !r)
             return how;
+        if (r->version && *r->version)
+            snprintf(ret_version, version_size, "%s", r->version);
         if (!write_all(fd, r->blob.data, r->blob.len))
             return ctl_fail(c, CTL_IO, "cannot write %s: %s", path, strerror(errno));
         size += r->blob.len;
@@ -99,8 +102,9 @@ enum ctl_exit ctl_snapshot_save(struct ctl *c)
     struct ctl_stream s = {0};
     uint8_t digest[DIGEST];
     uint64_t size = 0;
+    char version[32] = "";
     if (c->line.arg_count != 1)
-        return ctl_fail(c, CTL_BAD_ARGS, "snapshot save expects one argument");
+        return ctl_fail(c, CTL_BAD_ARGS, "snapshot save expects one argument <filename>");
     if (c->endpoint_count > 1) /* a snapshot is of one member, so the endpoint must be unique */
         return ctl_fail(c, CTL_BAD_ARGS,
                         "snapshot must be requested to one selected node, not multiple [%s ...]",
@@ -112,7 +116,7 @@ enum ctl_exit ctl_snapshot_save(struct ctl *c)
         return ctl_fail(c, CTL_IO, "could not open %s (%s)", beside, strerror(errno));
     enum ctl_exit how = ctl_stream_open(c, &rpc, &s);
     if (!how)
-        how = save_pieces(c, &s, fd, beside);
+        how = save_pieces(c, &s, fd, beside, version, sizeof version);
     if (!how && fsync(fd) != 0)
         how = ctl_fail(c, CTL_IO, "cannot write %s: %s", beside, strerror(errno));
     close(fd);
@@ -124,28 +128,8 @@ enum ctl_exit ctl_snapshot_save(struct ctl *c)
         (void)unlink(beside);
     else
         buf_addf(&c->out, "Snapshot saved at %s\n", path);
+    if (!how && c->line.is_etcdctl && *version)
+        buf_addf(&c->out, "Server version %s\n", version);
     ctl_stream_done(&s);
     return how;
-}
-
-enum ctl_exit ctl_snapshot_status(struct ctl *c)
-{
-    static const struct ctl_column columns[] = {{"FILE", "file", CTL_CELL_PLAIN},
-                                                {"SIZE", "size", CTL_CELL_PLAIN},
-                                                {"SHA256", "sha256", CTL_CELL_PLAIN}};
-    uint8_t digest[DIGEST];
-    char hex[2 * DIGEST + 1];
-    uint64_t size;
-    if (c->line.arg_count != 1)
-        return ctl_fail(c, CTL_BAD_ARGS, "snapshot status requires exactly one argument");
-    enum ctl_exit how = check_file(c, c->line.args[0], &size, digest);
-    if (how)
-        return how;
-    for (size_t i = 0; i < DIGEST; i++)
-        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-    json_t *doc =
-        json_pack("{s:s, s:I, s:s}", "file", c->line.args[0], "size", (json_int_t)size, "sha256", hex);
-    ctl_print_rows(c, doc, NULL, columns, 3);
-    json_decref(doc);
-    return CTL_DONE;
 }

@@ -6,8 +6,10 @@
 #include <string.h>
 #include <strings.h>
 
-#define BOTH  CTL_BOTH
-#define CAIRN CTL_CAIRN
+#define BOTH     CTL_BOTH
+#define CAIRN    CTL_CAIRN
+#define UTL      CTL_UTL
+#define ONLY_UTL CTL_ONLY_UTL
 
 const struct ctl_command ctl_commands[CTL_COMMAND_COUNT] = {
     {NULL, 0, CTL_BOTH, "", 0, -1, NULL},
@@ -61,12 +63,25 @@ const char *ctl_group_title(enum ctl_group g)
 
 bool ctl_has_command(enum ctl_command_id id, bool is_etcdctl)
 {
-    return id != CTL_COMMAND_global && (!is_etcdctl || ctl_commands[id].grammar == CTL_BOTH);
+    enum ctl_grammar grammar = ctl_commands[id].grammar;
+    return id != CTL_COMMAND_global && grammar != CTL_ONLY_UTL && (!is_etcdctl || grammar == CTL_BOTH);
+}
+
+bool ctl_is_etcdutl_command(enum ctl_command_id id)
+{
+    return ctl_commands[id].grammar == CTL_UTL || ctl_commands[id].grammar == CTL_ONLY_UTL ||
+           id == CTL_COMMAND_snapshot_status || id == CTL_COMMAND_defrag || id == CTL_COMMAND_completion ||
+           id == CTL_COMMAND_help || id == CTL_COMMAND_version;
+}
+
+bool ctl_is_etcdutl_flag(const struct ctl_flag *f)
+{
+    return f->command == CTL_COMMAND_global && strcmp(f->name, "timeout") == 0;
 }
 
 bool ctl_has_flag(const struct ctl_flag *f, bool is_etcdctl)
 {
-    static const char *const ours[] = {"output", "namespace", "group", "context", "password-file"};
+    static const char *const ours[] = {"output", "namespace", "group", "context", "password-file", "timeout"};
     if (!is_etcdctl || f->command != CTL_COMMAND_global)
         return true;
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
@@ -212,7 +227,8 @@ const char *ctl_suggest_flag(enum ctl_command_id id, const char *name, size_t si
     struct nearest n = {NULL, SIZE_MAX};
     for (size_t i = 0; i < ctl_flag_count; i++) {
         const struct ctl_flag *f = &ctl_flags[i];
-        if ((f->command == id || f->command == CTL_COMMAND_global) && ctl_has_flag(f, is_etcdctl))
+        if ((f->command == id || f->command == CTL_COMMAND_global) && ctl_has_flag(f, is_etcdctl) &&
+            !ctl_is_etcdutl_flag(f))
             consider_candidate(&n, name, size, f->name);
     }
     return n.text;

@@ -43,9 +43,14 @@ enum ctl_command_id {
     CTL_COMMAND_COUNT
 };
 
-enum ctl_grammar { CTL_CAIRN, CTL_BOTH };
+enum ctl_grammar {
+    CTL_CAIRN, /* cairnctl's alone */
+    CTL_BOTH,  /* etcdctl's, too */
+    CTL_UTL,   /* etcdutl's, too */
+    CTL_ONLY_UTL,
+};
 
-enum ctl_kind { CTL_BOOL, CTL_TEXT, CTL_LIST, CTL_INT, CTL_HEX, CTL_DURATION };
+enum ctl_kind { CTL_BOOL, CTL_TEXT, CTL_LIST, CTL_INT, CTL_UINT, CTL_HEX, CTL_DURATION };
 
 struct ctl_command {
     const char *words; /* "service ls"; NULL for the first row, which is no command */
@@ -78,7 +83,9 @@ const char *ctl_group_title(enum ctl_group g);
 
 /* The program has two grammars: its own, and etcdctl's under this name. */
 bool ctl_has_command(enum ctl_command_id id, bool is_etcdctl);
+bool ctl_is_etcdutl_command(enum ctl_command_id id);
 bool ctl_has_flag(const struct ctl_flag *f, bool is_etcdctl);
+bool ctl_is_etcdutl_flag(const struct ctl_flag *f); /* a flag of all commands, but only under that name */
 
 /* Finds a flag of the command, or a global one; NULL if there is none. */
 const struct ctl_flag *ctl_find_flag(enum ctl_command_id id, const char *name, size_t size, bool is_etcdctl);

@@ -11,12 +11,16 @@ enum { LINES_MAX = 10000 };
 struct lines {
     char *line;
     size_t capacity;
+    bool is_cut; /* the input has ended, perhaps within a line */
 };
 
-/* The next line without its end; NULL: an empty line or the end of input. */
+/* The next line without its end; NULL: an empty line, or the input is cut off. */
 static const char *next_line(struct lines *l)
 {
     ssize_t size = getline(&l->line, &l->capacity, stdin);
+    l->is_cut = size <= 0 || l->line[size - 1] != '\n';
+    if (l->is_cut)
+        return NULL;
     while (size > 0 && (l->line[size - 1] == '\n' || l->line[size - 1] == '\r'))
         l->line[--size] = 0;
     return size > 0 ? l->line : NULL;
@@ -28,6 +32,19 @@ static void prompt(struct ctl *c, const char *text)
         return;
     buf_addf(&c->out, "%s\n", text);
     (void)ctl_flush(c);
+}
+
+/* A transaction that is cut off must not run: a part of its requests may be missing. */
+static enum ctl_exit end_part(struct ctl *c, const struct lines *l)
+{
+    if (!l->is_cut)
+        return CTL_DONE;
+    if (c->line.is_etcdctl)
+        return ctl_fail(c, CTL_INVALID_INPUT, "EOF");
+    return ctl_fail(
+        c, CTL_INVALID_INPUT,
+        "the input ends early: comparisons, success requests and failure requests each end with an "
+        "empty line; nothing was changed");
 }
 
 static enum ctl_exit read_compares(struct ctl *c, struct lines *l, Etcdserverpb__TxnRequest *txn)
@@ -47,7 +64,7 @@ static enum ctl_exit read_compares(struct ctl *c, struct lines *l, Etcdserverpb_
         }
         txn->compare[txn->n_compare++] = compare;
     }
-    return CTL_DONE;
+    return end_part(c, l);
 }
 
 /* Reads one operation. Everything in it lives in the arena, the words included. */
@@ -99,7 +116,7 @@ static enum ctl_exit read_ops(struct ctl *c, struct lines *l, size_t *ret_count,
             return how;
         (*ret_ops)[(*ret_count)++] = op;
     }
-    return CTL_DONE;
+    return end_part(c, l);
 }
 
 enum ctl_exit ctl_txn(struct ctl *c)

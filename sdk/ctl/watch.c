@@ -16,25 +16,61 @@
 struct watch {
     Etcdserverpb__WatchCreateRequest request;
     const char **command; /* NULL = show the events */
+    bool is_once;         /* ends after the first change, as in API v2 */
+    bool is_over;
 };
 
 /* --- arguments ------------------------------------------------------------------------------------------ */
 
-static enum ctl_exit read_watch(struct ctl *c, const struct ctl_command_line *t, struct watch *w)
+/* Finds the key and the end of the range: arguments, or ETCDCTL_WATCH_KEY and ETCDCTL_WATCH_RANGE_END. */
+static enum ctl_exit read_watch_keys(struct ctl *c, const struct ctl_command_line *t, const char *keys[2])
 {
     size_t count = t->dash_at;
-    etcdserverpb__watch_create_request__init(&w->request);
-    if (count == 0 || count > 2)
+    const char *key = getenv("ETCDCTL_WATCH_KEY"), *range_end = getenv("ETCDCTL_WATCH_RANGE_END");
+    bool has_key = key && *key, has_end = range_end && *range_end;
+    if (!has_key && has_end)
+        return ctl_fail(c, CTL_BAD_ARGS, "ETCDCTL_WATCH_KEY is empty but got ETCDCTL_WATCH_RANGE_END=\"%s\"",
+                        range_end);
+    if (t->has_dash && t->arg_count == t->dash_at)
+        return ctl_fail(c, CTL_BAD_ARGS, "bad number of arguments (found separator --, but no commands)");
+    if (has_key && count)
+        return ctl_fail(c, CTL_BAD_ARGS, "bad number of arguments (found conflicting environment key)");
+    if (!has_key && (count == 0 || count > 2))
         return ctl_fail(c, CTL_BAD_ARGS, "bad number of arguments");
-    w->request.key = ctl_bytes(t->args[0]);
-    if (count == 2) {
+    keys[0] = has_key ? key : t->args[0];
+    keys[1] = has_key ? (has_end ? range_end : NULL) : count == 2 ? t->args[1] : NULL;
+    return CTL_DONE;
+}
+
+/* All keys below KEY/, as --recursive of API v2 means. */
+static void use_folder(struct ctl *c, struct watch *w, const char *key)
+{
+    size_t size = strlen(key);
+    w->request.key = ctl_bytes(size && key[size - 1] != '/' ? arena_printf(&c->arena, "%s/", key) : key);
+    ctl_prefix_range(c, &w->request.key, &w->request.range_end);
+}
+
+static enum ctl_exit read_watch(struct ctl *c, const struct ctl_command_line *t, struct watch *w)
+{
+    const char *keys[2] = {NULL, NULL};
+    etcdserverpb__watch_create_request__init(&w->request);
+    enum ctl_exit how = read_watch_keys(c, t, keys);
+    if (how)
+        return how;
+    w->request.key = ctl_bytes(keys[0]);
+    if (keys[1]) {
         if (ctl_bool(t, "prefix"))
             return ctl_fail(c, CTL_BAD_ARGS, "`range_end` and `--prefix` are mutually exclusive");
-        w->request.range_end = ctl_bytes(t->args[1]);
+        w->request.range_end = ctl_bytes(keys[1]);
     }
-    if (ctl_bool(t, "prefix"))
+    if (ctl_bool(t, "recursive"))
+        use_folder(c, w, keys[0]);
+    else if (ctl_bool(t, "prefix"))
         ctl_prefix_range(c, &w->request.key, &w->request.range_end);
+    w->is_once = ctl_bool(t, "recursive") && !ctl_bool(t, "forever");
     w->request.start_revision = ctl_int(t, "rev");
+    if (ctl_int(t, "after-index") > 0)
+        w->request.start_revision = ctl_int(t, "after-index") + 1;
     w->request.prev_kv = ctl_bool(t, "prev-kv");
     w->request.progress_notify = ctl_bool(t, "progress-notify");
     if (t->arg_count > t->dash_at) {
@@ -55,13 +91,17 @@ static void show_json(struct ctl *c, const Etcdserverpb__WatchResponse *r)
 {
     buf_add_text(&c->out, "{\"Header\":");
     ctl_add_go_json(&c->out, &r->header->base);
-    buf_add_text(&c->out, ",\"Events\":[");
+    buf_add_text(&c->out, r->n_events ? ",\"Events\":[" : ",\"Events\":null");
     for (size_t i = 0; i < r->n_events; i++) {
         buf_add_text(&c->out, i ? "," : "");
         ctl_add_go_json(&c->out, &r->events[i]->base);
     }
-    buf_addf(&c->out, "],\"CompactRevision\":%" PRId64 ",\"Canceled\":%s,\"Created\":%s}\n",
-             r->compact_revision, r->canceled ? "true" : "false", r->created ? "true" : "false");
+    buf_addf(&c->out, "%s,\"CompactRevision\":%" PRId64 ",\"Canceled\":%s,\"Created\":%s,\"CancelReason\":",
+             r->n_events ? "]" : "", r->compact_revision, r->canceled ? "true" : "false",
+             r->created ? "true" : "false");
+    struct json_writer w = {.out = &c->out};
+    jw_text(&w, r->cancel_reason);
+    buf_add_text(&c->out, "}\n");
 }
 
 static void show(struct ctl *c, const Etcdserverpb__WatchResponse *r)
@@ -114,8 +154,18 @@ static enum ctl_exit run_commands(struct ctl *c, const struct watch *w, const Et
             arena_printf(&c->arena, "ETCD_WATCH_EVENT_TYPE=\"%s\"", type_of(e)),
             quoted_variable(c, "ETCD_WATCH_KEY", e->kv->key),
             quoted_variable(c, "ETCD_WATCH_VALUE", e->kv->value), NULL};
+        const char *const of_v2[] = {
+            e->type == MVCCPB__EVENT__EVENT_TYPE__DELETE ? "ETCD_WATCH_ACTION=delete"
+                                                         : "ETCD_WATCH_ACTION=set",
+            arena_printf(&c->arena, "ETCD_WATCH_MODIFIED_INDEX=%" PRId64, e->kv->mod_revision),
+            arena_printf(&c->arena, "ETCD_WATCH_KEY=%.*s", (int)e->kv->key.len,
+                         (const char *)e->kv->key.data),
+            arena_printf(&c->arena, "ETCD_WATCH_VALUE=%.*s", (int)e->kv->value.len,
+                         (const char *)e->kv->value.data),
+            NULL};
+        bool is_v2 = c->line.command == CTL_COMMAND_v2_exec_watch;
         int status = 0;
-        enum ctl_exit how = ctl_run(c, w->command, NULL, variables, &status);
+        enum ctl_exit how = ctl_run(c, w->command, NULL, is_v2 ? of_v2 : variables, &status);
         if (!how && status)
             how = ctl_fail(c, CTL_ERROR, "command \"%s\" exited with %d", w->command[0], status);
         if (how)
@@ -142,6 +192,7 @@ static enum ctl_exit on_response(struct ctl *c, struct watch *w, const Etcdserve
         return ctl_fail(c, CTL_INTERRUPTED, "watch is canceled by the server");
     if (w->request.start_revision <= r->header->revision && r->n_events)
         w->request.start_revision = r->events[r->n_events - 1]->kv->mod_revision + 1;
+    w->is_over = w->is_once && r->n_events;
     return w->command ? run_commands(c, w, r) : CTL_DONE;
 }
 
@@ -169,7 +220,7 @@ static enum ctl_exit watch_once(struct ctl *c, struct watch *w, bool *ret_has_be
                 *ret_has_begun = true;
                 how = on_response(c, w, r);
             }
-        } while (!how && r);
+        } while (!how && r && !w->is_over);
     if (how == CTL_BAD_CONNECTION)
         how = CTL_DONE;
     ctl_stream_done(&s);
@@ -180,9 +231,9 @@ static enum ctl_exit watch_one(struct ctl *c, struct watch *w)
 {
     bool has_begun = false;
     enum ctl_exit how = CTL_DONE;
-    for (int64_t pause_ms = 100; !how; pause_ms = pause_ms < 1000 ? 2 * pause_ms : 2000) {
+    for (int64_t pause_ms = 100; !how && !w->is_over; pause_ms = pause_ms < 1000 ? 2 * pause_ms : 2000) {
         how = watch_once(c, w, &has_begun);
-        if (!how && ctl_pause(c, pause_ms))
+        if (!how && !w->is_over && ctl_pause(c, pause_ms))
             how = CTL_INTERRUPTED;
         c->at = (c->at + 1) % c->endpoint_count;
     }
@@ -199,7 +250,7 @@ static enum ctl_exit read_watch_line(struct ctl *c, const char *line, struct wat
     char **words = ctl_cut_line(&c->arena, line, &count);
     *ret_is_one = *ret_is_progress = false;
     if (!words || count == 0) {
-        ctl_note(c, "Invalid command: \"%s\" (want watch or progress)", line);
+        ctl_note(c, "Invalid command: %s (watch and progress supported)", line);
         return CTL_DONE;
     }
     if (strcmp(words[0], "progress") == 0) {
@@ -208,6 +259,11 @@ static enum ctl_exit read_watch_line(struct ctl *c, const char *line, struct wat
     }
     if (strcmp(words[0], "watch") != 0) {
         ctl_note(c, "Invalid command %s (only support watch)", words[0]);
+        return CTL_DONE;
+    }
+    const char *key = getenv("ETCDCTL_WATCH_KEY");
+    if (count < 2 && !(key && *key)) {
+        ctl_note(c, "Invalid command %s (command type or key is not provided)", line);
         return CTL_DONE;
     }
     const char **argv = arena_alloc(&c->arena, ((size_t)count + 1) * sizeof *argv);
@@ -271,7 +327,7 @@ static enum ctl_exit on_standard_input(struct ctl *c, struct pending_ops *d)
 {
     ssize_t n = read(STDIN_FILENO, buf_reserve(&d->input, 4096), 4096);
     if (n <= 0)
-        return ctl_fail(c, CTL_INVALID_INPUT, "Error reading watch request line: EOF");
+        return ctl_fail(c, CTL_INVALID_INPUT, "error reading watch request line: EOF");
     d->input.size += (size_t)n;
     enum ctl_exit how = CTL_DONE;
     for (uint8_t *end; !how && d->input.size && (end = memchr(d->input.data, '\n', d->input.size));) {
@@ -313,5 +369,28 @@ enum ctl_exit ctl_watch(struct ctl *c)
     if (ctl_bool(&c->line, "interactive"))
         return watch_many(c);
     how = read_watch(c, &c->line, &w);
+    if (!how && (ctl_bool(&c->line, "recursive") || ctl_bool(&c->line, "forever")))
+        ctl_note(c, "note: -r and -f are flags of etcd's API v2; \"watch --prefix KEY/\" is used");
     return how ? how : watch_one(c, &w);
+}
+
+/* API v2's exec-watch: its variables have other names, and no quotes. */
+enum ctl_exit ctl_v2_exec_watch(struct ctl *c)
+{
+    const struct ctl_command_line *t = &c->line;
+    struct watch w = {0};
+    if (t->arg_count < 2)
+        return ctl_fail(c, CTL_BAD_ARGS,
+                        "exec-watch needs a key and a command: exec-watch KEY -- COMMAND ...");
+    ctl_note(c, "note: \"exec-watch\" is a word of etcd's API v2; \"watch%s KEY -- COMMAND\" is used",
+             ctl_bool(t, "recursive") ? " --prefix" : "");
+    etcdserverpb__watch_create_request__init(&w.request);
+    w.request.key = ctl_bytes(t->args[0]);
+    if (ctl_bool(t, "recursive"))
+        use_folder(c, &w, t->args[0]);
+    if (ctl_int(t, "after-index") > 0)
+        w.request.start_revision = ctl_int(t, "after-index") + 1;
+    w.command = arena_new(&c->arena, t->arg_count * sizeof *w.command);
+    memcpy(w.command, t->args + 1, (t->arg_count - 1) * sizeof *w.command);
+    return watch_one(c, &w);
 }

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * libcairn: every route of the native HTTP API as a function. cairn.h includes this header; do not include
+ * it alone. docs/api.md describes each route: what it does, its parameters, its errors; /openapi.json of a
+ * member has the schemas of bodies and answers.
+ *
+ *     struct cairn_api_request q = {.name = "carts", .id = "c1", .body = cairn_text("{\"weight\":0}")};
+ *     if (cairn_override_put(client, &q, NULL, NULL, &error) != CAIRN_OK)
+ *         ...
+ */
+#ifndef CAIRN_API_H
+#define CAIRN_API_H
+
+#include "cairn.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* N(function, method, path, parameters). In the path {service} and {name} are `name` of the request; {id},
+ * {lease}, {rule} and {release} are `id`. The parameters are those of docs/api.md. */
+#define CAIRN_READS      " consistency wait_revision timeout"
+#define CAIRN_AUTHOR     " on_behalf_of"
+#define CAIRN_CONDITIONS " if_seq if_revision"
+#define CAIRN_API_CALLS(N)                                                                                   \
+    N(service_list, "GET", "/api/v1/services", "namespace group prefix limit continue" CAIRN_READS)          \
+    N(service_get, "GET", "/api/v1/services/{service}",                                                      \
+      "namespace group healthy guarded zone region cluster version protocol tag label" CAIRN_READS)          \
+    N(service_set, "PUT", "/api/v1/services/{service}", "namespace group" CAIRN_AUTHOR)                      \
+    N(service_unset, "DELETE", "/api/v1/services/{service}", "namespace group" CAIRN_AUTHOR)                 \
+    N(service_subscribers, "GET", "/api/v1/services/{service}/subscribers", "namespace group")               \
+    N(instance_get, "GET", "/api/v1/services/{service}/instances/{id}", "namespace group" CAIRN_READS)       \
+    N(instance_put, "PUT", "/api/v1/services/{service}/instances/{id}", "namespace group session")           \
+    N(instance_delete, "DELETE", "/api/v1/services/{service}/instances/{id}", "namespace group")             \
+    N(override_put, "PUT", "/api/v1/services/{service}/instances/{id}/override",                             \
+      "namespace group" CAIRN_AUTHOR)                                                                        \
+    N(override_delete, "DELETE", "/api/v1/services/{service}/instances/{id}/override",                       \
+      "namespace group" CAIRN_AUTHOR)                                                                        \
+    N(instance_drain, "POST", "/api/v1/services/{service}/instances/{id}/drain",                             \
+      "namespace group" CAIRN_AUTHOR)                                                                        \
+    N(session_open, "POST", "/api/v1/sessions", "")                                                          \
+    N(session_heartbeat, "PUT", "/api/v1/sessions/{lease}/heartbeat", "")                                    \
+    N(session_end, "DELETE", "/api/v1/sessions/{lease}", "")                                                 \
+    N(config_list, "GET", "/api/v1/configs", "namespace group prefix limit continue deleted" CAIRN_READS)    \
+    N(config_read, "GET", "/api/v1/configs/{name}", "namespace group seq meta labels client_id" CAIRN_READS) \
+    N(config_put, "PUT", "/api/v1/configs/{name}",                                                           \
+      "namespace group type title note validate" CAIRN_CONDITIONS CAIRN_AUTHOR)                              \
+    N(config_delete, "DELETE", "/api/v1/configs/{name}",                                                     \
+      "namespace group note" CAIRN_CONDITIONS CAIRN_AUTHOR)                                                  \
+    N(config_history, "GET", "/api/v1/configs/{name}/history", "namespace group limit continue")             \
+    N(config_diff, "GET", "/api/v1/configs/{name}/diff", "namespace group meta from to")                     \
+    N(config_rollback, "POST", "/api/v1/configs/{name}/rollback",                                            \
+      "namespace group" CAIRN_CONDITIONS CAIRN_AUTHOR)                                                       \
+    N(draft_get, "GET", "/api/v1/configs/{name}/draft", "namespace group meta")                              \
+    N(draft_put, "PUT", "/api/v1/configs/{name}/draft",                                                      \
+      "namespace group type title note" CAIRN_CONDITIONS CAIRN_AUTHOR)                                       \
+    N(draft_delete, "DELETE", "/api/v1/configs/{name}/draft", "namespace group" CAIRN_AUTHOR)                \
+    N(draft_publish, "POST", "/api/v1/configs/{name}/publish",                                               \
+      "namespace group" CAIRN_CONDITIONS CAIRN_AUTHOR)                                                       \
+    N(gray_get, "GET", "/api/v1/configs/{name}/gray/{rule}", "namespace group" CAIRN_READS)                  \
+    N(gray_put, "PUT", "/api/v1/configs/{name}/gray/{rule}",                                                 \
+      "namespace group" CAIRN_CONDITIONS CAIRN_AUTHOR)                                                       \
+    N(gray_delete, "DELETE", "/api/v1/configs/{name}/gray/{rule}",                                           \
+      "namespace group" CAIRN_CONDITIONS CAIRN_AUTHOR)                                                       \
+    N(gray_promote, "POST", "/api/v1/configs/{name}/gray/{rule}/promote",                                    \
+      "namespace group" CAIRN_CONDITIONS CAIRN_AUTHOR)                                                       \
+    N(config_listeners, "GET", "/api/v1/configs/{name}/listeners", "namespace group")                        \
+    N(config_delivery, "GET", "/api/v1/configs/{name}/releases/{release}/delivery", "namespace group")       \
+    N(bundle_publish, "POST", "/api/v1/bundles", "namespace group validate" CAIRN_AUTHOR)                    \
+    N(configs_export, "GET", "/api/v1/export", "namespace group consistency prefix")                         \
+    N(configs_import, "POST", "/api/v1/import", "namespace group policy dry_run" CAIRN_AUTHOR)               \
+    N(audit_list, "GET", "/api/v1/audit", "from to kind user namespace name limit continue")                 \
+    N(prometheus_targets, "GET", "/sd/prometheus", "namespace consistency guarded tag service")              \
+    N(openapi, "GET", "/openapi.json", "")
+
+/* One request for all routes. A field that the route does not have must be zero, else CAIRN_INVALID names
+ * it. Texts are not percent-encoded. Zero leaves a parameter out. */
+struct cairn_api_request {
+    const char *ns, *group;  /* NULL = "default" (exports and targets: all) */
+    const char *name;        /* a service or a configuration; required where the path has it */
+    const char *id;          /* an instance, a session, a gray rule, the seq of a release; as `name` */
+    struct cairn_bytes body; /* JSON; the content of a configuration or draft; an archive */
+    /* reading */
+    bool is_local;          /* consistency=local */
+    uint64_t wait_revision; /* a long poll: answers when this changed after the revision, else with 304 */
+    uint32_t wait_ms;       /* how long a long poll waits; it is added to the call's timeout */
+    const char *etag;       /* of an earlier result: an equal answer is 304. Routes with wait_revision only */
+    const char *prefix, *next; /* `next`: of the result before, for the next page */
+    uint32_t limit;
+    bool only_serving, no_guarded; /* healthy=true, guarded=false */
+    const char *zone, *region, *cluster, *version, *protocol;
+    const char *tags;   /* "a,b": instances with all of them */
+    const char *labels; /* "key=value,key=value": instances with all of these pairs in the metadata */
+    bool with_deleted, with_meta;
+    uint64_t seq, from, to;
+    const char *service; /* of cairn_prometheus_targets */
+    /* Filters of cairn_audit_list, as `name`; from and to are milliseconds since 1970. */
+    const char *kind, *user;
+    /* writing */
+    const char *session, *session_key; /* session_key: for writes of an instance or session */
+    const char *format, *title, *note;
+    uint64_t if_seq, if_revision; /* conditions: CAIRN_CONFLICT if one does not hold */
+    bool if_absent;               /* if_seq=0: only if nothing is live */
+    const char *if_md5;           /* 32 hexadecimal digits: only if this content is live */
+    bool only_validate;           /* check everything, write nothing */
+    const char *on_behalf_of;     /* the person for whom the client writes; it stands beside the author */
+    const char *policy;           /* of an import: "abort", "skip", "overwrite" */
+    bool dry_run;
+};
+
+/* An entry of a list. Texts are "" and numbers 0 where the entry has no such field. */
+struct cairn_item {
+    const char *id, *name, *group, *format, *md5;
+    uint64_t seq;
+    int64_t revision;
+    struct cairn_bytes content; /* with a NUL behind it */
+    bool has_content;           /* false: the answer left the content out */
+    const char *json;           /* the whole entry */
+};
+struct cairn_api_result {
+    int status;                        /* of HTTP: 2xx; 304 = nothing changed */
+    int64_t revision;                  /* of the state that the answer shows, or of the write */
+    uint64_t seq;                      /* of the release */
+    const char *md5;                   /* of the release */
+    const char *etag;                  /* for a later request */
+    bool is_unchanged;                 /* the write changed nothing */
+    const char *session, *session_key; /* of a registration and of cairn_session_open */
+    uint32_t ttl_seconds, heartbeat_ms;
+    const char *next; /* "" = this was the last page */
+    const struct cairn_item
+        *items; /* services, instances, configurations, releases, subscribers, listeners */
+    size_t item_count;
+    const struct cairn_instances *instances; /* of cairn_service_get, else NULL */
+    struct cairn_bytes body;                 /* the whole answer, with a NUL behind it */
+};
+
+/* Each route has two functions. Options, result and error may be NULL. The rules of cairn.h for calls count
+ * here: reads are repeated, writes are sent once, the callback owns the result. Errors: CAIRN_INVALID,
+ * CAIRN_CLOSED, CAIRN_CANCELED, those of the connection, and by the status of HTTP:
+ *
+ *     400 CAIRN_INVALID         401 CAIRN_UNAUTHENTICATED   403 CAIRN_DENIED     404 CAIRN_NOT_FOUND
+ *     409, 412 CAIRN_CONFLICT   410 CAIRN_LOST              413, 429 CAIRN_LIMIT 501 CAIRN_UNIMPLEMENTED
+ *     503, 504 CAIRN_UNAVAILABLE of a read, CAIRN_UNKNOWN of a write
+ *
+ * An answer that is not JSON where JSON is due is CAIRN_PROTOCOL. */
+#define CAIRN_API_CALL(name, method, path, parameters)                                                       \
+    int cairn_##name(struct cairn_client *c, const struct cairn_api_request *request,                        \
+                     const struct cairn_call_options *options, struct cairn_api_result **ret,                \
+                     struct cairn_error *error);                                                             \
+    int cairn_##name##_async(                                                                                \
+        struct cairn_client *c, const struct cairn_api_request *request,                                     \
+        const struct cairn_call_options *options,                                                            \
+        void (*callback)(struct cairn_api_result * result, const struct cairn_error *error, void *arg),      \
+        void *arg);
+CAIRN_API_CALLS(CAIRN_API_CALL)
+#undef CAIRN_API_CALL
+
+/* ---- which instance to call ---------------------------------------------------------------------------- */
+
+/* Chooses one instance as docs/picks.md describes: the client's zone first, with spill-over when it fails;
+ * weights; warm-up of new instances; the same instance for the same key. */
+struct cairn_pick_request {
+    size_t size;               /* sizeof(struct cairn_pick_request) */
+    const char *zone, *region; /* of the caller; NULL = not known */
+    const char *key;           /* NULL = by weight and chance */
+    uint32_t warm_up_ms;       /* 0 = none; at most 3,600,000 */
+    const char *const *skip;   /* ids that the caller has just tried in vain */
+    size_t skip_count;
+};
+/* ret_index is that of now->list. `now` is a result of cairn_discover_now, or the argument of a callback, of
+ * a discovery without only_serving: else a zone does not know which of its instances fail. It asks no
+ * server and takes no lock; any thread, and any number at once. request NULL = the defaults.
+ * CAIRN_NOT_FOUND: no instance may receive traffic. CAIRN_INVALID: the size or the warm-up is wrong. */
+int cairn_pick(const struct cairn_instances *now, const struct cairn_pick_request *request, size_t *ret_index,
+               struct cairn_error *error);
+
+/* ---- lists that are kept current ---------------------------------------------------------------------- */
+
+/* All services or all configurations of a group, or those with a prefix, by the stream. */
+struct cairn_list_watch;
+enum cairn_list_kind { CAIRN_LIST_SERVICES, CAIRN_LIST_CONFIGS };
+struct cairn_list_request {
+    enum cairn_list_kind kind;
+    const char *ns;     /* NULL = "default" */
+    const char *group;  /* NULL = "default" */
+    bool all_groups;    /* instead of `group`; the ids are "group/name" */
+    const char *prefix; /* NULL = all names */
+};
+/* The library makes it, and may add fields at its end. It lives until the callback returns. */
+struct cairn_list {
+    const struct cairn_item *items; /* by id. Configurations of more than 64 KiB have no content: read them */
+    size_t count;
+    int64_t revision;
+    bool is_cached;       /* read from the cache folder: no member has been reached since the start */
+    int64_t cache_age_ms; /* if is_cached: since its file was written, with the last change; -1 = not known */
+};
+/* The callback gets each state, from the first one on. It may miss states, but never the last one. Configs
+ * are those that are live for this client, as gray rules say. CAIRN_INVALID, CAIRN_CLOSED. */
+int cairn_list_start(struct cairn_client *c, const struct cairn_list_request *request,
+                     void (*callback)(struct cairn_list_watch *w, const struct cairn_list *now, void *arg),
+                     void *arg, struct cairn_list_watch **ret_watch, struct cairn_error *error);
+/* As cairn_config_applied, for an item of a list of configurations by its id. */
+void cairn_list_applied(struct cairn_list_watch *w, const char *id, uint64_t seq, const char *problem);
+void cairn_list_stop(struct cairn_list_watch *w); /* as cairn_watch_stop */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
