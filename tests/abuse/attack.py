@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an attack is, and what it gets to work with: a daemon, and clients of it that need nothing but sockets."""
+"""Attacks and their tools: a daemon, and clients of it that use plain sockets."""
 import base64
 import concurrent.futures
 import contextlib
@@ -20,7 +20,7 @@ from typing import Callable
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "shell"))
 from ports import free_ports  # noqa: E402
 
-START_S = 180  # a slow machine's; a start takes under a second
+START_S = 180  # for a slow machine; a start takes under a second
 
 
 @dataclasses.dataclass
@@ -28,18 +28,21 @@ class Attack:
     name: str
     says: str  # one sentence: what the client does
     limit: str  # the limit that bounds it, or that should
-    run: Callable  # run(client): until client.is_over(), or once
-    setup: Callable = None  # setup(client): what must be there before; not measured
+    run: Callable  # run(client) returns when client.is_over(), or after one round
+    setup: Callable = None  # setup(client) writes what the attack needs; it is not measured
     options: tuple = ()  # of the daemon
     members: int = 1
     seconds: float = 4  # how long it runs in the full form
     short: bool = True  # also in CI's form
-    restart: bool = False  # the daemon is started anew between setup and run: the setup does the same work
+    restart: bool = False  # the daemon is restarted between setup and run, because the setup does the same work
     every_port: bool = False  # listens with TLS for clients and members as well, and on a port for metrics
 
 
+APART = []  # words before the daemon's and the other client's command lines: run.py --apart
+
+
 class Member:
-    """One process, and how it is reached."""
+    """One process and its addresses."""
 
     def __init__(self, binary, folder, name, base, cluster, options, every_port=False):
         self.name, self.host, self.port, self.peer, self.dns = name, "127.0.0.1", base, base + 1, base + 2
@@ -59,9 +62,9 @@ class Member:
 
     def start(self):
         with open(f"{self.folder}/{self.name}.log", "ab") as log:
-            self.process = subprocess.Popen(self.command, stdout=log, stderr=log)
+            self.process = subprocess.Popen([*APART, *self.command], stdout=log, stderr=log)
         try:
-            os.setpriority(os.PRIO_PROCESS, self.process.pid, -20)  # what others do on this machine is not what is measured
+            os.setpriority(os.PRIO_PROCESS, self.process.pid, -20)  # the load of other programs on this machine is not measured
         except OSError:
             pass  # not root: the bound allows for it
 
@@ -90,7 +93,7 @@ class Member:
 
 
 class Client:
-    """What an attack works with. Methods that speak to the daemon go to the first member unless another is given."""
+    """The tools of an attack. Methods that send requests use the first member unless another is given."""
 
     def __init__(self, binary, folder, attack, seconds):
         base = free_ports(30)
@@ -99,9 +102,9 @@ class Client:
         self.members = [Member(binary, folder, n, base + 10 * i, cluster, attack.options, attack.every_port) for i, n in enumerate(names)]
         self.seconds, self.end = seconds, None
         self.stopped = threading.Event()
-        self.token = []  # one, where the daemon knows users: what every request says from then on
-        self.notes = []  # what run wants to be told beside its row
-        self.phases = {}  # name: (begin, end, seconds of CPU); the other client's latencies are told for each
+        self.token = []  # the token of every request, when the daemon has users
+        self.notes = []  # lines printed below the attack's row
+        self.phases = {}  # name: (begin, end, seconds of CPU); the other client's latencies are printed for each
 
     # --- the daemon's life ---
     def start(self):
@@ -123,7 +126,7 @@ class Client:
         self.start()
 
     def running(self):
-        """Numbers of the members whose process lives."""
+        """Numbers of the members whose processes run."""
         return [i for i, m in enumerate(self.members) if m.process.poll() is None]
 
     @property
@@ -148,7 +151,7 @@ class Client:
         self.phases[name] = (begin, time.monotonic(), self.cpu_s() - cpu_s)
 
     def cpu_s(self):
-        """What the daemon has used."""
+        """The CPU time that the daemon has used."""
         with open(f"/proc/{self.pid}/stat", encoding="ascii") as f:
             fields = f.read().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -203,7 +206,7 @@ class Client:
 
     def fill_instances(self, service, count, document=lambda i: {"host": "10.0.0.1", "port": 8080}, ids=lambda i: f"i{i:06d}",
                        namespace="default", group="default", ops=128):
-        """Instances written as keys: many times faster than one registration after the other."""
+        """Writes instances as keys, which is many times faster than one registration after the other."""
         services = service if callable(service) else lambda i: service
         prefix = f"/cairn/registry/instances/{quote(namespace)}/{quote(group)}/"
         self.kv_fill(count, lambda i: (prefix + quote(services(i)) + "/" + quote(ids(i))).encode(),
@@ -211,7 +214,7 @@ class Client:
 
     # --- many at once ---
     def together(self, count, work):
-        """work(n) in `count` threads; an exception of one is raised here."""
+        """Runs work(n) in `count` threads and raises an exception of any of them."""
         with concurrent.futures.ThreadPoolExecutor(count) as pool:
             return list(pool.map(work, range(count)))
 
@@ -280,7 +283,7 @@ class WebSocket:
 
 
 class Http2:
-    """HTTP/2 by hand: what no library would send."""
+    """HTTP/2 by hand, to send frames that no library would send."""
     DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
 
     def __init__(self, client, timeout_s=120, member=0):
@@ -328,7 +331,7 @@ class Http2:
         return stream
 
     def drain(self):
-        """Reads and forgets what is there."""
+        """Reads and discards all available bytes."""
         self.s.setblocking(False)
         try:
             while self.s.recv(1 << 18):

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The heap after churn of everything is the heap that a restart on the same data has, within a fifth.
+"""Heap after churn: it is within a fifth of the heap that a restart on the same data has.
 
     heap.py CAIRND [--seconds 120] [--churn publishes,keys,leases,instances,reads]
 
 Clients publish, put, delete, grant leases, register and deregister, read, and follow it all on event streams, for the time given;
-the same things are written again and again, so that what is live stays the same. Then all of it is compacted and
-everybody leaves; after the caches had their time, the memory that belongs to the process alone (RssAnon) is compared
-with that of the same member after a restart, which has read the same things once.
+the same keys are written repeatedly, so that the live data stays the same. Then all of it is compacted and all clients disconnect;
+after the caches have expired, the memory that belongs to the process alone (RssAnon) is compared with that of the same member after a
+restart, which has read the same things once.
 """
 import argparse
 import json
@@ -24,7 +24,7 @@ from memory import anonymous_mib  # noqa: E402
 
 ITEMS = 50
 CONTENT = 2000
-SETTLE_S = 25  # the allocator gives back in a quiet moment, at most every 10 s
+SETTLE_S = 25  # the allocator returns memory when the daemon is idle, at most every 10 s
 ALLOWED = 1.2
 FLOOR_MIB = 0.5  # LMDB keeps the pages of its largest commit for the next one; a restart has none yet
 
@@ -77,7 +77,7 @@ class Churn:
             self.client.request("DELETE", path, connection=connection)
 
     def follow(self, query):
-        """An event stream, read and forgotten."""
+        """An event stream whose events are read and discarded."""
         def run():
             s = self.client.socket(1)
             s.sendall(f"GET /api/v1/stream?{query} HTTP/1.1\r\nHost: l\r\nAccept: text/event-stream\r\n\r\n".encode())
@@ -98,7 +98,7 @@ class Churn:
 
 
 def read_once(client):
-    """What warms the same caches in both lives."""
+    """Reads that warm the same caches before and after the restart."""
     connection = client.connection()
     for n in range(ITEMS):
         client.request("GET", f"/api/v1/configs/app{n}", connection=connection)
@@ -111,7 +111,7 @@ def read_once(client):
 
 
 def gauges(client):
-    """What the daemon itself counts, KiB."""
+    """The daemon's own memory counters, in KiB."""
     names = ("cairn_cache_", "cairn_raft_log_memory", "cairn_store_pending_bytes", "cairn_proposals_pending_bytes")
     return {k.removeprefix("cairn_").removesuffix("_bytes"): round(v / 1024) for k, v in client.metrics().items() if k.startswith(names)}
 
@@ -121,7 +121,7 @@ def main():
     parser.add_argument("cairnd")
     parser.add_argument("--seconds", type=float, default=120)
     o = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started ends with it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # all processes that were started end with it
     with tempfile.TemporaryDirectory(prefix="cairn-heap-") as folder:
         client = Client(o.cairnd, folder, Attack("heap", "", "", None, options=("--log-level=error",)), o.seconds)
         try:

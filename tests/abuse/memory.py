@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Memory of a cluster of three under full load of 1 MiB values while one follower is stopped (SIGSTOP): it stays flat.
+"""Memory of a cluster of three under full load of 1 MiB values: it stays flat while one follower is stopped (SIGSTOP).
 
     memory.py CAIRND [--seconds 40] [--writers 4]
 
 Four phases: all members run; one follower is stopped for a moment and catches up, from the log on the others' disks; it is
-stopped for the time given, while the others' memory is read each second; it goes on and catches up, whatever that takes.
-Memory is what belongs to the process alone (RssAnon): pages of files go when somebody else needs them. Fails when the later half
-holds more than a tenth (and 8 MiB) more than the first, when any member holds more than 256 MiB, when the files of a log
-are larger than their limit and two segments, or when the follower does not catch up.
+stopped for the time given, while the others' memory is read each second; it continues and catches up, however long that takes.
+Memory is what belongs to the process alone (RssAnon): the kernel drops pages of files when other programs need memory. Fails when the
+later half holds more than a tenth (and 8 MiB) more than the first, when any member holds more than 256 MiB, when the files of a log are
+larger than their limit and two segments, or when the follower does not catch up.
 """
 import argparse
 import json
@@ -95,12 +95,12 @@ def catch_up(client, load, member):
 
 
 def follower_of(client):
-    """The writers use the first member; it may lead or not. The one that is stopped is another follower."""
+    """The writers use the first member; it may lead or not. The stopped member is another follower."""
     return next(m for m in (2, 1) if not client.metrics(m)["etcd_server_is_leader"])
 
 
 def log_mib(client, member):
-    """The files of a member's log as the disk has them."""
+    """The sizes of a member's log files on disk."""
     size = 0
     for folder, _, files in os.walk(os.path.join(client.members[member].folder, client.members[member].name)):
         if os.path.basename(folder) == "wal":
@@ -135,7 +135,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=40)
     parser.add_argument("--writers", type=int, default=4)
     o = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started ends with it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # all processes that were started end with it
     is_ok = True
     with tempfile.TemporaryDirectory(prefix="cairn-memory-") as folder:
         client = Client(o.cairnd, folder, Attack("memory", "", "", None, members=3, options=OPTIONS), o.seconds)

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The other client: puts one key after the other, says "ready" after the first, and goes on until its input has a line. Then
-it prints when each put began (by the machine's monotonic clock) and how long it took, in ms, as JSON.
+"""The other client: it puts one key after the other, prints "ready" after the first, and continues until its input has a line. Then it
+prints the beginning (monotonic clock) and the duration of each put, in ms, as JSON.
 
     prober.py HOST PORT [TOKEN]
 
-A process of its own, so that an attack's threads do not hold it up.
+The prober is a process of its own so that an attack's threads do not delay it.
 """
 import json
 import select

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""gRPC by hand: as many requests and streams on one connection as the other side allows, without waiting for an answer.
+"""gRPC by hand: as many requests and streams on one connection as the server allows, without waiting for responses.
 
-Messages are encoded field by field (proto/rpc.proto, proto/kv.proto); answers are counted, and read only where an attack needs it.
+Messages are encoded field by field (proto/rpc.proto, proto/kv.proto); responses are counted, and read only where an attack needs it.
 """
 import select
 import socket
@@ -72,7 +72,7 @@ def framed(body):
 
 
 class Grpc(Http2):
-    """A connection whose windows never end; what comes is read by a thread of its own (count) or forgotten by a Drain."""
+    """A connection with unlimited windows; its own thread (count) or a Drain reads its input."""
 
     def __init__(self, client, member=0):
         super().__init__(client, member=member)
@@ -91,7 +91,7 @@ class Grpc(Http2):
         return b"".join(self.frame(self.DATA, int(end and i == len(pieces) - 1), stream, p) for i, p in enumerate(pieces))
 
     def count(self):
-        """Reads what comes from now on, and counts the answers that have ended."""
+        """Reads all input from now on, and counts the complete responses."""
         def work():
             rest = b""
             while True:
@@ -122,7 +122,7 @@ class Grpc(Http2):
         self.reader.start()
 
     def many(self, path, bodies, token=b"", stop=lambda: False):
-        """One unary request for each body, IN_FLIGHT at most before the first is answered. Returns how many were sent."""
+        """Sends one unary request for each body, at most IN_FLIGHT before the first response. Returns how many were sent."""
         if not self.reader:
             self.count()
         first = self.finished
@@ -156,7 +156,7 @@ class Grpc(Http2):
 
 
 class Drain:
-    """Reads and forgets what comes on many connections."""
+    """Reads and discards the input of many connections."""
 
     def __init__(self, connections):
         self.sockets = {c.s.fileno(): c.s for c in connections}

@@ -2,8 +2,8 @@
  * Readers of the table of permissions (table.h):
  *
  *   access docs TEMPLATE   docs/security.md on stdout: the template, with its @...@ lines replaced by tables
- *   access rows            the table for the access tests: surface, operation, path, need, callers, what;
- * tabs access encode          lines "gRPC path, tab, JSON" on stdin to protobuf in hexadecimal on stdout
+ *   access rows            the table for the access tests, with tabs: surface, operation, path, need, callers, what
+ *   access encode          lines "gRPC path, tab, JSON" on stdin to protobuf in hexadecimal on stdout
  *
  * Exit 1 with a sentence on stderr when something is wrong. */
 #include <stdio.h>
@@ -202,7 +202,7 @@ static int encode_line(char *line)
     for (size_t i = 0; i < size; i++)
         printf("%02x", bytes[i]);
     printf("\n");
-    fflush(stdout); /* whoever asks waits for it */
+    fflush(stdout); /* the reader at the other end waits for it */
     arena_done(&arena);
     return 0;
 }

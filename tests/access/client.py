@@ -1,6 +1,6 @@
-"""Clients of each surface with nothing but sockets, for matrix.py: gRPC over HTTP/2, HTTP/1.1, WebSocket, Server-Sent Events, DNS.
+"""Clients of each surface with plain sockets, for matrix.py: gRPC over HTTP/2, HTTP/1.1, WebSocket, Server-Sent Events, DNS.
 
-Each connects plainly or through an ssl context, and says what the server answered; none of them retries.
+Each connects plainly or through an ssl context, and returns the server's response; none of them retries.
 """
 import base64, http.client, json, os, socket, ssl, struct
 
@@ -27,7 +27,7 @@ def connect(port, tls=None, alpn='http/1.1'):
 
 
 class Bytes:
-    """What a socket brings, taken in pieces of known size."""
+    """The input of a socket, read in pieces of known size."""
 
     def __init__(self, s):
         self.s, self.buffer = s, b''
@@ -88,7 +88,7 @@ def fields(block):
 
     while at < len(block):
         first = block[at]
-        if first & 0x80:  # of the static table, where ours sends the status alone
+        if first & 0x80:  # of the static table, of which our server uses the status alone
             out[':status'] = {8: '200', 9: '204', 12: '400', 13: '404', 14: '500'}.get(number(7), '?')
         elif first & 0xe0 == 0x20:
             number(5)
@@ -123,7 +123,7 @@ class Grpc:
         return kind, flags, stream, payload
 
     def call(self, path, message, token=None, waits=True):
-        """Status, text and what came of the first answer. A stream is left after its first message."""
+        """Status, text and body of the first response. The client leaves a stream after its first message."""
         self.id += 2
         head = [(':method', 'POST'), (':scheme', 'http'), (':path', path), (':authority', '127.0.0.1'), ('te', 'trailers'),
                 ('content-type', 'application/grpc')] + ([('token', token)] if token else [])

@@ -2,16 +2,16 @@
 """Tries every cell of the table of permissions on a real server: matrix.py ACCESS SERVER.json [fast]
 
 The rows come from `access rows` (tests/access/table.c), so a row that has no example here fails the test. Each row is tried with users
-disabled, and then with users enabled as each caller, on each transport that the server has. A cell holds when the server refuses exactly
-those that the row's permission does not name; that a request fails for another reason (no such member, say) is no refusal.
+disabled, and then with users enabled as each caller, on each transport that the server has. A cell holds when the server refuses exactly those
+callers that the row's permission does not name. A request that fails for another reason (no such member, for example) was not refused.
 """
 import base64, json, os, ssl, subprocess, sys
 from client import Grpc, Http, Tls, WebSocket, connect, dns
 
 BY_ROOT, BY_GRANTED, BY_USER, BY_ANYBODY = 1, 2, 4, 8
 # An empty set of callers' rights: NONE, LEASE and ROOT of VARIANTS are in neither.
-READS = {'OPEN', 'USER', 'READ', 'OWN', 'ANONYMOUS'}  # what a user may who has READ on everything, and nothing else
-WRITES = {'OPEN', 'USER', 'WRITE', 'OWN'}             # and one who has WRITE
+READS = {'OPEN', 'USER', 'READ', 'OWN', 'ANONYMOUS'}  # rights of a user that has only READ, on everything
+WRITES = {'OPEN', 'USER', 'WRITE', 'OWN'}             # and of one that has WRITE
 PASSWORD = 'pw'
 USERS = ('root', 'granted', 'reader', 'writer', 'user')
 ALIASES = {'/v3/lease/revoke': '/v3/kv/lease/revoke', '/v3/lease/timetolive': '/v3/kv/lease/timetolive',
@@ -66,7 +66,7 @@ class Samples:
         'draft_put': 'a: 2', 'draft_delete': None, 'draft_publish': None, 'gray_get': None,
         'gray_put': {'match': {'zone': ['b']}, 'content': 'a: 3'}, 'gray_delete': None, 'gray_promote': None,
         'listeners_get': None, 'delivery_get': None, 'bundle_post': {'publish': [{'name': 'app.yaml', 'content': 'a: 4'}]},
-        'config_export': None, 'config_import': 'no archive', 'prometheus_get': None, 'openapi_get': None,
+        'config_export': None, 'config_import': 'no archive', 'prometheus_get': None, 'audit_get': None, 'openapi_get': None,
     }
     FRAMES = {
         'hello': {}, 'subscribe': {'sid': 1, 'kind': 'service', 'name': 'orders'}, 'unsubscribe': {'sid': 9},
@@ -86,7 +86,7 @@ def b64(text):
     return base64.b64encode(text.encode()).decode()
 
 
-# Requests of a row that need more than the row says, or the same: operation, what is different, what that needs.
+# Requests that need another permission than their row, or the same: operation, difference, permission.
 VARIANTS = (
     ('Maintenance/Alarm', {'action': 'DEACTIVATE', 'memberID': 1, 'alarm': 'NOSPACE'}, 'ROOT'),
     ('Maintenance/Alarm', {'action': 'ACTIVATE', 'memberID': 1, 'alarm': 'NONE'}, 'ROOT'),
@@ -113,7 +113,7 @@ class Row:
         self.sample = self.method = None
 
     def variant(self, need, sample=None, method=None, path=None):
-        """NONE: nobody of the test's users has the right but root. LEASE: the lease holds keys that they may not write."""
+        """NONE: of the test's users only root has the right. LEASE: the lease holds keys that they may not write."""
         callers = {'ROOT': BY_ROOT, 'NONE': BY_ROOT, 'LEASE': BY_ROOT, 'READ_WRITE': BY_ROOT | BY_GRANTED}.get(need, self.callers)
         row = Row(self.surface, self.operation, path or self.path, need, callers, self.what)
         row.sample, row.method = sample, method
@@ -126,7 +126,7 @@ class Row:
             return self.need in WRITES
         bit = {'root': BY_ROOT, 'granted': BY_GRANTED, 'user': BY_USER, 'anybody': BY_ANYBODY, 'wrong': BY_ANYBODY}[caller]
         if caller == 'wrong' and self.operation.endswith('AuthStatus'):
-            return False  # a token that is shown must be one, also where none is needed
+            return False  # a token that is sent must be valid, also where none is needed
         return bool(self.callers & bit)
 
 
@@ -168,7 +168,7 @@ class Matrix:
                                self.tokens.get(user))
 
     def fill(self):
-        """What reads need to find, so that an empty answer does not pass for a refusal or the other way."""
+        """Data for reads to find, so that an empty response does not pass for a refusal, nor a refusal for an empty response."""
         self.admin_call('/v3/kv/put', {'key': b64('app/a'), 'value': b64('1')})
         for service, host, name in (('orders', '10.0.0.1', 'i1'), ('found', '10.0.0.9', 'f1'), ('found6', 'fd00::1', 'f1')):
             status, text = self.native('PUT', f'services/{service}/instances/{name}?session={self.make_session()}', {'host': host, 'port': 80})
@@ -373,7 +373,7 @@ class Matrix:
             pass
 
     def walk_gateway_with_name(self, t):
-        """etcd's gateway does not take a common name for a user, and says so, whatever the token."""
+        """etcd's gateway does not accept a common name as a user, and says so, whatever the token."""
         for row in (r for r in self.rows if r.surface == 'GATEWAY'):
             self.cells += 1
             status, text = t.http.call('POST', row.path, '{}', self.tokens['root'])
@@ -382,7 +382,7 @@ class Matrix:
                 print(f'  FAIL {t.name}, {row.operation}: {status} {text}')
 
     def walk_dns(self, port):
-        """Nobody can say who asks: what is shown is what the role `anonymous` may read."""
+        """DNS has no credentials: a client sees what the role `anonymous` may read."""
         states = [('users off', True)] if not self.tokens else [('role anonymous is empty', False), ('role anonymous reads', True)]
         for state, is_shown in states:
             if state == 'role anonymous reads':
@@ -424,7 +424,7 @@ def main():
     m.walk_other_ports(server)
     if 'mutual' in server:
         m.walk_certificates(server['mutual'], server['certificates'], server['ca'])
-    m.walk_dns(server['dns'])  # the last: it gives callers without credentials a role
+    m.walk_dns(server['dns'])  # the last one, because it gives callers without credentials a role
     print(f'matrix: {m.cells} cells, {m.failures} failed')
     return m.failures != 0
 

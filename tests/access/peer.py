@@ -150,7 +150,7 @@ class Cells:
         return [('no proof', None), ('a wrong token', 'x' * 40)] + ([('the token', right)] if right else [])
 
     def wait_for_removal(self):
-        """A removed member is let in for half a second more, so that it hears of its removal."""
+        """The server accepts a removed member for half a second more, so that it learns of its removal."""
         end = time.monotonic() + TIMEOUT_S
         while time.monotonic() < end:
             p = Peer(self.server['peer'], LOG, self.cluster, self.removed, self.self, self.server.get('token'), self.url, self.level)
@@ -180,7 +180,8 @@ class Cells:
                     self.check(f'stream {stream} as a member below the level of the cluster', said == 'level', said)
 
     def frames(self):
-        """Nothing is taken on a connection that was not opened: neither as the first frame, nor after the hello, nor after a refusal."""
+        """The server accepts no frame on a connection that was not opened: neither as the first frame, nor after the hello, nor after a
+        refusal."""
         bodies = [('', bytes([kind]) + bytes(24)) for kind in range(1, 9)]
         for stage in ('first', 'after the hello', 'after a proof that is none'):
             for kind in (MESSAGE, PING, PONG, ANSWER, REPLY):
@@ -214,13 +215,13 @@ class Cells:
                 p.close()
                 if operation == 'WHO':
                     self.check(f'{operation} with {proof}', (isinstance(answer, dict) and answer.get(2) == 2) == is_served, answer)
-                elif is_served:  # LATER is no refusal: the cluster may be busy with the change before
+                elif is_served:  # LATER is no refusal: the cluster may be busy with the previous change
                     self.check(f'{operation} with {proof}', isinstance(answer, dict) and answer.get(16) in (1, 2), answer)
                 else:
                     self.check(f'{operation} with {proof}', not isinstance(answer, dict) or answer.get(16) in (2, 3), answer)
 
     def members(self):
-        """Who is in the cluster after it all: those that proof brought in, and nobody else."""
+        """The members of the cluster at the end: only processes that showed a proof were added."""
         url = f'http://127.0.0.1:{self.server["client"]}/v3/cluster/member/list'
         import urllib.request
         list_ = json.load(urllib.request.urlopen(urllib.request.Request(url, b'{}'), timeout=TIMEOUT_S))['members']

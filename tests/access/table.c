@@ -25,7 +25,7 @@
 
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
-enum { VALUES = 256 }; /* walked of each enumeration: all of them are bytes on the wire */
+enum { VALUES = 256 }; /* the values of each enumeration that are tried: each is a byte on the wire */
 
 const struct access_surface_row access_surfaces[SURFACE_COUNT] = {
 #define SURFACE(id, name, port, plain, certificate, what) {#id, name, port, plain, certificate, what},
@@ -57,10 +57,9 @@ static void methods(const struct walk *w)
 {
     const struct rpc_method *m;
     for (size_t i = 0; (m = rpc_method_at(i)); i++)
-        if (m->presence == RPC_SERVED)
-            row(w, SURFACE_GRPC, strchr(m->path, '.') ? m->path + 1 : m->path, m->path, m->need, "");
+        row(w, SURFACE_GRPC, strchr(m->path, '.') ? m->path + 1 : m->path, m->path, m->need, "");
     for (size_t i = 0; (m = rpc_method_at(i)); i++)
-        if (m->presence == RPC_SERVED && m->gateway)
+        if (m->gateway)
             row(w, SURFACE_GATEWAY, m->path + 1, m->gateway, m->need, "");
 }
 
@@ -119,7 +118,7 @@ static void streams(const struct walk *w)
 
 /* --- DNS ------------------------------------------------------------------------------------------------ */
 
-/* NULL: a type of records in answers, not one that is asked for. */
+/* NULL: a record type of responses only, which no query names. */
 static const char *dns_question(enum dns_type type)
 {
     switch (type) {
@@ -164,29 +163,29 @@ static void dns_questions(const struct walk *w)
 static void queries(const struct walk *w)
 {
     for (int i = 0; i < VALUES; i++) {
-        Peerpb__Question__Kind kind = (Peerpb__Question__Kind)i;
+        Peerpb__BootstrapQuery__Kind kind = (Peerpb__BootstrapQuery__Kind)i;
         switch (kind) {
-        case PEERPB__QUESTION__KIND__WHO:
+        case PEERPB__BOOTSTRAP_QUERY__KIND__WHO:
             row(w, SURFACE_QUERY, "WHO", "", ACCESS_PEER_OPEN,
                 "which member is this, and which others does it know");
             break;
-        case PEERPB__QUESTION__KIND__CLAIM:
-            row(w, SURFACE_QUERY, "CLAIM", "", ACCESS_PEER_SEAT,
+        case PEERPB__BOOTSTRAP_QUERY__KIND__CLAIM:
+            row(w, SURFACE_QUERY, "CLAIM", "", ACCESS_PEER_ADDED,
                 "start as a member that was added and never ran");
             break;
-        case PEERPB__QUESTION__KIND__REPLACE:
-            row(w, SURFACE_QUERY, "REPLACE", "", ACCESS_PEER_SEAT, "replace a member that lost its disk");
+        case PEERPB__BOOTSTRAP_QUERY__KIND__REPLACE:
+            row(w, SURFACE_QUERY, "REPLACE", "", ACCESS_PEER_ADDED, "replace a member that lost its disk");
             break;
-        case PEERPB__QUESTION__KIND__ADD:
+        case PEERPB__BOOTSTRAP_QUERY__KIND__ADD:
             row(w, SURFACE_QUERY, "ADD", "", ACCESS_PEER_JOIN, "join without a MemberAdd by the operator");
             break;
-        case _PEERPB__QUESTION__KIND_IS_INT_SIZE:
+        case _PEERPB__BOOTSTRAP_QUERY__KIND_IS_INT_SIZE:
             break;
         }
     }
 }
 
-/* What a connection may carry as its next frame depends on its stage; these are the frames themselves. */
+/* The frames of a peer connection. Its stage decides which of them may come next. */
 static void frames(const struct walk *w)
 {
     for (int i = 0; i < VALUES; i++) {
@@ -260,6 +259,10 @@ static void member_rpcs(const struct walk *w)
             break;
         case KV_TOPIC_LEVEL:
             row(w, SURFACE_MESSAGE, "LEVEL", "", ACCESS_PEER_MEMBER, "the feature level that a member has");
+            break;
+        case KV_TOPIC_CHECKS:
+            row(w, SURFACE_MESSAGE, "CHECKS", "", ACCESS_PEER_MEMBER,
+                "the members among which health checks are divided");
             break;
         }
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The table of permissions: one row for each operation that a port of the server offers, joined from the
- * tables of operations of the whole tree. docs/security.md and the access tests are made from it; it is a
- * reader of those tables and no list of its own. */
+ * tables of operations of the whole tree. docs/security.md and the access tests are made from it; it
+ * reads those tables and has no list of its own. */
 #ifndef TESTS_ACCESS_TABLE_H
 #define TESTS_ACCESS_TABLE_H
 
@@ -19,7 +19,7 @@ struct access_row {
     const char *operation; /* unique within its surface: "KV/Range", "GET /version", "subscribe kv" */
     const char *path;      /* where it is reached: a gRPC path, an HTTP path; "" where there is none */
     enum access need;
-    const char *what; /* a few words; "" where the operation says it all */
+    const char *what; /* a few words; "" if the operation's name is enough */
 };
 
 /* Calls fn for each row, in the order of the tables. The row is borrowed. */

@@ -9,7 +9,7 @@ ETCD=${ETCD:-$(command -v etcd || true)}
 KEYS=${KEYS:-200000}
 LOAD=build/release/tools/load
 work=$(mktemp -d "${TMPDIR:-/tmp}/cairn-backup.XXXXXX")
-out=$(mktemp -d /dev/shm/cairn-backup.XXXXXX) # what clients save does not go to the server's disk
+out=$(mktemp -d /dev/shm/cairn-backup.XXXXXX) # the clients' files must not use the server's disk
 pid=""
 trap '[ -z "$pid" ] || kill -9 $pid 2>/dev/null; rm -rf "$work" "$out"' EXIT
 field() { grep -o "\"$1\": *[0-9.]*" | head -1 | grep -o '[0-9.]*$'; }

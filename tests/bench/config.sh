@@ -1,8 +1,9 @@
 # shellcheck shell=bash
-# The config center's part of run.sh, which sources it: publishes and reads over HTTP, long polls, streams, and beside them
-# what etcd does for the nearest thing.
+# The config center's part of run.sh, which sources it: publishes and reads over HTTP, long polls, streams, and
+# beside them the nearest operation of etcd.
 
-# "what|how cairnd is asked|how etcd is asked", each a load program and its flags; without a third nothing of etcd's is near.
+# "what|how cairnd is asked|how etcd is asked", each a load program and its flags; without a third, etcd has no
+# similar operation.
 config_rows=(
     "publish 1 KiB, text|config_load --op put --size 1024 --type text --names 10000|load --op publish --connections 64 --value-size 1024"
     "publish 1 KiB, YAML|config_load --op put --size 1024 --type yaml --names 10000|"
@@ -18,7 +19,7 @@ config_rows=(
 )
 WAITING=10000 CONFIG_CHANGES=5
 if [ -n "${SMOKE:-}" ]; then WAITING=500 CONFIG_CHANGES=2; fi
-# "what|server|how": who waits for one change.
+# "what|server|how": the clients that wait for one change.
 config_waits=(
     "long polls of one name|cairnd|config_load --op poll --pollers $WAITING --names 1 --changes $CONFIG_CHANGES"
     "long polls, 10 of each name|cairnd|config_load --op poll --pollers $WAITING --names $((WAITING / 10)) --changes $CONFIG_CHANGES"
@@ -34,7 +35,7 @@ config_row() {
     local server=$1 row=$2 tool=$3 json
     shift 3
     [ -z "$(median "$server" "$row" "run$run")" ] || return 0 # two rows have the same beside them
-    if [[ $* == *range* ]]; then # what is read has to be there
+    if [[ $* == *range* ]]; then # the names that are read must exist
         "$LOAD" --port "$(port_of "$server")" --op fill --connections 16 "${@:5}" >/dev/null
     fi
     json=$(timeout 60 "$TOOLS/$tool" --port "$(port_of "$server")" --pid "$pid" --seconds "$SECONDS_EACH" "$@") || {
@@ -107,7 +108,7 @@ config_report() {
         echo "| $what | $(median cairnd "$what" rate) | $(median cairnd "$what" cpu) | $(median cairnd "$what" p50) | $(median cairnd "$what" p99) | $(median etcd "$theirs" rate) | $(median etcd "$theirs" cpu) | $(ratio "$(median etcd "$theirs" cpu)" "$(median cairnd "$what" cpu)") |"
     done
     echo
-    echo "One change of 1 KiB, each who waits on a connection of its own, the next change when all have it:"
+    echo "One change of 1 KiB to clients with a connection each; the next change follows when all have it:"
     echo
     echo "| $WAITING wait | first ms | median | last | worst | bytes | cpu us each | idle bytes each | last, etcd / this |"
     echo "|---|---|---|---|---|---|---|---|---|"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The config center over HTTP, one row of figures as JSON. Raw sockets on epoll in one thread, so that
- * measuring costs little; every status is checked, anything unexpected ends the program with a sentence.
+ * Load generator for the config center over HTTP; it prints one row of results as JSON. Raw sockets on epoll
+ * in one thread, so that measuring costs little; every status is checked, anything unexpected ends the
+ * program with a sentence.
  *
  *   config_load --port 2379 --pid PID --op put --connections 64 --names 10000 --size 1024 --type yaml
  *
@@ -92,8 +93,8 @@ static unsigned next_random(unsigned below)
 
 /* --- requests ----------------------------------------------------------------------------------------- */
 
-/* What a service's settings look like: lines of a key and a value, as good YAML as properties. Its first line
- * makes it another each time. */
+/* Makes a content like a service's settings: lines of a key and a value, valid as YAML and as properties. Its
+ * first line makes each content different. */
 static const char *make_content(void)
 {
     static char text[CONTENT_MAX + 128];
@@ -150,7 +151,7 @@ static void get(struct client *c, unsigned name, const char *query, bool with_ma
 
 /* --- answers ------------------------------------------------------------------------------------------ */
 
-/* The value of a header, which is given with the line end before it and its colon; NULL: it is not there. */
+/* The value of a header, NULL if it is absent. The name includes the line end before it and its colon. */
 static const char *header(const char *head, size_t size, const char *name)
 {
     const char *found = memmem(head, size, name, strlen(name));
@@ -170,7 +171,7 @@ static void read_head(struct client *c, const char *head, size_t size)
         snprintf(c->answer.etag, ETAG_MAX, "%.*s", (int)strcspn(etag, "\r"), etag);
 }
 
-/* Headers are compared in small letters. */
+/* Headers are compared in lower case. */
 static void lower(char *s, size_t size)
 {
     for (size_t i = 0; i < size; i++)
@@ -178,7 +179,7 @@ static void lower(char *s, size_t size)
             s[i] |= 0x20;
 }
 
-/* What of the input was taken; the rest is the beginning of a head. */
+/* Returns how many bytes of the input were consumed; the rest is an incomplete head. */
 static size_t take(struct client *c, char *in, size_t size)
 {
     size_t at = 0;
@@ -388,7 +389,7 @@ static void on_metrics(struct client *c)
     done_count++;
 }
 
-/* The gauge stands in the body, which nobody else here reads: this one has a connection of its own. */
+/* Only this request reads the body, which holds the gauge, so it has a connection of its own. */
 static int listeners(void)
 {
     static const char ask[] = "GET /metrics HTTP/1.0\r\nHost: x\r\n\r\n",

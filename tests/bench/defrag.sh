@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# What defrag gives back, and what puts pay for it: cairnd and etcd in one run, one after the other, with the same clients. An hour of 330
-# puts and 5 publishes a second with a compaction every five minutes, as fast as it goes: ROUNDS=12 rounds of 100,000 puts on 25,000
-# keys (64 + 256 bytes) with 1,500 releases of 1 KiB among them that are kept, and a compaction of everything. Prints two tables: file,
-# pages in use and the keys' and values' own bytes, before and after defrag; put p50 and p99 alone and while defrag runs again and again.
-# ETCD=/path takes another etcd than the one on PATH.
+# The space that defrag frees, and its cost for puts: cairnd and etcd in one run, one after the other, with the same
+# clients. An hour of 330 puts and 5 publishes a second with a compaction every five minutes, as fast as it goes:
+# ROUNDS=12 rounds of 100,000 puts on 25,000 keys (64 + 256 bytes) with 1,500 releases of 1 KiB among them that are
+# kept, and a compaction of everything. Prints two tables: file, pages in use and the keys' and values' own bytes,
+# before and after defrag; put p50 and p99 alone and while defrag runs again and again. ETCD=/path takes another etcd
+# than the one on PATH.
 set -u
 cd "$(dirname "$0")/../.."
 . tests/shell/ports.sh

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Questions over UDP on loopback, as many as a window allows, and one row of figures as JSON.
+ * Load generator for DNS over UDP on loopback: as many queries as a window allows; it prints one row of
+ * results as JSON.
  *
  *   dns_load PORT PID SECONDS NAME TYPE [SOCKETS [WINDOW]]        TYPE: A, AAAA, SRV, TXT or a number
  *
- * Every socket keeps WINDOW questions on the way (16 sockets of 8). What does not come back within a second
- * is counted as lost and asked anew. */
+ * Every socket keeps WINDOW queries pending (16 sockets of 8). A query without a response within a second
+ * counts as lost and is sent again. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
@@ -62,7 +63,7 @@ static void ask(struct stream *l, unsigned i)
     question[0] = (uint8_t)(i >> 8);
     question[1] = (uint8_t)i;
     l->sent_ns[i] = measure_now_ns();
-    (void)!send(l->fd, question, question_size, MSG_DONTWAIT); /* a lost one is asked anew */
+    (void)!send(l->fd, question, question_size, MSG_DONTWAIT); /* a lost query is sent again */
 }
 
 static void take_answers(struct stream *l)
@@ -97,7 +98,7 @@ static void run_until(uint64_t end)
                     take_answers(&streams[i]);
         if (now < next_look)
             continue;
-        now = measure_now_ns(); /* answers have been asked anew since */
+        now = measure_now_ns(); /* lost queries have been sent again since */
         next_look = now + LOST_NS;
         for (unsigned i = 0; i < stream_count; i++)
             for (unsigned k = 0; k < window; k++)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The load client; see h2client.h. */
+ * The gRPC client of the load generators; see h2client.h. */
 #include "tests/bench/h2client.h"
 
 #include <arpa/inet.h>
@@ -240,7 +240,7 @@ static size_t header_block(struct h2_client *c, const char *path, uint8_t *p)
     return n;
 }
 
-/* In frames of the size that every server takes. */
+/* Sends frames of the size that every server accepts. */
 static void add_message(struct h2_client *c, uint32_t id, const uint8_t *message, size_t size, bool is_last)
 {
     enum { FRAME_MAX = 16384 };
@@ -300,8 +300,7 @@ bool h2_wants_write(const struct h2_client *c)
     return c->out_sent < c->out_size;
 }
 
-/* --- receiving -------------------------------------------------------------------------------------------
- */
+/* --- receiving -------------------------------------------------------------------------------------- */
 
 /* A block that was seen before and only refers to the table means the same again. */
 static void read_headers(struct h2_client *c, struct h2_stream *s, const uint8_t *p, size_t size, bool is_end)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A gRPC client made for load: raw HTTP/2 frames over plain TCP on epoll, one thread, so that measuring costs
- * little beside what is measured. Headers are sent once and then by HPACK index, as real clients do. Every
- * status is checked. Not a client for anything else: no TLS, no retries; anything unexpected ends the program
+ * A gRPC client for load generators: raw HTTP/2 frames over plain TCP on epoll, one thread, so that the
+ * measurement itself costs little. Headers are sent once and then by HPACK index, as real clients do. Every
+ * status is checked. It has no TLS and no retries; anything unexpected ends the program
  * with a sentence. */
 #ifndef TESTS_BENCH_H2CLIENT_H
 #define TESTS_BENCH_H2CLIENT_H
@@ -47,7 +47,7 @@ struct h2_client {
     bool is_closed;
 };
 
-/* False (with on_close set) when nobody listens there. */
+/* False (with on_close set) when no server listens there. */
 bool h2_open(struct h2_client *c, const char *host, int port);
 void h2_close(struct h2_client *c); /* frees all but the struct, which may be opened again */
 /* Starts a call with one message; is_last ends the client's side. Returns the stream id. Sent by h2_flush. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Load on an etcd v3 server, one row of figures as JSON. The same program drives cairnd and etcd.
+ * Load generator for an etcd v3 server; it prints one row of results as JSON. The same program drives cairnd
+ * and etcd.
  *
  *   load --port 2379 --pid PID --op put --connections 64 --streams 1 --seconds 5
  * --port and --pid may be lists, as 2379,2479,2579: connections are spread over the members of a cluster, and
@@ -8,6 +9,9 @@
  *   ops: put range srange txn lease delete mixed(20 % put) fill(every key once) keepalive watch spread
  *        publish (a new key and one that is replaced, in one txn) fan
  *   fill --batch 100: so many keys in one txn
+ *   beside: --connections x --streams read 10 MiB each, again and again; one client reads single keys, one
+ *   after the other: on a connection of its own, or (--shared 1) on the first of theirs. The latencies are of
+ *   the single keys; puts_per_s counts the large reads.
  *
  * watch: W watchers of one key, puts by one more connection, paced (--rate) or with --streams puts
  * outstanding; spread: each watcher has a key of its own. keepalive: --keys leases, --streams requests
@@ -26,19 +30,36 @@
 #include "tests/bench/measure.h"
 
 #define SLOTS_MAX (1u << 17)
-#define VALUE_MAX (3u << 19) /* of a put; in a txn 60,000 */
+#define SINGLE    (SLOTS_MAX - 1) /* the tag of a call that beside measures */
+#define VALUE_MAX (3u << 19)      /* of a put; in a txn 60,000 */
 
-enum op { PUT, RANGE, SRANGE, TXN, LEASE, DELETE, MIXED, FILL, KEEPALIVE, WATCH, SPREAD, PUBLISH, FAN, OPS };
+enum op {
+    PUT,
+    RANGE,
+    SRANGE,
+    TXN,
+    LEASE,
+    DELETE,
+    MIXED,
+    FILL,
+    KEEPALIVE,
+    WATCH,
+    SPREAD,
+    PUBLISH,
+    FAN,
+    BESIDE,
+    OPS
+};
 static const char *const op_names[OPS] = {"put",    "range",   "srange", "txn",       "lease",
                                           "delete", "mixed",   "fill",   "keepalive", "watch",
-                                          "spread", "publish", "fan"};
+                                          "spread", "publish", "fan",    "beside"};
 
 #define MEMBERS_MAX 16
 
 static struct {
     int ports[MEMBERS_MAX], pids[MEMBERS_MAX];
     int port_count, pid_count;
-    int connections, streams, seconds, key_size, value_size, watchers, rate, changes, batch;
+    int connections, streams, seconds, key_size, value_size, watchers, rate, changes, batch, shared;
     uint64_t keys, total;
     enum op op;
 } o = {.ports = {2379},
@@ -55,7 +76,7 @@ static struct {
 static struct h2_client *clients;
 static int epoll_fd;
 static uint64_t sent_ns[SLOTS_MAX];
-static uint64_t done_count, started_count, event_count, event_bytes;
+static uint64_t done_count, large_count, started_count, event_count, event_bytes;
 static bool is_measuring, is_over;
 static struct histogram histogram;
 static uint64_t random_state = 88172645463325252ULL;
@@ -66,6 +87,12 @@ static uint64_t *arrived_ns; /* of a fan's change */
 static bool has_watchers(void)
 {
     return o.op == WATCH || o.op == SPREAD || o.op == FAN;
+}
+
+/* One connection more, for a writer or single reads. */
+static bool has_extra(void)
+{
+    return has_watchers() || (o.op == BESIDE && !o.shared);
 }
 
 static uint64_t next_random(void)
@@ -112,6 +139,15 @@ static size_t make_range(uint8_t *p, uint64_t key, bool is_serializable)
     return n;
 }
 
+/* All keys, as many as 10 MiB hold. */
+static size_t make_large_range(uint8_t *p)
+{
+    static const char begin[] = "/registry/services/", end[] = "/registry/services0";
+    size_t n = pb_bytes(p, 1, begin, sizeof begin - 1);
+    n += pb_bytes(p + n, 2, end, sizeof end - 1);
+    return n + pb_number(p + n, 3, (10u << 20) / (uint64_t)(o.key_size + o.value_size + 16));
+}
+
 /* If the key was never written: put, else: get. */
 static size_t make_txn(uint8_t *p, uint64_t key)
 {
@@ -130,8 +166,8 @@ static size_t make_txn(uint8_t *p, uint64_t key)
     return n;
 }
 
-/* What a publish writes, as a client of etcd would do it by itself: a small head is compared and replaced, a
- * document under a key of its own is put, both or none. */
+/* Writes the same as a publish, as a client of etcd would do it: a transaction compares and replaces a small
+ * head, and puts a document under a key of its own. */
 static size_t make_publish(uint8_t *p, uint64_t key)
 {
     static const uint8_t head[256] = "{}";
@@ -165,14 +201,14 @@ static size_t make_batch(uint8_t *p, uint64_t key)
     return n;
 }
 
-/* --- unary load
- * ----------------------------------------------------------------------------------------------- */
+/* --- unary load ------------------------------------------------------------------------------------- */
 
 static const char *path_of(enum op op)
 {
     switch (op) {
     case RANGE:
     case SRANGE:
+    case BESIDE:
         return "/etcdserverpb.KV/Range";
     case TXN:
     case PUBLISH:
@@ -218,7 +254,9 @@ static void start_call(struct h2_client *c, uint32_t tag)
         size = make_put(message, op == WATCH || op == FAN ? 0
                                  : op == SPREAD           ? next_random() % (uint64_t)o.watchers
                                                           : key);
-    else if (op == RANGE || op == SRANGE || op == DELETE)
+    else if (op == BESIDE && tag != SINGLE)
+        size = make_large_range(message);
+    else if (op == RANGE || op == SRANGE || op == DELETE || op == BESIDE)
         size = make_range(message, key, op == SRANGE);
     else if (op == TXN)
         size = make_txn(message, key);
@@ -238,15 +276,16 @@ static void on_unary_message(struct h2_client *c, uint32_t tag, const uint8_t *d
 
 static void on_unary_end(struct h2_client *c, uint32_t tag)
 {
-    done_count += o.op == FILL ? (uint64_t)o.batch : 1;
-    if (is_measuring && !has_watchers())
+    bool is_single = o.op != BESIDE || tag == SINGLE;
+    done_count += o.op == FILL ? (uint64_t)o.batch : is_single;
+    large_count += !is_single;
+    if (is_measuring && is_single && !has_watchers())
         histogram_add(&histogram, measure_now_ns() - sent_ns[tag]);
     if (!is_over && !o.rate && o.op != FAN)
         start_call(c, tag);
 }
 
-/* --- keep-alives
- * -------------------------------------------------------------------------------------------------- */
+/* --- keep-alives ------------------------------------------------------------------------------------ */
 
 static void send_keepalive(struct h2_client *c, uint32_t tag, bool is_first)
 {
@@ -279,9 +318,7 @@ static void on_grant(struct h2_client *c, uint32_t tag, const uint8_t *data, siz
             lease_ids[done_count] = (int64_t)f.size;
 }
 
-/* --- watches
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- watches ---------------------------------------------------------------------------------------- */
 
 /* WatchResponse.events = 11, Event.kv = 2, KeyValue.value = 5, which begins with the time it was sent. */
 static void on_watch_message(struct h2_client *c, uint32_t tag, const uint8_t *data, size_t size)
@@ -316,9 +353,7 @@ static void on_watch_end(struct h2_client *c, uint32_t tag)
     h2_die("watch %u ended", tag);
 }
 
-/* --- the loop
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- the loop --------------------------------------------------------------------------------------- */
 
 static void serve(int timeout_ms)
 {
@@ -404,8 +439,10 @@ static void start_load(int writer)
     } else {
         for (uint32_t i = 0; i < (uint32_t)(o.connections * o.streams); i++)
             start_call(&clients[i % (uint32_t)o.connections], i);
+        if (o.op == BESIDE)
+            start_call(&clients[o.shared ? 0 : o.connections], SINGLE);
     }
-    for (int i = 0; i < o.connections + (writer >= 0); i++)
+    for (int i = 0; i < o.connections + has_extra(); i++)
         h2_flush(&clients[i]);
 }
 
@@ -480,19 +517,18 @@ static int parse_list(const char *text, int list[MEMBERS_MAX])
 static void parse(int argc, char **argv)
 {
     static const struct option names[] = {
-        {"port", 1, 0, 'p'},        {"pid", 1, 0, 'P'},
-        {"connections", 1, 0, 'c'}, {"streams", 1, 0, 'm'},
-        {"seconds", 1, 0, 's'},     {"key-size", 1, 0, 'k'},
-        {"value-size", 1, 0, 'v'},  {"keys", 1, 0, 'n'},
-        {"watchers", 1, 0, 'w'},    {"rate", 1, 0, 'r'},
-        {"op", 1, 0, 'o'},          {"changes", 1, 0, 'C'},
-        {"batch", 1, 0, 'b'},       {0},
+        {"port", 1, 0, 'p'},       {"pid", 1, 0, 'P'},     {"connections", 1, 0, 'c'},
+        {"streams", 1, 0, 'm'},    {"seconds", 1, 0, 's'}, {"key-size", 1, 0, 'k'},
+        {"value-size", 1, 0, 'v'}, {"keys", 1, 0, 'n'},    {"watchers", 1, 0, 'w'},
+        {"rate", 1, 0, 'r'},       {"op", 1, 0, 'o'},      {"changes", 1, 0, 'C'},
+        {"batch", 1, 0, 'b'},      {"shared", 1, 0, 'S'},  {0},
     };
     int c;
     while ((c = getopt_long(argc, argv, "", names, NULL)) != -1) {
-        int *numbers[128] = {['c'] = &o.connections, ['m'] = &o.streams,  ['s'] = &o.seconds,
-                             ['k'] = &o.key_size,    ['b'] = &o.batch,    ['v'] = &o.value_size,
-                             ['C'] = &o.changes,     ['w'] = &o.watchers, ['r'] = &o.rate};
+        int *numbers[128] = {
+            ['c'] = &o.connections, ['m'] = &o.streams,    ['s'] = &o.seconds, ['k'] = &o.key_size,
+            ['b'] = &o.batch,       ['v'] = &o.value_size, ['C'] = &o.changes, ['w'] = &o.watchers,
+            ['r'] = &o.rate,        ['S'] = &o.shared};
         if (c == 'p') {
             o.port_count = parse_list(optarg, o.ports);
         } else if (c == 'P') {
@@ -510,7 +546,7 @@ static void parse(int argc, char **argv)
             exit(2);
         }
     }
-    if (!o.port_count || o.connections * o.streams > (int)SLOTS_MAX || o.key_size > 200 ||
+    if (!o.port_count || o.connections * o.streams >= (int)SLOTS_MAX || o.key_size > 200 ||
         o.value_size > (o.op == PUT || (o.op == FILL && o.batch == 1) ? (int)VALUE_MAX : 60000) ||
         o.batch < 1 || (size_t)o.batch * (size_t)(o.value_size + o.key_size + 40) > 8 << 20)
         h2_die("too much asked for");
@@ -525,7 +561,7 @@ int main(int argc, char **argv)
     int writer = has_writer ? o.connections : -1;
     epoll_fd = epoll_create1(0);
     clients = calloc((size_t)o.connections + 1, sizeof *clients);
-    for (int i = 0; i < o.connections + has_writer; i++)
+    for (int i = 0; i < o.connections + has_extra(); i++)
         open_client(&clients[i]);
     if (o.op == KEEPALIVE)
         prepare_leases();
@@ -539,7 +575,8 @@ int main(int argc, char **argv)
     start_load(writer);
     if (o.op != FILL)
         run(measure_now_ns() + 500000000ULL, writer); /* warm up */
-    uint64_t before = o.op == FILL ? 0 : progress(), puts_before = done_count, start = measure_now_ns();
+    uint64_t before = o.op == FILL ? 0 : progress(), large_before = large_count, puts_before = done_count,
+             start = measure_now_ns();
     double cpu = server_cpu_s();
     struct rusage own_before, own;
     getrusage(RUSAGE_SELF, &own_before);
@@ -559,9 +596,10 @@ int main(int argc, char **argv)
            "\"p99_us\":%.0f,\"p999_us\":%.0f,\"max_us\":%.0f,\"server_cpu_us\":%.2f,\"client_cpu\":%.2f,"
            "\"seconds\":%.2f}\n",
            op_names[o.op], o.connections, o.streams, count / seconds,
-           (double)(done_count - puts_before) / seconds, histogram_percentile_us(&histogram, 0.5),
-           histogram_percentile_us(&histogram, 0.95), histogram_percentile_us(&histogram, 0.99),
-           histogram_percentile_us(&histogram, 0.999), (double)histogram.slowest_ns / 1000,
-           count > 0 ? cpu * 1e6 / count : 0, own_cpu / seconds, seconds);
+           (double)(o.op == BESIDE ? large_count - large_before : done_count - puts_before) / seconds,
+           histogram_percentile_us(&histogram, 0.5), histogram_percentile_us(&histogram, 0.95),
+           histogram_percentile_us(&histogram, 0.99), histogram_percentile_us(&histogram, 0.999),
+           (double)histogram.slowest_ns / 1000, count > 0 ? cpu * 1e6 / count : 0, own_cpu / seconds,
+           seconds);
     return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See measure.h. */
+ * Time, CPU and memory of processes, and histograms; see measure.h. */
 #include "tests/bench/measure.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the load programs measure with: time, another process's CPU and memory, distributions. */
+ * Measurement for the load programs: time, another process's CPU and memory, distributions. */
 #ifndef TESTS_BENCH_MEASURE_H
 #define TESTS_BENCH_MEASURE_H
 
@@ -13,10 +13,10 @@ uint64_t measure_now_ns(void);
  */
 double measure_cpu_s(int pid);
 size_t measure_resident_kib(int pid); /* 0 when there is none */
-/* As many descriptors as may be; false: fewer than wanted. */
+/* Raises the limit of open files as far as allowed; false: it is lower than wanted. */
 _Bool measure_allow_descriptors(size_t wanted);
 
-/* A zeroed one is empty. 32 buckets in each power of two of nanoseconds: about 3 % wide. */
+/* A zeroed histogram is empty. 32 buckets in each power of two of nanoseconds: about 3 % wide. */
 struct histogram {
     uint64_t buckets[MEASURE_BUCKETS], slowest_ns;
 };

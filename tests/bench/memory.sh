@@ -42,7 +42,7 @@ stop() {
 
 field() { awk -v f="$1:" '$1 == f { printf "%d", $2 / 1024 }' "/proc/$pid/status"; }
 
-# What a server says once it is idle: its collector and its commits have had time.
+# The memory of a server once it is idle: its collector and its commits have had time.
 rss() {
     sleep "${SETTLE:-3}"
     field VmRSS

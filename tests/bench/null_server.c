@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A server that only answers: every gRPC call gets the same reply of 30 bytes and status 0, with the same
  * system calls as any server of this kind (epoll, one read and one send per connection that has something).
- * What it costs per call is what the machine's kernel costs on that day, and so the yardstick for what a
- * server costs beside: figures in microseconds carry over from machine to machine only in units of it.
- * It keeps nothing, knows no method and no error: what is no frame ends the connection. One argument, the
- * port.
+ * Its cost per call is the cost of the machine's kernel on that day. It is the unit for the cost of a
+ * server: results in microseconds apply to another machine only in this unit. It stores nothing and knows
+ * no method and no error: invalid frames end the connection. One argument, the port.
  */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a message between members costs: two transports in one loop over loopback, messages of 300 bytes, so
- * many in a turn; a turn waits until the other side has all of the turn before. One line for each size of a
- * turn: messages a second, CPU of both sides together for one message.
+ * Cost of a message between members: two transports in one loop over loopback send messages of 300 bytes, a
+ * given number in a turn. A turn waits until the other side has all messages of the turn before. One line
+ * for each size of a turn: messages a second, CPU of both sides together for one message.
  *
  *   peer_load PORT [SECONDS] [tls] */
 #include <stdio.h>

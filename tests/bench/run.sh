@@ -86,6 +86,8 @@ rows=(
     "range, 256 connections|--op range --connections 256"
     "range, 16 x 64 streams|--op range --connections 16 --streams 64"
     "serializable range, 64|--op srange --connections 64"
+    "get beside 4 x 10 MiB ranges|--op beside --connections 4"
+    "get beside 8 on 1 connection|--op beside --streams 8 --shared 1"
     "put, 1 connection|--op put"
     "put, 16 connections|--op put --connections 16"
     "put, 64 connections|--op put --connections 64"
@@ -218,8 +220,8 @@ cluster_rows=(
     "3 members: range, 64, at the leader|leader|--op range --connections 64"
 )
 
-# What one call costs of this machine's kernel today: a server that only answers. Microseconds of another day or machine
-# compare only in units of it.
+# The cost of one call in this machine's kernel today, measured with a server that only answers. Microseconds of another
+# day or machine compare only in this unit.
 null_calls=("64" "256")
 yardstick() {
     local connections port
@@ -280,7 +282,7 @@ catch_up() {
     printf '  %-7s %-28s %s\n' "$1" "catch-up" "$ms ms, cpu $cpu ms"
 }
 
-# The leader killed while somebody writes: from the kill to the first answer to a put that was called after it.
+# The leader is killed under writes: the time from the kill to the first response to a put that was called after it.
 fail_over() {
     local said
     [ -x "$TOOLS/failover" ] || { echo "bench: no $TOOLS/failover: nobody kills the leader"; return 0; }
@@ -316,7 +318,8 @@ three_members() {
     done
 }
 
-# On clusters of their own: after the rows above the faster server would hold, and have to bring along, more than the other.
+# On clusters of their own: after the rows above the faster server would hold, and have to transfer, more data than the
+# other.
 catch_ups() {
     local run server
     for run in $(seq "$RUNS"); do
@@ -445,7 +448,7 @@ stream_report() {
 }
 # Everything but the registry's and the core's own tables.
 more_reports() { dns_report && stream_report && echo && config_report; }
-# The section of RESULTS.md that the config center's is, anew; the rest stays.
+# Rewrites the config center's section of RESULTS.md; the rest stays.
 keep_config() {
     local kept=tests/bench/RESULTS.md
     touch $kept

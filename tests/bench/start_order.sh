@@ -29,6 +29,6 @@ kill $pid
 wait $pid
 pid=""
 echo "# Functions that a start runs and an idle node needs: linked side by side (Makefile), so that the kernel, which maps files in"
-echo "# windows of 64 KiB, maps little of the rest. Names that are gone do no harm. Written by make start-order."
+echo "# windows of 64 KiB, maps little of the rest. Written by make start-order; make lint names functions that do not exist."
 find "$build" -name '*.gcda' | while read -r file; do gcov --json-format --stdout "$file" 2>/dev/null; done |
     jq -r '.files[].functions[] | select(.execution_count > 0) | .name' | sort -u

@@ -35,7 +35,7 @@ enum frame_kind { FRAME_OTHER, FRAME_SNAPSHOT, FRAME_DELTA, FRAME_RESULT, FRAME_
 struct subscriber {
     int fd;
     enum frame_kind kind; /* of the frame under way */
-    size_t skip;          /* bytes of a frame that are still to come */
+    size_t skip;          /* remaining bytes of a frame */
     uint8_t part[4096];   /* of a frame whose end is not there */
     size_t part_size;
     bool is_upgraded;
@@ -101,7 +101,7 @@ static void on_frame(struct subscriber *s, enum frame_kind kind)
         times[seen++] = measure_now_ns();
 }
 
-/* The frame at the front, as soon as its kind can be seen. 0: more is needed. */
+/* The first frame, as soon as its kind is known. 0: more bytes are needed. */
 static size_t frame_size(const uint8_t *in, size_t size, enum frame_kind *ret_kind)
 {
     if (size < 2)
@@ -115,7 +115,7 @@ static size_t frame_size(const uint8_t *in, size_t size, enum frame_kind *ret_ki
         for (size_t i = 2; i < head; i++)
             n = n << 8 | in[i];
     }
-    /* {"type":"d...; what is compressed has that in a stored block at its beginning. */
+    /* {"type":"d...; a compressed frame begins with these bytes in a stored block. */
     size_t letter_at = head + (in[0] & 0x40 ? STORED_HEAD : 0) + LETTER_AT;
     if (head + n > letter_at && size <= letter_at)
         return 0;

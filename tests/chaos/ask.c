@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See ask.h. */
+ * One query to one member; see ask.h. */
 #include "tests/chaos/ask.h"
 
 #include <stdio.h>
@@ -30,10 +30,9 @@ static void on_answer_end(struct call *call, int status, const char *text)
     snprintf(q->text, sizeof q->text, "%s", text);
 }
 
-/* False: no answer within three seconds, or a bad one (status and text tell). The answer is the caller's to
- * free.
+/* False: no response within three seconds, or an error (in status and text). The caller frees the response.
  */
-/* The answer's buffer goes to the caller, or is freed. */
+/* The caller takes the response's buffer, or it is freed. */
 bool ask(const struct endpoint *endpoint, const char *path, const ProtobufCMessage *m, struct buf *ret_answer,
          char text[160])
 {

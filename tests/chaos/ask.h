@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One question to one member, on a connection of its own, with a second's patience. */
+ * One query to one member, on a connection of its own, with a short timeout. */
 #ifndef TESTS_CHAOS_ASK_H
 #define TESTS_CHAOS_ASK_H
 
 #include "tests/chaos/client.h"
 
-/* False: no answer in time, or a bad one; text tells. The answer is the caller's to free. */
+/* False: no response in time, or an error; text says which. The caller frees the response. */
 bool ask(const struct endpoint *endpoint, const char *path, const ProtobufCMessage *m, struct buf *ret_answer,
          char text[160]);
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * ask WHAT [SECONDS] ENDPOINT...: small questions that scripts have. Waits until the answer is there, at most
- * SECONDS (10).
+ * Small queries for scripts: ask WHAT [SECONDS] ENDPOINT... Waits until the condition holds, at most SECONDS
+ * (10).
  *
  *   leader      the place (0, 1, ...) of the endpoint that leads, as it and most of the others say
  *   ready       until every endpoint answers a linearizable read
  *   status      a line for each endpoint, at once
  *
- * Exit 0, or 1 when time is up. */
+ * Exits with 0, or with 1 when the time is up. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>

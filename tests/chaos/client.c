@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See client.h. nghttp2 keeps the protocol; here are sockets, epoll, and what gRPC puts into a stream. */
+ * The gRPC client of client.h: sockets, epoll and gRPC's messages; nghttp2 implements HTTP/2. */
 #include "tests/chaos/client.h"
 
 #include <arpa/inet.h>
@@ -219,7 +219,7 @@ void connection_close(struct connection *c, const char *why)
         c->on_down(c);
 }
 
-/* Not from inside nghttp2's callbacks: the reader flushes after them. */
+/* Not called from inside nghttp2's callbacks: the reader flushes after them. */
 static void flush(struct connection *c)
 {
     const uint8_t *data;
@@ -231,7 +231,7 @@ static void flush(struct connection *c)
     while (c->out.size) {
         n = send(c->fd, c->out.data, c->out.size, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n <= 0)
-            break; /* what is wrong is found by the next read */
+            break; /* the next read finds the error */
         buf_consume(&c->out, (size_t)n);
     }
     set_interest(c, c->out.size > 0);
@@ -303,13 +303,13 @@ static void read_some(struct connection *c)
         connection_close(c, "the server said goodbye");
 }
 
-/* A server that leaves lets streams end and takes no new ones: better to begin again elsewhere. */
+/* A server that shuts down lets streams end and accepts no new ones: the client connects elsewhere. */
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     struct connection *c = arg;
     (void)session;
     if (frame->hd.type == NGHTTP2_GOAWAY)
-        shutdown(c->fd, SHUT_RD); /* found by the next read */
+        shutdown(c->fd, SHUT_RD); /* the next read finds it */
     return 0;
 }
 

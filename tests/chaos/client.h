@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A gRPC client for rough times, on nghttp2 and one thread: connections that break and come again, calls that
- * end with any status, time limits and pings by the caller's clock. Plain TCP only.
+ * A gRPC client for servers that fail, on nghttp2 and one thread: it handles broken and renewed connections,
+ * calls with any status, time limits and pings by the caller's clock. Plain TCP only.
  *
  * A call's end comes exactly once unless it was dropped, never from inside the function that began it. In
  * callbacks calls may be started and dropped, but no connection may be opened or closed. */
@@ -64,23 +64,24 @@ struct connection {
 };
 
 void client_init(void); /* once */
-/* Waits for at most so long and does what came. */
+/* Waits for events, at most the given time, and handles them. */
 void client_wait(int timeout_ms);
 uint64_t client_now_ms(void);
 int64_t client_now_ns(void);
 
 /* From CONNECTION_DOWN: starts to connect. */
 void connection_open(struct connection *c, const struct endpoint *endpoint);
-/* Ends what is under way with STATUS_UNAVAILABLE, says on_down. Fine when down. */
+/* Ends pending calls with STATUS_UNAVAILABLE and calls on_down. Harmless when down. */
 void connection_close(struct connection *c, const char *why);
-/* Asks whether somebody is there, and closes when nothing was heard for so long. Call it now and then. */
+/* Sends a ping, and closes the connection when nothing was received for the given time. Call it
+ * periodically. */
 void connection_check(struct connection *c, uint64_t silence_max_ms);
 
 /* Starts a call with one message (or none: NULL); is_last ends our side. */
 void call_start(struct connection *c, struct call *call, const char *path, const ProtobufCMessage *message,
                 bool is_last, bool require_leader);
 void call_send(struct call *call, const ProtobufCMessage *message);
-/* Gives it up without a word to the caller. Fine when it is not under way. */
+/* Drops the call without a callback. Harmless when the call is not pending. */
 void call_drop(struct call *call);
 
 #endif

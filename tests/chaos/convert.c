@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See convert.h. */
+ * Conversion between the recorded history and etcd's messages; see convert.h. */
 #include "tests/chaos/convert.h"
 
 #include "proto/rpc.pb-c.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * failover PID LEADER ENDPOINT...: kills the process that leads (LEADER is the place of its endpoint) with
- * SIGKILL and measures, in milliseconds, how long after that the first Put is called that is answered, and
- * answered when. Each of the other members gets a Put every two milliseconds, without waiting for answers: so
- * the figure is the cluster's, not that of a client's time limits.
+ * Measurement of a failover: failover PID LEADER ENDPOINT... It kills the leader's process (LEADER is the
+ * index of its endpoint) with SIGKILL. It measures, in milliseconds after that, when the first Put that
+ * succeeds is called and when it is answered. Each of the other members gets a Put every two milliseconds,
+ * without waiting for answers: so the result is the cluster's, and no client's time limit affects it.
  *
  *   last_before=MS called=MS answered=MS
  *

@@ -15,7 +15,7 @@ skip() { echo "$*"; exit $SKIP; }
 is_cairnd() { [[ $(basename "$SERVER") == cairnd* ]]; }
 need_net() { [ "$NET" = 1 ] || skip "needs root and nft for network namespaces"; }
 need_links() { [ "$NET" = 1 ] || need_cairnd; }
-need_proxy() { need_cairnd && NET=0; } # what packets cannot be made to do: slow, damaged, cut in the middle
+need_proxy() { need_cairnd && NET=0; } # faults that packet filters cannot inject: slow, damaged, cut in the middle
 need_cairnd() { is_cairnd || skip "not with this server"; }
 
 # --- members ------------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ cluster_flag() { # MEMBER...: the value of --initial-cluster
 start() {
     local i=$1 inside=()
     say "start $i"
-    [ "$NET" = 1 ] && inside=(nsenter -t "${holder[$i]}" -n) # not in_net: its shell would be what is killed
+    [ "$NET" = 1 ] && inside=(nsenter -t "${holder[$i]}" -n) # not in_net: the kill would hit its shell
     # shellcheck disable=SC2086
     "${inside[@]}" ${prefix[$i]:-} "${server_of[$i]:-$SERVER}" --name "${name_of[$i]}" --data-dir "$out/data$i" \
         --listen-client-urls "http://${ip[$i]}:${client_port[$i]}" --advertise-client-urls "http://${ep[$i]}" \
@@ -84,7 +84,7 @@ has_ended() { # MEMBER: or does so in time
         sleep 0.05
     done
 }
-signal_member() { # one that has ended by itself is found here
+signal_member() { # a member that has exited by itself is detected here
     say "SIG$2 to $1"
     kill -"$2" "${pid[$1]}" 2>/dev/null || fail "member $1 has ended by itself: $(tail -1 "$out/log$1" | cut -c1-300)"
 }
@@ -174,13 +174,13 @@ fault() { # the fault begins
     say fault
     kill -USR1 "$recorder_pid"
 }
-healed() { # it is over: traffic must come back on all members
+healed() { # the fault is over: traffic must resume on all members
     say healed
     ready || fail "not all members serve after the fault: $("$TOOLS/ask" status $(endpoints) | tr '\n' ';')"
     kill -USR1 "$recorder_pid"
     wait_writes 3 300 || { echo "void: only $(writes 3) writes after the fault"; exit $VOID; }
 }
-# No two logs differ in what was committed.
+# All logs agree in their committed entries.
 logs_agree() {
     local i list=() said
     is_cairnd || return 0
@@ -206,7 +206,7 @@ judge() {
     [ -z "$complaints" ] || fail "$complaints"
     sed -n 's/.*writes=\([^ ]*\) reads=\([^ ]*\) unknown=\([0-9]*\).*gap_ms=\([0-9]*\)/writes \1, reads \2, unknown \3, longest gap \4 ms/p' "$out/recorder"
 }
-# Ends everything of this scenario, whatever became of it.
+# Ends all processes of this scenario, whatever its result.
 clean_up() {
     local p
     for p in ${watchdog:+"$watchdog"} ${recorder_pid:+"$recorder_pid"} ${proxy_pid:+"$proxy_pid"} "${pid[@]}" "${holder[@]}"; do

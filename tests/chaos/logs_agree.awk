@@ -1,5 +1,6 @@
-# logs_agree.awk FILE...: what `cairnd waldump` told of each member's log. Entries that a member knows to be committed are the
-# same, byte for byte, in every log that holds them. Says the first that is not, and how many were compared.
+# logs_agree.awk FILE...: reads the output of `cairnd waldump` for each member's log. Entries that a member knows
+# to be committed are the same, byte for byte, in every log that holds them. Prints the first that differs, and
+# the number of compared entries.
 FNR == 1 { log_count++; name[log_count] = FILENAME }
 /"type":"entry"/ {
     match($0, /"index":[0-9]+/)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the parts of the recorder share: one history, its options and counters; clients (traffic.c) and
- * watchers (watching.c) come to it. */
+ * Shared state of the recorder: one history, its options and counters; clients (traffic.c) and watchers
+ * (watching.c) write to it. */
 #ifndef TESTS_CHAOS_RECORDER_H
 #define TESTS_CHAOS_RECORDER_H
 
@@ -8,7 +8,7 @@
 
 enum { ENDPOINTS_MAX = 16, PHASES = 3 };
 
-/* Set by signals: everything is counted for the phase in which its answer came. */
+/* Set by signals: each operation counts for the phase in which its response arrived. */
 enum phase { PHASE_BEFORE, PHASE_FAULT, PHASE_AFTER };
 
 struct recorder {
@@ -20,7 +20,7 @@ struct recorder {
     struct arena scratch; /* of one message */
     enum phase phase;
     bool is_ending; /* nothing new is begun */
-    /* What all know. */
+    /* State that all parts of the recorder share. */
     int64_t revision;  /* the highest in any header */
     int64_t replayed;  /* all commits up to here are in the history */
     int64_t compacted; /* asked for */
@@ -40,15 +40,15 @@ void saw_revision(int64_t revision);
 void traffic_start(void);
 void traffic_tick(void);
 bool traffic_is_idle(void); /* nothing is under way */
-void traffic_give_up(void); /* what is under way stays of unknown outcome */
+void traffic_give_up(void); /* pending requests keep an unknown outcome */
 
 /* Watchers, and the replay of everything. */
 void watching_start(void);
 void watching_tick(void);
-/* At the end, when revision is the last one: asks for progress, true when all that are open have come so far.
+/* Called at the end with the last revision: requests progress, true when all open watchers have reached it.
  */
 bool watching_is_complete(int64_t revision);
-/* All that are open had time enough: what did not come up to revision is missing. */
+/* All open watchers had enough time: an event up to revision that did not arrive is missing. */
 void watching_finish(int64_t revision);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * recorder [options] HISTORY ENDPOINT...: traffic on all members of a cluster whose store is empty,
- * everything recorded into HISTORY (NDJSON for check-history).
+ * The recording client: recorder [options] HISTORY ENDPOINT... It sends traffic to all members of a cluster
+ * with an empty store, everything recorded into HISTORY (NDJSON for check-history).
  *
  *   --seconds N        ends by itself (default: SIGTERM ends it)
  *   --clients N        on each member (3)        --watchers N  on each member (2)
@@ -10,10 +10,10 @@
  *   --patience S       at the end, for each of watchers and hashes (60)
  *   --status FILE      counters, rewritten five times a second
  *
- * SIGUSR1: the fault begins, and again: it is healed. At the end all watchers must come up to the last
- * revision in time, and all members must have the same hash of the store there. The last line
- * tells the counters. Exit 0; 1: watchers or hashes are wrong, or the cluster does not serve any more; 2:
- * wrong words. */
+ * The first SIGUSR1 marks the begin of the fault, the second its end. At the end all watchers must reach the
+ * last revision in time, and all members must have the same hash of the store there. The last line has the
+ * counters. Exit 0; 1: watchers or hashes are wrong, or the cluster does not serve any more; 2: wrong
+ * words. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -110,7 +110,7 @@ static bool ask_hash(size_t member, int64_t revision, uint32_t *ret_hash, int64_
     return true;
 }
 
-/* All members have the same hash; one that lags, or is still compacting, is asked again. */
+/* Compares the hashes of all members; a member that lags, or is still compacting, is queried again. */
 static bool hashes_are_equal(int64_t revision)
 {
     uint32_t hash[ENDPOINTS_MAX];
@@ -185,7 +185,7 @@ static void run(uint64_t run_ms, const char *status)
     }
 }
 
-/* True when everything came to its place. */
+/* True when all watchers reached the last revision and all hashes are equal. */
 static bool finish(void)
 {
     bool is_good = true;
@@ -199,7 +199,7 @@ static bool finish(void)
         printf("no member answers a linearizable read\n");
         return false;
     }
-    /* Leases end meanwhile: what they delete comes behind this revision and is not waited for. */
+    /* Leases expire meanwhile: their deletes come after this revision and are not awaited. */
     for (until = client_now_ms() + recorder.patience_s * 1000; !watching_is_complete(revision); turn()) {
         if (client_now_ms() > until) {
             printf("watchers do not come up to the last revision\n");

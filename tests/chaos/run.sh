@@ -6,14 +6,15 @@
 #   OUT=build/chaos    logs, steps and histories, a folder for each scenario
 #   FAILPOINT_SERVER=  a cairnd built with FAILPOINTS=1, for the scenario that needs it
 #
-# Exit 0 when nothing failed and nothing was void. What cannot run here is skipped and says so.
+# Exit 0 when nothing failed and nothing was void. A scenario that cannot run here is skipped, and the output
+# says so.
 cd "$(dirname "$0")/../.." || exit 1
 SERVER=$(realpath "${SERVER:-bin/cairnd}") TOOLS=$(realpath "${TOOLS:-build/release/tools}")
 mkdir -p "${OUT:-build/chaos}"
 OUT=$(realpath "${OUT:-build/chaos}")
 [ -z "${FAILPOINT_SERVER:-}" ] || FAILPOINT_SERVER=$(realpath "$FAILPOINT_SERVER")
 export SERVER TOOLS OUT FAILPOINT_SERVER
-# A network and mounts of our own: then faults are ours alone, and nothing is left behind.
+# Network and mount namespaces of our own: faults affect only our processes, and nothing remains afterwards.
 if [ -z "${NET:-}" ] && [ "$(id -u)" = 0 ] && command -v nft >/dev/null && unshare -n -m nft add table inet probe 2>/dev/null; then
     NET=1 exec unshare -n -m "$0" "$@"
 fi

@@ -9,7 +9,7 @@ LONG="stop_leader_long kill_all_again storm"
 
 plain() { cluster 3; record --compact 1000 400; }
 
-# The recorder and the judge themselves: two servers that know nothing of each other are no cluster, and must not pass.
+# A test of the recorder and the judge: two servers that do not know each other are no cluster, and must not pass.
 selftest() {
     members=2
     for i in 0 1; do
@@ -25,7 +25,7 @@ selftest() {
     "$TOOLS/check-history" "$out/history" >"$out/findings" && fail "the judge finds nothing"
     echo "two servers that are no cluster: $(tail -1 "$out/findings")"
 }
-# No fault: also leases must end in time.
+# No fault: leases must also expire in time.
 healthy() {
     plain
     fault
@@ -104,7 +104,7 @@ kill_all_again() {
     healed
     judge
 }
-# The one that is left must not serve; the two others come back one after the other.
+# The remaining member must not serve; the two others come back one after the other.
 kill_majority() {
     local l f
     plain
@@ -138,7 +138,7 @@ stop_leader_briefly() {
     healed
     judge
 }
-# Faults of all kinds, one on the other, for STORM seconds (60); SEED repeats the choices, not the moments.
+# Faults of all kinds, one after the other, for STORM seconds (60); SEED repeats the choices, not the times.
 storm() {
     local end i j
     need_links
@@ -282,7 +282,7 @@ slow_links() {
     healed
     judge
 }
-# Bits turn over, on all links: what is damaged is never believed.
+# Bits flip on all links: no member accepts damaged data.
 corrupt_links() {
     need_proxy
     plain
@@ -405,7 +405,7 @@ handover_storm() {
     healed
     judge
 }
-# Away for so long that the log does not reach back: a snapshot brings it up.
+# A member is away until the log no longer reaches back: it catches up by a snapshot.
 snapshot_catch_up() {
     local f
     cluster 3 --snapshot-catchup-entries 100 --snapshot-count 100
@@ -439,7 +439,7 @@ learner() {
     plain
     fault
     add_member 3 --learner
-    for _ in $(seq 300); do # cairnd promotes it by itself
+    for _ in $(seq 300); do # not ready until it has caught up
         is_voter "${name_of[3]}" && break
         ctl member promote "$(member_id "${name_of[3]}")" >>"$out/steps" 2>&1
         sleep 0.2
@@ -491,7 +491,7 @@ replace_member() {
     healed
     judge
 }
-# Processes that nobody announced ask to be added, with a configuration that was copied: none comes in, nothing is disturbed.
+# Unannounced processes with a copied configuration ask to be added: none is added, nothing is disturbed.
 impostor() {
     local before n
     plain
@@ -515,7 +515,7 @@ impostor() {
     healed
     judge
 }
-# The wall clocks of all members jump, each its own way: nothing may come of it.
+# The wall clocks of all members jump, each in its own way: it must have no effect.
 clock_jumps() {
     local i lib jump
     lib=$(ls /usr/lib/*/faketime/libfaketimeMT.so.1 2>/dev/null) || skip "libfaketime is missing"
@@ -535,8 +535,8 @@ clock_jumps() {
     healed
     judge --healthy 3500
 }
-# Death at each step of taking in a snapshot: first of a member that was away, then of one that lost its disk (for who has
-# just got a snapshot the leader keeps its log for a while, and an absence alone would need no other).
+# Death at each step of installing a snapshot: first of a member that was away, then of one that lost its disk (the
+# leader keeps its log for a while after a member got a snapshot, so an absence alone would need no second one).
 failpoints_of_snapshots() {
     local point f
     [ -x "${FAILPOINT_SERVER:-}" ] || skip "needs a build with failpoints: FAILPOINT_SERVER"
@@ -566,7 +566,7 @@ failpoints_of_snapshots() {
     healed
     judge
 }
-# One member forgets an entry: it is found, stops, sets its folder aside and joins anew; the others go on.
+# One member loses an entry: it is detected, stops, sets its folder aside and joins again; the others go on.
 divergence() {
     local f
     [ -x "${FAILPOINT_SERVER:-}" ] || skip "needs a build with failpoints: FAILPOINT_SERVER"
@@ -588,7 +588,7 @@ divergence() {
     for _ in $(seq 300); do [ -z "$(ctl alarm list)" ] && break; sleep 0.1; done
     [ -z "$(ctl alarm list)" ] || fail "the alarm stays: $(ctl alarm list)"
     healed
-    kill -TERM "$recorder_pid" # what that member told before it was found is wrong: its clients' reads are not judged
+    kill -TERM "$recorder_pid" # the member's responses before it was detected are wrong: its clients' reads are not judged
     wait "$recorder_pid" || fail "$(tail -4 "$out/recorder")"
     recorder_pid=""
     for i in $(all); do stop_member "$i"; done
@@ -607,7 +607,7 @@ failpoints() {
     for point in walBeforeSync walAfterSync raftBeforeSave raftAfterSave beforeCommit afterCommit \
         beforeApplyOneEntryNormal raftBeforeFollowerSend raftBeforeLeaderSend; do
         i=$(((i + 1) % 3))
-        for _ in $(seq 12); do # who was to be killed as the leader may have given the lead away meanwhile
+        for _ in $(seq 12); do # the leader that was to be killed may have lost leadership meanwhile
             [ $point != raftBeforeFollowerSend ] || i=$(follower)
             [ $point != raftBeforeLeaderSend ] || i=$(leader)
             say "$point at $i"

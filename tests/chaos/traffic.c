@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Clients, some on each member, each with one request under way and now and then a pause: puts of unique
  * values, deletes, transactions, linearizable, serializable and past reads, and leases that are kept alive on
- * a stream, revoked, or left to end. Everything is recorded when it is called and when it returns; what does
- * not return in time, or with its connection, stays unknown, and the client goes on. One client compacts,
- * always behind the replay. */
+ * a stream, revoked, or left to end. Each request is recorded when it is called and when it returns. A
+ * request that does not return in time, or loses its connection, has an unknown outcome, and the client goes
+ * on. One client compacts, always at revisions before the replay's. */
 #include <stdio.h>
 
 #include "proto/rpc.pb-c.h"
@@ -48,7 +48,7 @@ struct client {
 static struct client clients[CLIENTS_MAX];
 static size_t client_count;
 
-/* What a request is made of until it is recorded, which copies it. */
+/* Memory of a request until it is recorded; recording copies it. */
 static struct {
     char keys[8][16], value[4][32];
     unsigned key_count, value_count;
@@ -273,7 +273,7 @@ static void follow_lease(struct client *c, const struct history_op *op)
     }
 }
 
-/* One that is kept tells of its end by its next keepalive. */
+/* The next keepalive of a lease reports its end. */
 static void drop_ended_leases(struct client *c)
 {
     for (size_t i = 0; i < LEASES; i++)

@@ -24,7 +24,7 @@ struct watcher {
     struct history_watch *watch; /* NULL = none is open */
     struct history_watch fetch;
     char key[16];
-    int64_t next, reached; /* where it goes on; all up to reached was seen or vouched for */
+    int64_t next, reached; /* where it resumes; all up to reached was seen or covered by progress */
     uint64_t reconnect_ms, asked_ms;
     bool is_created, is_over, require_leader;
 };
@@ -149,9 +149,10 @@ static void tick(struct watcher *w)
     }
 }
 
-/* --- the door --------------------------------------------------------------------------------- */
+/* --- public API --------------------------------------------------------------------------------- */
 
-/* By its number: half see all keys, the others one; each option comes in several combinations. */
+/* Chooses by the watcher's number: half watch all keys, the others one; each option comes in several
+ * combinations. */
 static void choose_fetch(struct watcher *w)
 {
     unsigned n = w->number - CLIENT_OFFSET;

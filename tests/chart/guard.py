@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """The chart refuses to scale down without a word: guard.py HELM, which says `template --dry-run=server` to an API server that
-knows one StatefulSet of five replicas and nothing else. What is wrong is printed; status 1."""
+knows one StatefulSet of five replicas and nothing else. Prints each error, and exits with 1."""
 import json
 import subprocess
 import sys

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of a cluster the rendered chart needs to run: pods as processes, the StatefulSet's controller, names, probes.
+"""The parts of Kubernetes that the rendered chart needs: pods as processes, the StatefulSet's controller, names, probes.
 
 A pod is a network namespace with an address of its own on one bridge, a root of its own that is read-only as the pod says,
 folders for its claims and secrets, and the real program with the rendered arguments and variables, under the rendered user and
@@ -9,7 +9,7 @@ without the names of pods that are gone.
 
 Must run as root in network, mount and process namespaces of its own (pods.py sees to it): all ends with it.
 
-Not here: a scheduler, init containers and sidecars of the StatefulSet, DNS' delays. Probes are asked once a second, whatever their
+Not simulated: a scheduler, init containers and sidecars of the StatefulSet, DNS' delays. Probes are asked once a second, whatever their
 period; their paths, ports, time-outs and thresholds are the rendered ones."""
 import base64
 import json
@@ -25,7 +25,7 @@ from pathlib import Path
 
 PROBE_S = 1.0
 BACK_OFF_S = 1.0
-LIMIT_S = 60  # for what should happen; nothing that is right takes so long
+LIMIT_S = 60  # for conditions that must come true; correct runs take far less
 
 
 def run(*command, check=True):
@@ -110,7 +110,7 @@ class Network:
             self.write()
 
     def join(self, namespace):
-        """A network namespace on the bridge; its address, which nobody had before."""
+        """A network namespace on the bridge, with an address that no pod had before."""
         self.last += 1
         address = f"10.66.{self.last // 250}.{self.last % 250 + 2}"
         run("ip", "netns", "add", namespace)
@@ -225,7 +225,7 @@ class Pod:
 
     # --- what is done to it ---
     def kill(self):
-        """As a crash: the container is started again, at the same address."""
+        """Like a crash: the container is started again, at the same address."""
         self.process.kill()
 
     def begin_deletion(self):
@@ -246,7 +246,7 @@ class Pod:
         run("ip", "netns", "del", self.namespace)
 
     def die(self):
-        """As its node's loss: no word to anybody."""
+        """Like the loss of its node: no process is notified."""
         self.is_deleted, self.is_ready = True, False
         if self.process:
             self.process.kill()
@@ -291,7 +291,7 @@ class World:
     def apply(self, documents):
         self.objects = {(o["kind"], o["metadata"]["name"]): o for o in documents}
         for (kind, name), o in self.objects.items():
-            if kind == "Secret" and name not in self.secrets:  # an upgrade keeps what is there (helm's lookup)
+            if kind == "Secret" and name not in self.secrets:  # an upgrade keeps the existing secret (helm's lookup)
                 self.secrets[name] = {key: base64.b64decode(text) for key, text in o["data"].items()}
         (self.set,) = [o for o in documents if o["kind"] == "StatefulSet"]
         assert self.set["spec"]["podManagementPolicy"] == "Parallel"
@@ -418,7 +418,7 @@ class Client:
             return json.load(r)
 
     def put(self, key, value):
-        """True when a member said that it is written."""
+        """True: a member acknowledged the write."""
         addresses = self.world.ready_addresses()
         if not addresses:
             return False

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The rendered chart with the real daemon, through what pods go through: pods.py CAIRND HELM [plain|single|tls ...]
+"""The rendered chart with the real daemon, under restarts and losses of pods: pods.py CAIRND HELM [plain|single|tls ...]
 
-kubelet.py runs the pods. Somebody writes all the time; after each step all members are ready and voting, hold the same state, and
-every write that was acknowledged is there. A line a check; status 1 if one failed, 77 where it cannot run."""
+kubelet.py runs the pods. A client writes all the time; after each step all members are ready and voting, hold the same state, and have every
+acknowledged write. A line a check; status 1 if one failed, 77 where it cannot run."""
 import json
 import os
 import ssl
@@ -20,7 +20,7 @@ import yaml
 from kubelet import Client, World, run, within
 
 SKIPPED = 77
-# What stands before the program, so that everything ends with it and nothing of the machine is touched.
+# The command before the program: all processes end with it, and nothing of the machine is changed.
 INSIDE = ["unshare", "--net", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
@@ -53,7 +53,7 @@ class Story:
         print(f"  FAIL {what}{': ' if why else ''}{why}", flush=True)
         self.failed += 1
         self.world.tell_logs()
-        raise Broken  # what follows would follow from it
+        raise Broken  # later failures would result from this one
 
     # --- the writer ---
     def write(self):
@@ -68,7 +68,7 @@ class Story:
             time.sleep(0.005)
 
     def writes_again(self):
-        """So many more are acknowledged: the cluster takes writes now."""
+        """Waits for this many more acknowledged writes: the cluster accepts writes now."""
         before = len(self.written)
         return within(lambda: len(self.written) > before + 20)
 
@@ -106,7 +106,7 @@ class Story:
         return [self.client.call(a, "/v3/maintenance/hashkv", {"revision": revision})["hash"] for a in addresses]
 
     def settled(self, step):
-        """All of it, and the data."""
+        """Checks all members, and the data."""
         self.check(f"{step}: all are ready and vote", within(self.is_whole),
                    f"pods {[(p.name, p.is_ready, p.restarts) for p in self.world.pods.values()]}, members {self.members()}")
         self.check(f"{step}: writes are taken", self.writes_again())
@@ -253,7 +253,7 @@ class Story:
             step()
 
     def single(self):
-        """One member, and what grows out of it."""
+        """One member, scaled up and down again."""
         w = self.world
         w.apply(self.render(1))
         w.create(0)

@@ -57,7 +57,7 @@ types() {
     node "$tools/strict.mjs" "$from" $here/golden/*.yaml || return 1
     (cd "$tools" && node node_modules/typescript/bin/tsc --noEmit --skipLibCheck --strict --module nodenext --moduleResolution nodenext --target es2022 rendered.ts)
 }
-# A check that cannot fail is none: a name that Kubernetes does not know, in a place each.
+# Proof that the check can fail: a name that Kubernetes does not know, one place at a time.
 types_see() {
     local typo
     for typo in s/automountServiceAccountToken/automountServiceAcountToken/ s/whenScaled/whenScalled/ s/podMetricsEndpoints/podMetricEndpoints/ \
@@ -85,7 +85,7 @@ refused() { # MAJOR
     done < <(grep -v '^#' $here/bad/values.txt)
     return $status
 }
-# What the README and NOTES say to type is what helm takes.
+# Helm accepts the commands of the README and NOTES.
 said_commands() {
     local line status=0
     while read -r line; do
@@ -154,7 +154,7 @@ if why=$(fetch_tools); then
     types >"$out" 2>&1
     result types $? "$(head -1 "$out"): no field that Kubernetes, cert-manager or the Prometheus operator does not know, no null"
     types_see >"$out" 2>&1
-    result typos $? "that check sees what is planted"
+    result typos $? "that check finds deliberate mistakes"
     for major in 3 4; do
         refused $major >"$out" 2>&1
         result "schema $major" $? "$(grep -cv '^#' $here/bad/values.txt) wrong values are refused"

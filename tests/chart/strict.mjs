@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// strict.mjs FILE...: each rendered object as a TypeScript value of its kind's type. What the type does not know, and what is not
-// of its type, is then an error of tsc. Also told: null, an object without a namespace, one that is there twice.
+// strict.mjs FILE...: each rendered object as a TypeScript value of its kind's type. tsc then reports unknown fields
+// and wrong types. The script also reports null, an object without a namespace, and duplicate objects.
 import fs from 'node:fs';
 import YAML from 'yaml';
 

@@ -22,13 +22,11 @@ peer-trusted-ca-file peer-auto-tls join-token-file require-peer-proof force-new-
 
 
 def flags(root=Path(".")):
-    """Flags that mean something today; older spellings can be given in extraArgs."""
+    """Flags that mean something today; the others can be given in extraArgs."""
     found = set()
     for line in (root / "server/options.def").read_text().splitlines():
-        if line.startswith('GROUP("Of older versions'):
-            break
         m = re.match(r'(?:OPT\(\w+, \w+|ACCEPT\(\w+), "([a-z0-9-]+)"', line)
-        if m and m[1] not in OWN and not m[1].startswith("discovery-"):
+        if m and m[1] not in OWN and not m[1].startswith(("discovery-", "v2-")):
             found.add(m[1])
     return sorted(found)
 
@@ -87,7 +85,7 @@ def table(text):
     return "\n".join(out)
 
 
-def strangers(value, schema, path=""):
+def only_in_one(value, schema, path=""):
     """Names that only one of values.yaml and the schema has."""
     if not isinstance(value, dict) or "properties" not in schema:
         return
@@ -100,10 +98,10 @@ def strangers(value, schema, path=""):
     if schema.get("additionalProperties") is not False:
         yield f"values.schema.json takes anything under {path or 'the top'}"
     for name in set(value) & set(known):
-        yield from strangers(value[name], known[name], f"{path}{name}.")
+        yield from only_in_one(value[name], known[name], f"{path}{name}.")
 
 
-# What one can say and values.yaml does not.
+# Values that the schema allows and values.yaml does not have.
 OPTIONAL = {"lifecycle.preStop", "lifecycle.postStart", "resources.claims", "backup.resources.requests", "backup.resources.limits",
             "tls.certManager.issuerRef.name", "tls.certManager.issuerRef.kind", "tls.certManager.issuerRef.group"}
 
@@ -121,7 +119,7 @@ def main():
         (chart / "values.schema.json").write_text(as_text(schema))
     elif as_text(schema) != (chart / "values.schema.json").read_text():
         wrong.append("charts/cairn/values.schema.json: its flags are not server/options.def's (make chart UPDATE=1 writes them)")
-    wrong += strangers(yaml.safe_load(text), schema)
+    wrong += only_in_one(yaml.safe_load(text), schema)
 
     readme = (chart / "README.md").read_text()
     head, _, rest = readme.partition("<!-- values -->\n")

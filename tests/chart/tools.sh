@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# What the chart's tests fetch, into build/chart, once for each lock file. Source it at the repository's top.
+# Downloads of the chart's tests, into build/chart, once for each lock file. Source it at the repository's
+# top.
 . "$(dirname "${BASH_SOURCE[0]}")/../shell/environment.sh"
 tools=$PWD/build/chart
 mkdir -p "$tools"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Who asked for the committed transactions that nobody had acknowledged: operations of unknown outcome, each
- * at most once, called before the transaction was seen, and doing exactly this in the state before it. Where
- * several fit (deletes of one key, say) a matching decides, so that no false alarm comes from a bad guess.
- * Leases that end delete their keys without being asked; where a recorder knows which did, nothing is
+ * Authors of the committed transactions that were not acknowledged: operations of unknown outcome, each at
+ * most once, called before the transaction was seen, and doing exactly this in the state before it. If
+ * several fit (deletes of one key, for example) a matching decides, so that a bad guess causes no false
+ * alarm. Expired leases delete their keys without a request; if a recorder knows which lease did, nothing is
  * guessed. */
 #include "tests/check/revisions_internal.h"
 
@@ -213,7 +213,7 @@ static enum need need_of(const struct matching *m, const struct revisions_entry 
     if (!lease)
         return NEEDS_OPERATION;
     bool is_part = revisions_attached(m->r, lease, e->revision - 1, NULL) != e->count;
-    /* Who cannot have another author needs no order. */
+    /* An entry that can have only one author needs no order. */
     return is_part || (m->candidates[e - m->r->entries].count && lives_on(m->r, lease, e)) ? NEEDS_RATHER
                                                                                            : NEEDS_HARDLY;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See check.h. */
+ * The checkers in turn, and their report; see check.h. */
 #include "tests/check/check.h"
 
 #include "tests/check/leases.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The door of the checkers: a history goes in, findings come out, each with the rule it breaks and a sentence
- * that names the operation, what was expected and what proves it. */
+ * Public API of the checkers: a history goes in, findings come out. Each finding has the rule that is broken
+ * and a sentence with the operation, the expectation and the proof. */
 #ifndef TESTS_CHECK_CHECK_H
 #define TESTS_CHECK_CHECK_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See history.h: recording, and how operations are named to people. */
+ * Recording of a history, and the names of operations in findings. */
 #include "tests/check/history.h"
 
 #include <ctype.h>

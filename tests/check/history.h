@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What clients did and saw: operations with their times and outcomes, watches with their responses, and the
- * replay, which is what the server committed (from its logs, or from a watch of everything). The simulator
- * and clients of real processes record into this, the checkers read it; as NDJSON it moves between programs.
+ * A recorded history: operations with their times and outcomes, watches with their responses, and the replay,
+ * which holds the server's commits (from its logs, or from a watch of everything). The simulator and clients
+ * of real processes record into this, the checkers read it; as NDJSON it moves between programs.
  *
  * Times are nanoseconds of one monotonic clock. While recording they are made strictly increasing, so that
- * what happened in one program in some order keeps it; in what is read from a file equal times overlap. */
+ * the events of one program keep their order. Equal times in a file overlap. */
 #ifndef TESTS_CHECK_HISTORY_H
 #define TESTS_CHECK_HISTORY_H
 
@@ -28,9 +28,9 @@ enum history_kind {
 };
 
 enum history_outcome {
-    HISTORY_UNKNOWN, /* may have happened, may happen yet: time-outs, lost connections */
+    HISTORY_UNKNOWN, /* it may have happened or may happen later: timeouts, lost connections */
     HISTORY_OK,
-    HISTORY_FAILED, /* for certain not: refused before it was proposed, or by a rule of the store */
+    HISTORY_FAILED, /* it certainly did not happen: refused before it was proposed, or by a rule of the store */
 };
 
 struct history_kv {
@@ -85,7 +85,7 @@ struct history_result {
 };
 
 struct history_reply {
-    int64_t revision; /* of the header; 0 = none was told */
+    int64_t revision; /* of the header; 0 = unknown */
     bool succeeded;   /* transaction: all compares held */
     const struct history_result *results;
     size_t result_count;
@@ -107,12 +107,13 @@ struct history_change {
     struct history_kv kv;
 };
 
-/* One committed transaction. A replay of logs may leave create and version 0: not told. */
+/* One committed transaction. A replay of logs may have 0 for create and version: unknown. */
 struct history_commit {
     int64_t revision;
     const struct history_change *changes; /* in their order within the revision */
     size_t count;
-    /* What the recorder knows of who asked for it: the lease that ended, or HISTORY_NO_LEASE; 0 = nothing. */
+    /* The author, as far as the recorder knows it: the lease that expired, or HISTORY_NO_LEASE; 0 =
+     * unknown. */
     int64_t ended_lease;
 };
 
@@ -164,7 +165,7 @@ struct history_op *history_call(struct history *h, uint32_t client, int64_t now_
 /* reply may be NULL. Of an unknown outcome only the time is kept. */
 void history_return(struct history *h, struct history_op *op, int64_t now_ns, enum history_outcome outcome,
                     const struct history_reply *reply);
-/* Takes the request's fields of w. */
+/* Adds a watch with the request's fields of w. */
 struct history_watch *history_watch_open(struct history *h, uint32_t client, int64_t now_ns,
                                          const struct history_watch *w);
 void history_watch_add(struct history *h, struct history_watch *w, int64_t now_ns,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * check-history [--no-replay] [--healthy MS] FILE...: reads the NDJSON of one run, in one file or several
- * (one for each client and one for the replay), and checks it. Exit 0: nothing found, 1: something, 2:
- * nothing could be decided or read. --healthy: leases must end within so many milliseconds after their TTL.
+ * Judge of recorded histories: check-history [--no-replay] [--healthy MS] FILE... It reads the NDJSON of one
+ * run, in one file or several (one for each client and one for the replay), and checks it. Exit 0: nothing
+ * found, 1: something, 2: nothing could be decided or read. --healthy: leases must end within so many
+ * milliseconds after their TTL.
  */
 #include <errno.h>
 #include <inttypes.h>

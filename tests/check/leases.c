@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See leases.h. The operations of each lease are brought together, then its end is found: the first committed
- * transaction that deletes its keys, or an acknowledged revoke. When exactly it was committed no client
- * knows; it was before it was first seen, and that is what "early" is measured against. */
+ * Checks of leases. The checker groups the operations of each lease and finds its end: the first committed
+ * transaction that deletes its keys, or an acknowledged revoke. No client knows the exact time of that
+ * commit, but it was before the end was first seen: "early" is measured against that time. */
 #include "tests/check/leases.h"
 
 #include <inttypes.h>
@@ -14,7 +14,7 @@ struct lease {
     const struct history_op **ops; /* in the order of their calls */
     size_t count;
     const struct history_op *grant;      /* acknowledged */
-    const struct revisions_entry **ends; /* what deleted its keys: one, if all is well */
+    const struct revisions_entry **ends; /* transactions that deleted its keys: one if all is well */
     size_t end_count;
     const struct revisions_entry *end; /* the first of them; NULL: it had no keys, or lives */
     const struct history_op *revoke;   /* the acknowledged one that returned first */
@@ -135,7 +135,7 @@ static void check_early(struct check *c, const struct lease *l)
                   promise->reply.ttl_s, promise->call_ns, until, l->end->revision, buf_text(&b));
         buf_done(&b);
     }
-    /* A keepalive that finds no lease tells of an end as well. */
+    /* A keepalive that finds no lease is also evidence of an end. */
     for (size_t i = 0; i < l->count; i++) {
         const struct history_op *op = l->ops[i];
         if (op->request.kind != HISTORY_KEEPALIVE || op->outcome != HISTORY_OK || op->reply.ttl_s > 0 ||
@@ -186,7 +186,7 @@ static void check_late(struct check *c, const struct lease *l)
             continue;
         if (op->return_ns == HISTORY_NEVER)
             return; /* it may be refreshed at any time */
-        /* What the client gave up may still be on its way. */
+        /* A request that the client gave up may still be in flight. */
         int64_t by_ns =
             op->return_ns + (op->outcome == HISTORY_UNKNOWN ? c->options->lease_late_bound_ns : 0);
         last_ns = by_ns > last_ns ? by_ns : last_ns;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What leases promise, on the clients' monotonic clock: never early (counted from the moment the last
+ * The promises of leases, on the clients' monotonic clock: never early (counted from the moment the last
  * acknowledged grant or keepalive was sent), in time when the cluster is healthy, all keys in one revision,
  * and nothing after the end. A lease's id must not be granted twice in one history. */
 #ifndef TESTS_CHECK_LEASES_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * linearizability DIR: checks the checker. Every history in DIR whose verdict is known (verdicts.txt, and the
- * names of kv/cNN-ok.txt and kv/cNN-bad.txt) must get that verdict, none may exhaust its limits. Without DIR
- * it says that it skipped. */
+ * Test of the linearizability checker: linearizability DIR. Every history in DIR whose verdict is known
+ * (verdicts.txt, and the names of kv/cNN-ok.txt and kv/cNN-bad.txt) must get that verdict, none may exhaust
+ * its limits. Without DIR it says that it skipped. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>

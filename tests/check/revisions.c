@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See revisions.h. In turn: the order of mutations, when each was first seen, who asked for each (authors.c),
- * the order of real time, and what was read. */
+ * Linearizability by revisions. The steps: the order of mutations, the time when each was first seen, the
+ * author of each (authors.c), the order of real time, and the reads. */
 #include "tests/check/revisions_internal.h"
 
 #include <inttypes.h>
@@ -84,7 +84,7 @@ static size_t collect_keys(const struct history *h, struct slice *keys)
     return count;
 }
 
-/* Who says that a revision exists: an acknowledged mutation or the replay. */
+/* The evidence for a revision: an acknowledged mutation or the replay. */
 struct claim {
     int64_t revision;
     const struct history_op *op;
@@ -145,7 +145,7 @@ void revisions_describe_changes(struct buf *b, const struct history_change *chan
     }
 }
 
-/* What the replay says must be what the store makes of it; create revisions and versions may be untold. */
+/* The replay must equal the model's result; it may omit create revisions and versions. */
 static void check_record(const struct revisions *r, const struct history_commit *c,
                          struct check_report *report)
 {
@@ -372,7 +372,7 @@ static void find_proofs(struct revisions *r, struct check_report *report)
         for (size_t j = 0; j < h->watches[i]->count; j++)
             see(r, h->watches[i]->responses[j].revision, h->watches[i]->responses[j].time_ns, NULL,
                 h->watches[i], report);
-    /* Who saw a revision saw all before it. */
+    /* A client that saw a revision saw all revisions before it. */
     for (size_t i = r->count; i-- > 1;)
         if (r->entries[i].seen_ns < r->entries[i - 1].seen_ns) {
             r->entries[i - 1].seen_ns = r->entries[i].seen_ns;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Linearizability by revisions. The server tells the order in which it executed things: every reply carries
- * the store's revision. So instead of searching for an order, the order is built (from acknowledged mutations
- * and the replay), the operations of unknown outcome find their places in it, and then everything clients saw
- * is compared with the state at its revision. O(n log n). What is built here the other checkers use. */
+ * Linearizability by revisions. Every reply carries the store's revision, and so the order of execution. The
+ * checker needs no search: it builds the order from acknowledged mutations and the replay, inserts the
+ * operations of unknown outcome, and compares all responses with the state at their revisions. O(n log n).
+ * The other checkers use this order. */
 #ifndef TESTS_CHECK_REVISIONS_H
 #define TESTS_CHECK_REVISIONS_H
 
@@ -47,7 +47,7 @@ bool revisions_check(struct revisions *r, const struct history *h, const struct 
 void revisions_done(struct revisions *r);
 
 const struct revisions_entry *revisions_at(const struct revisions *r, int64_t revision); /* NULL: none */
-/* The operation is acknowledged, and by its reply it changed something. */
+/* True: the operation is acknowledged, and its reply shows a change. */
 bool revisions_is_mutation(const struct history_op *op);
 /* Keys attached to a lease at a revision; ret_key may be NULL, gets one of them. */
 size_t revisions_attached(const struct revisions *r, int64_t lease, int64_t at, struct slice *ret_key);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What revisions.c and authors.c share. */
+ * Shared declarations of revisions.c and authors.c. */
 #ifndef TESTS_CHECK_REVISIONS_INTERNAL_H
 #define TESTS_CHECK_REVISIONS_INTERNAL_H
 
 #include "tests/check/revisions.h"
 
-/* Gives every entry its author: acknowledged ones have theirs already. */
+/* Assigns every entry its author; acknowledged ones have theirs already. */
 void revisions_find_authors(struct revisions *r, struct check_report *report);
 
 /* A finding that begins with the operation's description. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See timeline.h. Each key has the list of its versions; the state at a revision is found by bisection. */
+ * The model of the store. Each key has the list of its versions; a bisection finds the state at a
+ * revision. */
 #include "tests/check/timeline.h"
 
 #include <assert.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The state of the store at every revision, and what etcd would answer there: a model in which nothing is
- * ever forgotten. All keys are known from the start, transactions are added in the order of their revisions.
+ * A model of the store that keeps every revision, and computes etcd's response at each. All keys are known
+ * from the start, transactions are added in the order of their revisions.
  */
 #ifndef TESTS_CHECK_TIMELINE_H
 #define TESTS_CHECK_TIMELINE_H
@@ -22,14 +22,15 @@ struct timeline {
 /* Sorts keys, which may repeat. They must live as long as the timeline. */
 void timeline_init(struct timeline *t, struct slice *keys, size_t count);
 void timeline_done(struct timeline *t);
-/* The changes of revision + 1. Their create, mod and version are counted here, what they say is ignored. */
+/* The changes of revision + 1. The model counts their create, mod and version itself and ignores the given
+ * values. */
 void timeline_append(struct timeline *t, const struct history_change *changes, size_t count);
 /* The pair of a key at a revision; false when it has none. */
 bool timeline_get(const struct timeline *t, struct slice key, int64_t at, struct history_kv *ret_kv);
 /* The latest version of a key at a revision, deleted or not; NULL when it never existed. */
 const struct history_kv *timeline_version(const struct timeline *t, struct slice key, int64_t at);
 
-/* What a put, range, delete or transaction does in the state after revision `base`: as revision base + 1 if
+/* Executes a put, range, delete or transaction in the state after revision `base`, as revision base + 1 if
  * it changes something. Memory from a. */
 struct timeline_outcome {
     bool succeeded;

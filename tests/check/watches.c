@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See watches.h. One pass over a watch's responses judges each event by itself and by what came before, and
- * ticks it off the list of those that had to come; what is left of the list at the end is missing. */
+ * Checks of watches. One pass over a watch's responses checks each event by itself and against earlier ones,
+ * and removes it from the list of expected events. The events that remain in the list are missing. */
 #include "tests/check/watches.h"
 
 #include <inttypes.h>
@@ -258,7 +258,7 @@ static void check_before(struct check *c, const struct history_event *e, int64_t
     }
 }
 
-/* The change of that key in that revision, if the event tells it truly. */
+/* The change of that key in that revision, if the event matches it. */
 static const struct history_change *find_change(const struct check *c, const struct history_change *change)
 {
     const struct revisions_entry *e = revisions_at(c->revisions, change->kv.mod);

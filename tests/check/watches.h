@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What etcd promises of watches, checked against the order of all committed transactions: filtered, ordered,
+ * etcd's promises about watches, checked against the order of all committed transactions: filtered, ordered,
  * unique, atomic, bookmarkable, resumable, reliable, with true previous pairs and create revisions, and
  * canceled by compaction when, and only when, something needed was removed. Compactions are found among the
  * operations: one that the server makes by itself must be recorded as one. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See wgl.h. The history is a list of calls and returns in the order of time. The search takes the first call
- * that the model accepts, lifts its call and return out of the list and starts over; at a return it has
- * waited too long with that operation: the latest one taken goes back to its place and the next call is
- * tried. */
+ * The search of Wing, Gong and Lowe. The history is a list of calls and returns in the order of time. The
+ * search takes the first call that the model accepts, lifts its call and return out of the list and starts
+ * over; at a return it has waited too long with that operation: the latest one taken goes back to its place
+ * and the next call is tried. */
 #include "tests/check/wgl.h"
 
 #include <stdlib.h>
@@ -20,7 +20,7 @@ struct entry {
     bool is_return;
 };
 
-/* What is known to lead nowhere new: a set of operations done and the state after them. Slots hold offsets
+/* A visited state of the search: a set of operations done and the state after them. Slots hold offsets
  * into `records`, 0 is free; a record is the state and the set's words. */
 struct seen {
     uint64_t *records;
@@ -205,7 +205,7 @@ static enum wgl_verdict search_run(struct search *s, struct wgl_limits limits, u
 {
     uint64_t state = s->model->initial;
     struct entry *at = s->head.next;
-    /* Only returns force anything; operations of unknown outcome may stay behind. */
+    /* Only returns force progress; operations of unknown outcome may remain. */
     while (s->returns > 0) {
         if (++*steps > limits.steps_max || search_memory(s) > limits.memory_max)
             return WGL_GAVE_UP;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Is there an order of these operations that their times and a sequential model both allow? The search of
- * Wing and Gong with Lowe's memoization: a state reached twice with the same set of operations done is not
- * searched again. It needs no revisions, hence serves interfaces that have none, and short histories as a
- * second opinion. Exponential in the worst case, so every search has limits and may give up.
+ * Search for a linearization: an order of the operations that their times and a sequential model both
+ * allow. It is the search of Wing and Gong with Lowe's memoization: a state reached twice with the same
+ * set of operations done is not searched again. It needs no revisions, hence serves interfaces that have
+ * none, and short histories as a second opinion. Exponential in the worst case, so every search has limits
+ * and may give up.
  *
  * A model's state is one number; a model with larger states numbers them itself. */
 #ifndef TESTS_CHECK_WGL_H
@@ -15,14 +16,14 @@
 #define WGL_NEVER INT64_MAX
 
 struct wgl_op {
-    int64_t call, ret; /* ret WGL_NEVER: takes effect at any time after the call, or never */
+    int64_t call, ret; /* ret WGL_NEVER: it takes effect at any time after the call, or never */
     const void *data;  /* the model's */
 };
 
 struct wgl_model {
     void *arg;
     uint64_t initial;
-    /* May the operation, with the answer it got, happen in this state? Then the state after it. */
+    /* True: the operation with its response is allowed in this state; sets the state after it. */
     bool (*step)(void *arg, uint64_t state, const struct wgl_op *op, uint64_t *ret_state);
     /* Operations on different parts do not affect each other and are searched apart. NULL: one part. */
     uint64_t (*part)(const struct wgl_op *op);

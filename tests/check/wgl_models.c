@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See wgl_models.h. In both kinds of file a line is a call or a return of a process; its number is the time.
+ * The models and the readers of their histories. In both kinds of file a line is a call or a return of a
+ * process; its number is the time.
  */
 #include "tests/check/wgl_models.h"
 
@@ -197,7 +198,7 @@ static int register_line(struct wgl_history *h, struct map *open, struct slice l
     struct wgl_op *op = &h->ops[number - 1];
     struct register_op *r = arena_copy(&h->arena, op->data, sizeof *r);
     op->data = r;
-    /* :info and a read's :fail tell nothing: what is unknown stays so. */
+    /* :info and a read's :fail give no information: an unknown outcome stays unknown. */
     if (is_word(type, ":info") || (is_word(type, ":fail") && r->kind == REGISTER_READ))
         return 0;
     op->ret = time;
@@ -226,7 +227,7 @@ int wgl_read_register(struct wgl_history *h, struct slice text, size_t *ret_line
     return rc;
 }
 
-/* What follows `name` in the line: a word, or what stands between quotes. */
+/* The word, or the text between quotes, after `name` in the line. */
 static bool find_field(struct slice line, const char *name, struct slice *ret_value)
 {
     const uint8_t *at = memmem(line.data, line.size, name, strlen(name));

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The compiler's code for "nothing is read through a null pointer": run once by check.sh before anything is
- * built. gcc 14.2.0-19, Debian 13's, folds `flag ? p->x + 1 : 1` into `flag * p->x + 1` when flag is known to
- * be 0 or 1, and reads p->x always, at -O0 too. Prints one line: "right", "avoided" when only that form is
- * wrong, which the sources do not contain (tests/lint/folds.awk), or "wrong" and the function's name when the
- * form that the sources use instead is wrong too. Each case runs in a process of its own. */
+ * Test of the compiler: its code must not read through a null pointer. check.sh runs it once before the first
+ * source is built. gcc 14.2.0-19, Debian 13's, folds `flag ? p->x + 1 : 1` into `flag * p->x + 1` when flag
+ * is known to be 0 or 1, and reads p->x always, at -O0 too. Prints one line: "right", "avoided" when only
+ * that form is wrong, which the sources do not contain (tests/lint/folds.awk), or "wrong" and the function's
+ * name when the form that the sources use instead is wrong too. Each case runs in a process of its own. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

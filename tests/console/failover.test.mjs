@@ -51,6 +51,6 @@ test('the leader dies, then the member that the page comes from', async () => {
     mine.start();
     await mine.ready();
     await mine.register('orders', 'o3');
-    await row(services, 'orders').getByText('3 up').waitFor(); // the page that stayed has found back
+    await row(services, 'orders').getByText('3 up').waitFor(); // the page that stayed has reconnected
   }, { expected: isNetwork });
 });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Real servers and a real browser for the console's tests. Everything that is waited for has LIMIT_MS; what a page says to its console as an
-// error fails its test, unless the test names it.
+// Real servers and a real browser for the console's tests. Every wait ends after LIMIT_MS. An error in a page's
+// console fails its test, unless the test expects it.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { openSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';

@@ -26,7 +26,7 @@ after(async () => {
   pages.close();
 });
 
-// Runs in the page: what an attacker tries, by name; each is 'done', or why not.
+// Runs in the page: the attempts of an attacker by name; each is 'done', or the reason of its failure.
 const tries = async url => {
   const attempt = async run => { try { return await run(); } catch (e) { return `refused: ${e.message}`; } };
   const json = '{"host":"10.6.6.6","port":1,"ttl":60,"deadline_ms":1000,"seq":1}';

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What each page is for, done as a person does it: clicks and keys in a browser, and what the server has afterwards.
+// The task of each page, done as a user does it: clicks and keys in a browser, then the state of the server.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { assertAccessible, closeBrowser, inDialog, openBrowser, press, row, sees, startMembers, until, withPage } from './harness.mjs';
@@ -464,7 +464,7 @@ test('names and values with markup in them are shown as they are, everywhere', a
     await go('#/watch');
     await until('an event came', async () => { await server.put(EVIL, EVIL); return (await row(p, EVIL.slice(0, 20)).count()) > 0; });
     assert.equal(await p.evaluate(() => window.hit), undefined);
-    // The policy stands behind that: what markup could do is refused.
+    // The policy is a second defense: it blocks the effects of markup.
     const refused = await p.evaluate(() => { const e = document.createElement('div'); e.innerHTML = '<img src="x" onerror="window.hit=1">'; document.body.append(e); return new Promise(done => setTimeout(() => done(window.hit), 300)); });
     assert.equal(refused, undefined);
   }, { expected: [/Content Security Policy/, /\/ui\/x$/], viewport: { width: 390, height: 844 } });

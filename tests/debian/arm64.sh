@@ -8,7 +8,8 @@ cd "$(dirname "$0")/../.." || exit 1
 name=arm64
 suite=trixie
 root=$PWD/build/$name
-# What differs by architecture: checksums and hashes, byte order and alignment in formats, atomics and threads, the store on LMDB.
+# Tests of architecture-dependent code: checksums and hashes, byte order and alignment in formats, atomics and
+# threads, the store on LMDB.
 short="base_ wal_ record store_test index codec peer_wire snapshot_wire raft_test pb_ json dns_ hpack"
 libraries="libuv1-dev libnghttp2-dev libwebsockets-dev libwebsockets-evlib-uv liblmdb-dev libyaml-dev libssl-dev libprotobuf-c-dev
     libjansson-dev zlib1g-dev libjwt-dev libcrypt-dev libcmocka-dev libldns-dev"

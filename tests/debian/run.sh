@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# run.sh: what the README says for a fresh machine, in a root of Debian 13 that debootstrap makes (build/debian13, kept): deps,
+# run.sh: the README's steps for a fresh machine, in a root of Debian 13 that debootstrap makes (build/debian13, kept): deps,
 # build, lint, unit tests with gcc and clang, scenarios, e2e. SHORT=1: the build's own packages only, gcc, and three e2e scripts.
 set -uo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../shell/environment.sh"

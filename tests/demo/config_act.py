@@ -28,13 +28,14 @@ class Act:
         self.told = {n: None for n in ports}
 
     def member(self):
-        """One that lives and follows: what it is asked is the leader's to do, or anybody's."""
+        """A live member, a follower if there is one: it forwards writes to the leader, and answers reads itself."""
         leader = wait_for(self.cluster.leader)
         alive = [n for n in self.cluster.names if self.cluster.process[n].poll() is None]
         return self.cluster.client[next((n for n in alive if n != leader), leader)]
 
     def do(self, method, path, body):
-        """A write; again where it is said that nothing was changed, because nobody leads or a member is not there yet."""
+        """Sends a write; retries it when the response says that nothing was changed, because there is no leader or a
+        member is not up yet."""
         def once():
             try:
                 return ask(self.member(), PATH + path, body, method)
@@ -53,7 +54,7 @@ class Act:
             return json.load(answer)
 
     def all_run_on(self, wanted, what):
-        """wanted: {instance: seq}. Says what each runs on when that is another than before."""
+        """wanted: {instance: seq}. Prints the release of each instance when it has changed."""
         is_right = wait_for(lambda: all(self.settings(n)["seq"] == seq for n, seq in wanted.items()))
         for n in self.ports:
             shown = self.settings(n)
@@ -67,7 +68,7 @@ class Act:
         return ask(self.member(), f"{PATH}/releases/{seq}/delivery")
 
     def delivered(self, seq, applied, rejected):
-        """Who runs on a release and who cannot, as any member tells it."""
+        """The instances that run on a release and those that reject it, as any member reports it."""
         def is_so():
             d = self.delivery(seq)
             return d if (d["applied"], d["rejected"], d["pending"]) == (applied, rejected, 0) else None

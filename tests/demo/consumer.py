@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A consumer of one service: follows it on the stream, calls its instances in turn, tells what it saw.
+"""A consumer of one service: it follows the service on the stream, calls its instances in turn, and reports what it
+saw.
 
-It holds the registry to its word: every change continues the one before it (`previous`), revisions only
+It checks the registry's promises: every change continues the one before it (`previous`), revisions only
 grow, and after a disconnect it goes on at another member from where it was, without a gap.
 """
 import http.client
@@ -12,7 +13,7 @@ from websocket import WebSocket
 
 
 def shown_id(i):
-    """What a framework registered has its layout before its name: "kratos:c"."""
+    """The name of a service that a framework registered begins with its layout: "kratos:c"."""
     return i.rpartition(":")[2]
 
 
@@ -39,7 +40,7 @@ class Consumer:
             t.join(10)
 
     def serving(self):
-        """Those that get traffic: {id: instance}."""
+        """The instances in traffic: {id: instance}."""
         with self.lock:
             return {k: v for k, v in self.view.items() if v["serving"]}
 
@@ -123,7 +124,7 @@ class Consumer:
         turn = 0
         while not self.is_over.wait(0.02):
             turn += 1
-            with self.lock:  # whoever sees a view without somebody sees, too, who is still called
+            with self.lock:  # a reader that sees a view without an instance also sees which instance is still called
                 serving = sorted((k, v) for k, v in self.view.items() if v["serving"])
                 name, i = serving[turn % len(serving)] if serving else (None, None)
                 self.calling = name
@@ -145,7 +146,7 @@ class Consumer:
                 self.say(self.name, f"calls to {name} fail")
 
     def wait(self, what, condition, timeout_s=90):
-        """Waits until condition(self) holds; what goes into the fault if it does not."""
+        """Waits until condition(self) holds; if it does not, records a fault with the text `what`."""
         end = time.monotonic() + timeout_s
         while not condition(self):
             if time.monotonic() > end:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Three members, services that register themselves, consumers that follow and call them; then one service is
-killed, one drained, and the leader killed. In the second act (config_act.py) what is left of them runs on a
-configuration. Tells what everybody saw; exit 0 only if all of it was right.
+killed, one drained, and the leader killed. In the second act (config_act.py) the remaining services use a configuration. Prints what
+each program saw; exits with 0 only if all checks passed.
 
     demo.py CAIRND
 """
@@ -90,7 +90,7 @@ class Demo:
         say("registry", f"took it out {time.monotonic() - begin:.1f} s after its death (TTL 8 s)")
         failed = self.failed("a")
         self.all_see("a gone for good, behind its grace", lambda c: "a" not in c.states())
-        # One call of each may have been under way when it was taken out.
+        # One call of each consumer may have been in flight when the instance left traffic.
         verdict(self.failed("a") <= failed + 2, "nobody calls it any more")
         verdict(self.failed("b", "c") == 0, "the others were not disturbed")
 
@@ -119,7 +119,7 @@ class Demo:
         verdict(new is not None, f"{new} leads, {time.monotonic() - begin:.1f} s later")
         self.start_service("e", ("stream", "on the stream, first asking the member that is dead"), leader)
         self.all_see("e beside c and d", self.serve("c", "d", "e"))
-        time.sleep(9)  # longer than a TTL: who was alive has stayed
+        time.sleep(9)  # longer than a TTL: live instances have stayed
         self.all_see("c, d and e", self.serve("c", "d", "e"))
         verdict(self.failed("c", "d", "e") == 0, "not one call failed meanwhile")
         verdict(self.consumers[0].resumed >= 1 and self.consumers[0].member in self.cluster.names,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A little HTTP service that says its name, counts its calls, and registers itself.
+"""A small HTTP service that returns its name, counts its calls, and registers itself.
 
     service.py ID PORT HOW ZONE ROOM MEMBER...        HOW: curl, stream or etcd; MEMBER: host:port of the registry
 
@@ -7,7 +7,7 @@ curl    the same PUT again and again, by the curl command: it registers, and is 
 stream  a session on the WebSocket, register, heartbeats; gone from one member it goes on with the next
 etcd    a lease and a key through etcd's JSON gateway, as a framework for etcd does it: no word of ours
 Meanwhile it runs on greeter.yaml (settings.py), which must not ask for more workers than it has ROOM for.
-SIGTERM deregisters and ends it. Whatever fails is tried again at the next member.
+SIGTERM deregisters and ends it. Each failed request is retried at the next member.
 """
 import base64
 import http.server
@@ -50,7 +50,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Members:
-    """Those who may be asked; next() after one has failed."""
+    """The members to contact; next() after one has failed."""
 
     def __init__(self, names):
         self.names = names
@@ -139,7 +139,7 @@ def by_etcd(members, name, port):
 
 
 def check(values, room):
-    """What this service cannot run on, or None."""
+    """The reason why this service rejects a configuration, or None."""
     workers = int(values.get("workers", 1))
     return f"{workers} workers, and there is room for {room}" if workers > room else None
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A program's settings: a configuration that is followed on the stream, run on if it is good, and reported on.
 
-What was taken or rejected is said with `applied`; a member that dies is followed by the next, from where it was.
+It reports accepted and rejected releases with `applied`. When its member dies, it resumes at the next one.
 """
 import threading
 
@@ -18,7 +18,7 @@ class Settings:
         self.lock = threading.Lock()
         self.seq, self.values, self.seen, self.faults = 0, {}, [], []
         self.cluster, self.position, self.last = None, 0, None
-        self.report = None  # the last one, said again where nobody has heard it
+        self.report = None  # the last one, sent again to a member that has not received it
         threading.Thread(target=self.follow, daemon=True).start()
 
     def shown(self):

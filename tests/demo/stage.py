@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What both acts of the demo stand on: a cluster of three, processes, questions, and what is said of it all."""
+"""Shared parts of both acts of the demo: a cluster of three, processes, queries and output."""
 import json
 import os
 import signal

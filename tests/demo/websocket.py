@@ -47,7 +47,7 @@ class WebSocket:
                 text = self._frame()
                 if text is not None:
                     return json.loads(text)
-        except TimeoutError:  # what came of a frame is kept
+        except TimeoutError:  # the bytes of an incomplete frame are kept
             return None
 
     def _send(self, opcode, payload):

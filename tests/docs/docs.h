@@ -17,7 +17,7 @@ struct docs_part {
 /* Lists end with a part whose word is NULL. */
 extern const struct docs_part docs_option_parts[], docs_metric_parts[], docs_api_parts[], docs_frame_parts[];
 
-/* Each names the rows that were not printed exactly once, one line each; false if there are any. */
+/* Prints each row that was not printed exactly once, one line each; false if there are any. */
 bool docs_options_are_complete(void);
 bool docs_metrics_are_complete(void);
 bool docs_routes_are_complete(void);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Tables of the frames of /api/v1/stream. Forms of fields are told by the server's reader itself, which is
- * given a wrong value of each; frames of the server are examples, written by its own writers. */
+ * Tables of the frames of /api/v1/stream. The server's reader describes the fields: it gets a wrong value of
+ * each, and its error is the text. The server's own writers make the example frames. */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,12 +9,12 @@
 #include "tests/access/table.h"
 #include "tests/docs/docs.h"
 
-#define HAS(id) (1u << STREAM_HAS_##id)
+#define HAS(id) STREAM_FIELD(STREAM_HAS_##id)
 
 static const struct {
     const char *name;
     enum access need;
-    uint32_t must, may;
+    uint64_t must, may;
 } types[] = {
 #define TYPE(id, name, need, must, may) {name, ACCESS_##need, must, may},
 #include "server/stream/frame.def"
@@ -34,7 +34,7 @@ static const struct {
 #include "server/stream/kind.def"
 };
 
-static void add_fields(struct buf *out, uint32_t mask)
+static void add_fields(struct buf *out, uint64_t mask)
 {
     for (size_t i = 0; i < STREAM_FIELDS; i++)
         if (mask >> i & 1)
@@ -69,7 +69,7 @@ static bool read_form(size_t type, size_t field, const char *value, char *ret_fo
     return true;
 }
 
-/* An object whose members are wrong says more than one that is none. */
+/* An object with wrong members gets a more precise error than a value that is no object. */
 static void add_form(struct buf *out, size_t field)
 {
     static const char *const values[] = {"{}", "{\"healthy\":1}", "[{}]", "null"};

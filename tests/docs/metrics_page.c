@@ -15,6 +15,8 @@ static const struct row rows[] = {
 #define GAUGE(id, name, help)                           {name, "gauge", "", help},
 #define HISTOGRAM(id, name, help, first, factor, count) {name, "histogram", "", help},
 #include "base/metric.def"
+#define FAMILY(id, name, type, labels, help, first, factor, count) {name, type, labels, help},
+#include "base/metric_family.def"
 #define LABELLED(name, type, labels, help) {name, type, labels, help},
 #include "tests/docs/labelled.def"
 };

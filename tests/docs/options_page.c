@@ -8,7 +8,7 @@
 #include "server/version.h"
 #include "tests/docs/docs.h"
 
-enum effect { EFFECT_GROUP, EFFECT_WORKS, EFFECT_ACCEPTED, EFFECT_RENAMED, EFFECT_IGNORED };
+enum effect { EFFECT_GROUP, EFFECT_WORKS, EFFECT_ACCEPTED, EFFECT_IGNORED };
 enum kind { STRING, BOOL, INT, UINT, DURATION };
 
 struct row {
@@ -17,7 +17,7 @@ struct row {
     enum kind kind;
     const char *default_text;
     int64_t min, max;
-    const char *yaml, *help; /* help of EFFECT_RENAMED: the new name */
+    const char *yaml, *help;
 };
 
 static const struct row rows[] = {
@@ -26,8 +26,7 @@ static const struct row rows[] = {
     {EFFECT_WORKS, name, kind, default_text, min, max, yaml, help},
 #define ACCEPT(kind, name, default_text, yaml, help)                                                         \
     {EFFECT_ACCEPTED, name, kind, default_text, 0, 0, yaml, help},
-#define RENAMED(field, kind, old_name, new_name) {EFFECT_RENAMED, old_name, kind, NULL, 0, 0, NULL, new_name},
-#define IGNORE(name)                             {EFFECT_IGNORED, name, BOOL, NULL, 0, 0, NULL, NULL},
+#define IGNORE(name) {EFFECT_IGNORED, name, BOOL, NULL, 0, 0, NULL, NULL},
 #include "server/options.def"
 };
 
@@ -124,18 +123,6 @@ static void print_accepted(const char *argument, struct buf *out)
     }
 }
 
-static void print_renamed(const char *argument, struct buf *out)
-{
-    (void)argument;
-    buf_add_text(out, "| old name | option |\n|---|---|\n");
-    for (size_t i = 0; i < ROW_COUNT; i++) {
-        if (rows[i].effect != EFFECT_RENAMED)
-            continue;
-        printed[i]++;
-        buf_addf(out, "| `--%s` | `--%s` |\n", rows[i].name, rows[i].help);
-    }
-}
-
 static void print_ignored(const char *argument, struct buf *out)
 {
     (void)argument;
@@ -155,10 +142,39 @@ static void print_ignored(const char *argument, struct buf *out)
     buf_add_text(out, ".\n");
 }
 
+static const struct {
+    const char *name, *etcd, *test;
+} etcd_flags[] = {
+#define ETCD(name, etcd, test) {name, etcd, test},
+#include "tests/docs/etcd_flag.def"
+};
+
+static const char *effect_of(const char *name)
+{
+    static const char *const texts[] = {[EFFECT_GROUP] = "refused",
+                                        [EFFECT_WORKS] = "works",
+                                        [EFFECT_ACCEPTED] = "no effect",
+                                        [EFFECT_IGNORED] = "ignored"};
+    for (size_t i = 0; i < ROW_COUNT; i++)
+        if (rows[i].effect != EFFECT_GROUP && strcmp(rows[i].name, name) == 0)
+            return strstr(rows[i].help, "an error when given") ? "refused" : texts[rows[i].effect];
+    return texts[EFFECT_GROUP];
+}
+
+static void print_etcd_flags(const char *argument, struct buf *out)
+{
+    (void)argument;
+    buf_add_text(out, "| flag | etcd 3.7.1 | here | test |\n|---|---|---|---|\n");
+    for (size_t i = 0; i < sizeof etcd_flags / sizeof *etcd_flags; i++)
+        buf_addf(out, "| `--%s` | %s | %s | %s%s%s |\n", etcd_flags[i].name, etcd_flags[i].etcd,
+                 effect_of(etcd_flags[i].name), *etcd_flags[i].test ? "`" : "", etcd_flags[i].test,
+                 *etcd_flags[i].test ? "`" : "");
+}
+
 const struct docs_part docs_option_parts[] = {
+    {"etcd-flags", print_etcd_flags},
     {"options", print_group},
     {"options-accepted", print_accepted},
-    {"options-renamed", print_renamed},
     {"options-ignored", print_ignored},
     {NULL, NULL},
 };
@@ -217,7 +233,7 @@ static void add_man_option(struct buf *out, const struct row *row)
     buf_add_byte(out, '\n');
 }
 
-/* Old names and ignored ones are on options-etcd.md alone. */
+/* The ignored ones are on options-etcd.md alone. */
 void docs_add_man(struct buf *out)
 {
     const char *group = "";
@@ -251,8 +267,6 @@ void docs_add_man(struct buf *out)
     for (size_t i = 0; i < ROW_COUNT; i++) {
         if (rows[i].effect == EFFECT_GROUP)
             group = rows[i].name;
-        if (strcmp(group, "Of older versions of etcd") == 0)
-            break;
         if (rows[i].effect == EFFECT_GROUP) {
             buf_addf(out, ".SS %s\n", group);
         } else if (rows[i].effect == EFFECT_WORKS || rows[i].effect == EFFECT_ACCEPTED) {

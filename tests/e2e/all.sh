@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# all.sh [NAME...]: every e2e script, or those named, each with servers and folders of its own, two at a time: mostly they wait.
-# What a script says comes in one piece when it is over. None has a second try.
+# all.sh [NAME...]: every e2e script, or those named, each with servers and folders of its own, two
+# at a time: mostly they wait. The output of a script is printed in one piece when it ends. None has
+# a second try.
 cd "$(dirname "$0")" || exit 1
 . ../shell/environment.sh
 work=$(mktemp -d)
@@ -10,7 +11,7 @@ passed=0
 failed=0
 limit_s=600 # ten times as long as usual
 # The longest first.
-scripts=(stream readme auth ctl complete docs recipe snapshots backup defrag cluster peer_proof config_members config_move registry long_reads quota full_store fill_ways restart config tls dns options matrix inputs server namespaces "crash 5")
+scripts=(stream readme auth ctl ctl_words ctl_flags complete docs recipe snapshots restore restore_kill migrate backup backup_pit defrag cluster peer_proof config_members config_move registry checks long_reads quota full_store fill_ways restart config tls http2 dns options discovery addresses matrix inputs server namespaces "crash 5")
 [ $# = 0 ] || scripts=("$@")
 
 # first NAME [ARGUMENTS]: leaves its status in $work/NAME

@@ -90,6 +90,24 @@ for on in 1 3; do
     expect "n$on: health is open" 200 "$(api GET /health)"
     expect "n$on: metrics are open" 200 "$(api GET /metrics)"
 done
+# --- authors --------------------------------------------------------------------------------------------------------------
+said() { jq -r "$1" "$work/body"; } # FILTER: of the last answer
+expect "a release" 200 "$(on=1 api -u alice PUT '/api/v1/configs/app.txt?on_behalf_of=carol' hers)"
+expect "its history" 200 "$(on=3 api -u bob GET /api/v1/configs/app.txt/history)"
+expect "names its author" "alice carol 127.0.0.1" "$(said '.releases[0] | "\(.author) \(.on_behalf_of) \(.address)"')"
+expect "an override" 200 "$(on=1 api -u root PUT /api/v1/services/orders/instances/o1/override '{"weight":5}')"
+expect "its instance" 200 "$(on=1 api -u bob GET /api/v1/services/orders/instances/o1)"
+expect "names its author, without the address" "root null" "$(said '.instance.override | "\(.author) \(.address)"')"
+# --- the audit trail: refused attempts above, and what was done ------------------------------------------------------------
+expect "it needs READ on all of it" "403 forbidden" "$(on=1 api -u alice GET /api/v1/audit)"
+expect "bob may read it" 200 "$(on=3 api -u bob GET '/api/v1/audit?kind=override')"
+expect "the override" "root put orders o1 127.0.0.1" "$(said '.changes[0] | "\(.author) \(.operation) \(.name) \(.id) \(.address)"')"
+expect "what alice wrote" 200 "$(on=3 api -u bob GET '/api/v1/audit?user=alice&name=app.txt&limit=1')"
+expect "for whom" "carol publish" "$(said '.changes[0] | "\(.on_behalf_of) \(.operation)"')"
+expect "what was refused" 200 "$(on=3 api -u bob GET '/api/v1/audit?name=other.txt')"
+expect "to whom" "alice config_put forbidden" "$(said '.changes[0] | "\(.author) \(.operation) \(.error)"')"
+expect "no password and no content" 0 "$(ctl_on 1 --user root:root-pw get --prefix /cairn/audit/ | grep -c -e 'alice-pw' -e '"hers"')"
+expect "a longer name is refused" "400 bad_request" "$(on=1 api -u alice PUT "/api/v1/configs/app.txt?on_behalf_of=$(printf '%257s' '' | tr ' ' x)" more)"
 hear "$work/denied" 3 '"code":"forbidden"' \
     curl -s -N -u alice:alice-pw "$(client_url 1)/api/v1/stream?kind=config&name=other.txt&kind=kv&prefix=/&kind=service&name=bills"
 expect "a stream refuses what is not allowed, each by itself" 3 "$(grep -c '"code":"forbidden"' "$work/denied")"

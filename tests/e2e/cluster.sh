@@ -10,7 +10,7 @@ start_member 2
 check "a member without data waits for the others, and says for whom" says 1 "\"for\":\"n3 ($(peer_url 3))\""
 stop_member 2 TERM
 expect "SIGTERM while it waits ends it at once" 0 "$member_status"
-# Both wait for others and ask each other: the first that gets an answer is refused, and the other may wait on.
+# Both wait for others and query each other: the first that gets a response is refused, and the other may keep waiting.
 tokens=(- e2e other)
 one_is_refused() {
     for refused in 1 2; do has "$work/n$refused.log" 'cannot start the server' && return; done
@@ -104,7 +104,7 @@ cluster=$(cluster_of 1 4)
 start_member 4
 says 4 'cannot start the server'
 ended 4
-expect "who is not listed is refused" 1 "$member_status"
+expect "an unlisted member is refused" 1 "$member_status"
 check "with what to do" grep -q 'initial-cluster-state=existing' "$work/n4.log.last"
 add() { ctl_on 1 member add n4 --peer-urls="$(peer_url 4)" >"$work/added"; }
 check "member add, once the others have been there for 5 s" within $LIMIT_S add
@@ -134,7 +134,7 @@ cluster=$(cluster_of 1 2 3)
 for i in 1 2 3; do stop_member $i TERM; done
 rm -rf "$work/n2" "$work/n3"
 for i in 1 2 3; do start_member $i; done
-check "two disks of three lost: who is left waits, and says what can be done" says 2 'force-new-cluster'
+check "two disks of three lost: the remaining member waits, and says what can be done" says 2 'force-new-cluster'
 sleep 1
 check "and nobody begins a new cluster" test ! -e "$work/n2/member/wal" -a ! -e "$work/n3/member/wal"
 for i in 1 2 3; do stop_member $i TERM; done
@@ -186,12 +186,12 @@ certificate() { # name, authority
             -extfile <(echo subjectAltName=IP:127.0.0.1) -out "$work/$1.crt" 2>>"$work/openssl.log"
 }
 tls=(--peer-trusted-ca-file "$work/ca.crt" --peer-client-cert-auth --peer-cert-file "$work/peer.crt" --peer-key-file "$work/peer.key")
-authority ca && certificate peer ca && authority other && certificate stranger other
+authority ca && certificate peer ca && authority other && certificate foreign other
 start_member 1 "${tls[@]}"
 start_member 2 "${tls[@]}"
-start_member 3 --peer-trusted-ca-file "$work/other.crt" --peer-client-cert-auth --peer-cert-file "$work/stranger.crt" \
-    --peer-key-file "$work/stranger.key"
-check "who has another authority's certificate is not let in" says 3 'rejected connection'
+start_member 3 --peer-trusted-ca-file "$work/other.crt" --peer-client-cert-auth --peer-cert-file "$work/foreign.crt" \
+    --peer-key-file "$work/foreign.key"
+check "a certificate of another authority is refused" says 3 'rejected connection'
 sleep 1
 check "and no cluster begins with it" test ! -e "$work/n1/member/wal"
 stop_member 3 TERM

@@ -24,7 +24,7 @@ heard = b""
 
 
 def hear(pattern, limit_s=LIMIT_S):
-    """What the shell has printed since the last call, up to the pattern."""
+    """The shell's output since the last call, up to the pattern."""
     global heard
     end = time.monotonic() + limit_s
     while not (found := re.search(pattern, heard)):

@@ -43,9 +43,9 @@ expect "the content" "200 port: 80" "$status $body"
 expect "its headers" "application/yaml 1 \"$(md5 'port: 80')\"" "$(header Content-Type) $(header X-Cairn-Seq) $(header ETag)"
 expect "no page of this server" "nosniff default-src 'none'; sandbox" "$(header X-Content-Type-Options) $(header Content-Security-Policy)"
 get /configs/app.yaml "If-None-Match: \"$(md5 'port: 80')\""
-expect "304 to who has it" "304 \"$(md5 'port: 80')\"" "$status $(header ETag)"
+expect "304 for its ETag" "304 \"$(md5 'port: 80')\"" "$status $(header ETag)"
 get /configs/app.yaml 'If-None-Match: "00000000000000000000000000000000"'
-expect "200 to who has another" "200 port: 80" "$status $body"
+expect "200 for another ETag" "200 port: 80" "$status $body"
 get "/configs/app.yaml?meta=true&consistency=local"
 expect "as JSON" '["app.yaml","default","default",1,"publish","yaml","first","why","port: 80"]' \
     "$(of '[.name, .group, .namespace, .seq, .operation, .type, .title, .note, .content]' | jq -c .)"
@@ -137,7 +137,7 @@ expect "the rest" '[2,1] null' "$(of '[.releases[].seq]' | jq -c .) $(of .contin
 refused 400 bad_request GET "/configs/app.yaml/history?continue=x"
 refused 404 not_found GET /configs/nope/history
 get "/configs/app.yaml/diff?from=3"
-expect "diff" $'--- app.yaml\t3\n+++ app.yaml\t4\n@@ -1 +1,2 @@\n-port: 83\n\\ No newline at end of file\n+port: 84\n+host: a' "$body"
+expect "diff" $'--- app.yaml (release 3)\n+++ app.yaml (release 4)\n@@ -1 +1,2 @@\n-port: 83\n\\ No newline at end of file\n+port: 84\n+host: a' "$body"
 get "/configs/app.yaml/diff?to=3&meta=true"
 expect "diff as JSON" '2 3 ["-port: 82","\\ No newline at end of file","+port: 83","\\ No newline at end of file"]' \
     "$(of '"\(.from) \(.to) \(.diff.hunks[0].lines | tojson)"')"
@@ -209,13 +209,13 @@ expect "a gray release" "200 7" "$status $(of .seq)"
 get /configs/app.yaml
 expect "the others have the live one" "6 port: 90" "$(header X-Cairn-Seq) $body"
 get "/configs/app.yaml?labels=app=x,zone=b"
-expect "who matches gets it" "200 7 port: 99 \"$(md5 'port: 99')\"" "$status $(header X-Cairn-Seq) $body $(header ETag)"
+expect "a client that matches gets it" "200 7 port: 99 \"$(md5 'port: 99')\"" "$status $(header X-Cairn-Seq) $body $(header ETag)"
 get "/configs/app.yaml?labels=zone=b" "If-None-Match: \"$(md5 'port: 99')\""
 expect "304 of a gray release" 304 "$status"
 get "/configs/app.yaml?labels=zone=b" "If-None-Match: \"$(md5 'port: 90')\""
-expect "200 to who has the live one" "200 port: 99" "$status $body"
+expect "200 for the ETag of the live release" "200 port: 99" "$status $body"
 get "/configs/app.yaml?labels=zone=a"
-expect "who does not gets the live one" "port: 90" "$body"
+expect "a client that does not match gets the live release" "port: 90" "$body"
 req PUT /configs/app.yaml/gray/here '{"priority":9,"match":{"ip":["127.0.0.0/8"]},"seq":1}'
 get "/configs/app.yaml?labels="
 expect "by address" "port: 80" "$body"

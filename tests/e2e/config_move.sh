@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Export and import with other people's tools: GNU tar and Python's tarfile read what we write and write what we read; an
-# empty cluster gets all that another has; what is hostile, damaged or too large is refused in a sentence and changes nothing.
+# Export and import with other tools: GNU tar and Python's tarfile read our archives and write archives for us; an
+# empty cluster imports all configurations of another; hostile, damaged or too large archives are refused with an
+# error and change nothing.
 . "$(dirname "$0")/lib.sh"
 port=$(free_base)
 api=http://127.0.0.1:$port/api/v1
@@ -243,7 +244,7 @@ for i in range(0, len(data), 97):
     s.sendall(b"%x\r\n%s\r\n" % (len(part), part))
 s.sendall(b"0\r\n\r\n")
 print(s.recv(100).split()[1].decode())
-# Gone in the middle of another.
+# A client disconnects during another import.
 s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
 s.sendall(b"POST /api/v1/import HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + data[:500])
 s.close()

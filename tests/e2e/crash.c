@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Kill -9 under load, again and again: every acknowledged write is there, what was not acknowledged is there
+ * Test of kill -9 under load, repeated: every acknowledged write is there, an unacknowledged one is there
  * whole or not at all, the revision never goes back, leases stay, and a watch resumes after each crash
- * without a gap or a double.
+ * without a gap or a duplicate.
  *
  *   crash CAIRND DIR PORT CYCLES [SEED]
  *
@@ -35,7 +35,7 @@
 #define SHORT_TTL     2
 #define KEYS          (SLOT_KEYS + SHORT_LEASES * SHORT_KEYS)
 #define LONG_LIFE_MS  5000  /* a restart gives each lease its TTL and an election timeout again */
-#define LIMIT_MS      60000 /* for what should happen: a loaded machine may let a process wait for seconds */
+#define LIMIT_MS      60000 /* limit of every condition, for a loaded machine */
 
 struct key_state {
     uint64_t number; /* what was written, 0 = no key */
@@ -113,8 +113,7 @@ static uint64_t header_revision(const uint8_t *data, size_t size)
     return 0;
 }
 
-/* --- load ------------------------------------------------------------------------------------------------
- */
+/* --- load ------------------------------------------------------------------------------------------- */
 
 static size_t key_name(uint8_t *p, size_t key)
 {
@@ -219,8 +218,7 @@ static void on_close(struct h2_client *c)
     is_down = true;
 }
 
-/* --- the watcher
- * -------------------------------------------------------------------------------------------- */
+/* --- the watcher ------------------------------------------------------------------------------------ */
 
 static void on_event(const uint8_t *data, size_t size)
 {
@@ -281,8 +279,7 @@ static void start_watch(void)
     h2_flush(&watcher);
 }
 
-/* --- the server and questions to it
- * ------------------------------------------------------------------------------- */
+/* --- the server and questions to it ----------------------------------------------------------------- */
 
 static void serve(int timeout_ms)
 {
@@ -382,8 +379,7 @@ static void stop_server(int how)
         h2_close(&loaders[i]);
 }
 
-/* --- checks after a restart
- * --------------------------------------------------------------------------------------------- */
+/* --- checks after a restart ------------------------------------------------------------------------- */
 
 /* As of a revision; 0 = now. */
 static void read_all(uint64_t revision)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# cairnctl against real daemons: services and configurations from the shell, on one node and on three of which one dies; what it
-# prints, how it ends, and that standard output has nothing but what was asked for.
+# cairnctl against real daemons: services and configurations from the shell, on one node and on three of which one
+# dies; its output and exit codes, and that standard output has nothing but the result.
 . "$(dirname "$0")/lib.sh"
 CTL=$(realpath "$(dirname "$CAIRND")/cairnctl")
 unset $(compgen -v | grep -E '^CAIRN_' || true) 2>/dev/null || true
@@ -69,9 +69,12 @@ complains "what does not parse" 3 'line 2, column 1' config set app.yaml bad.yam
 prints "is found before" 0 "app.yaml is valid" config set app.yaml app.yaml --check
 prints "get gives it as it was put" 0 "a: 2" config get app.yaml
 prints "an older one too" 0 "a: 1" config get app.yaml --seq 1
-prints "a diff is an exit of 1" 1 "$(printf -- '--- app.yaml\t1\n+++ app.yaml\t2\n@@ -1 +1 @@\n-a: 1\n+a: 2')" config diff app.yaml
+prints "a diff is an exit of 1" 1 "$(printf -- '--- app.yaml (release 1)\n+++ app.yaml (release 2)\n@@ -1 +1 @@\n-a: 1\n+a: 2')" config diff app.yaml
 prints "a file that is the same is none" 0 "" config diff app.yaml app.yaml
 prints "one that is not" 1 "$(printf -- '--- app.yaml (release 2)\n+++ same.yaml\n@@ -1 +1 @@\n-a: 2\n+a: 1')" config diff app.yaml same.yaml
+check "a release for somebody" ctl config set -n audited --on-behalf-of carol audited.yaml app.yaml
+expect "is in the audit trail" 'publish carol 1' "$("$CTL" audit -n audited --name audited.yaml --kind config -o json --since 1h | jq -r '.changes[] | "\(.operation) \(.on_behalf_of) \(.seq)"')"
+check "it is deleted" ctl config rm -n audited audited.yaml
 prints "history" 0 "$(printf '2\n1')" config history app.yaml -o name
 "$CTL" config watch app.yaml -- sh -c 'echo "$CAIRN_CONFIG_SEQ $(cat)" >>seen' 2>watch.err &
 watch_pid=$!
@@ -118,9 +121,9 @@ check "watches from standard input" grep -q v3 watched
 check "snapshot save" ctl snapshot save s.db
 check "snapshot status" ctl snapshot status s.db
 head -c -1 s.db >cut.db
-complains "a cut snapshot" 1 'is not a snapshot, or it is truncated' snapshot status cut.db
+complains "a cut snapshot" 1 'is cut off: its size is that of neither' snapshot status cut.db
 printf 'x' | dd of=s.db bs=1 seek=100 conv=notrunc status=none
-complains "a damaged one" 1 'is damaged: its checksum is wrong' snapshot status s.db
+complains "a damaged one" 1 'is damaged: its SHA-256 is wrong' snapshot status s.db
 expect "cluster status: one member" "$(printf 'default\tleader\tyes')" "$("$CTL" cluster status -o simple | cut -f 1,4,5)"
 ctl doctor
 expect "doctor: nothing is wrong" 0 $?

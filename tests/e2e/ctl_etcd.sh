@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# cairnctl under the name etcdctl beside Debian's etcdctl: every line of the list below is run by both, each on a fresh node with
+# cairnctl under the name etcdctl beside etcdctl 3.7.1 (ETCDCTL, else build/interop/etcdctl37, which make interop builds): every line of the list below is run by both, each on a fresh node with
 # the same flags, so that ids and revisions are the same; compared are standard output, the exit code, and the first line of an error.
-# What differs by nature is replaced: ids of leases, times, sizes, raft's index.
+# Values that differ by nature are replaced: ids of leases, times, sizes, raft's index.
 . "$(dirname "$0")/lib.sh"
-debians=$(command -v etcdctl) # lib.sh's, with long waits
+theirs=$(realpath "${ETCDCTL:-build/interop/etcdctl37}")
+[ -x "$theirs" ] || { echo "  skip: no etcdctl 3.7.1 at $theirs (make interop builds it)"; finish; }
 port=$(free_base)
-mkdir "$work/ours"
+mkdir "$work/ours" "$work/theirs"
+printf '#!/bin/bash\nunset ETCDCTL_API\nexec %q --dial-timeout=%ss --command-timeout=%ss "$@"\n' "$theirs" $LIMIT_S $LIMIT_S >"$work/theirs/etcdctl"
 printf '#!/bin/bash\nexec -a etcdctl %q --dial-timeout=%ss --command-timeout=%ss "$@"\n' "$(realpath "$(dirname "$CAIRND")/cairnctl")" $LIMIT_S $LIMIT_S >"$work/ours/etcdctl"
-chmod +x "$work/ours/etcdctl"
+chmod +x "$work/ours/etcdctl" "$work/theirs/etcdctl"
 export ETCDCTL_ENDPOINTS=127.0.0.1:$port
 
 cat >"$work/list" <<'END'
@@ -71,8 +73,15 @@ printf 'version("t") = "2"\n\nget t\n\n\n' | $E txn -w json
 printf 'create("t") < "1"\n\nget t\n\nget t\ndel t --prev-kv\nput t 9 --prev-kv\n\n' | $E txn -w json
 printf 'val("t") != "9"\n\nget t\n\nget t\n\n' | $E txn -w fields
 printf '\n\nputt a 1\n\n' | $E txn
+printf '' | $E txn
+printf 'value("t") = "1"\n' | $E txn
+printf '\nput t cut\n' | $E txn
+printf '\nput t cut\n\nput t cut\n' | $E txn
+printf '\nput t cut\n\nput t cut' | $E txn
+$E get t --print-value-only
 printf 'version("a") < "x"\n\n\n\n' | $E txn
 printf 'val("a") = "0"\n\nput a 1\n\n\n' | $E txn -i
+printf 'val("a") = "0"\n\nput a 1\n\n' | $E txn -i
 $E txn x
 $E lease grant 100
 $E lease grant 100 -w json
@@ -102,6 +111,55 @@ seconds w 37 --rev=$(first w) --prev-kv w -w fields
 seconds w 21 --rev=$(first w) w -- sh -c 'env | grep ETCD_WATCH | sort'
 $E watch
 $E watch a --prefix b
+$E watch a --
+ETCDCTL_WATCH_RANGE_END=z $E watch
+ETCDCTL_WATCH_KEY=a $E watch b
+ETCDCTL_WATCH_KEY=w seconds w 9 --rev=$(first w)
+ETCDCTL_WATCH_KEY=w ETCDCTL_WATCH_RANGE_END=x seconds w 9 --rev=$(first w)
+several 9 "watch w --rev=$(first w)"
+several 9 "nonsense" "watch --rev=$(first w) w"
+several 13 "watch w --rev=$(first w) --prev-kv"
+printf 'watch\n' | $E watch -i 2>&1 | grep -v '^{'
+printf 'x\n' | $E watch -i
+$E lock l echo inside
+$E lock l -- sh -c 'echo $ETCD_LOCK_KEY-$ETCD_LOCK_REV | sed "s/[0-9a-f]*-/LEASE-/"'
+$E lock l -- sh -c 'exit 3'
+$E lock l --ttl 5 -- cat
+$E lock
+$E lock l --ttl x
+$E get l --prefix
+holds l lock l
+holds l lock l -w json
+holds l lock l -w fields
+holds b elect b me
+holds b elect b me -w json
+holds b elect b me -w fields
+$E elect
+$E elect b
+$E elect b x -l
+$E elect b x y
+observes 2 elect -l b
+observes 1 elect -l b -w json
+observes 10 elect -l b -w fields
+$E make-mirror
+$E make-mirror a b
+$E make-mirror --prefix a --dest-prefix b --no-dest-prefix 127.0.0.1:1
+$E check perf --load z
+$E check datascale --load z
+$E put /etcdctl-check-perf/x 1; $E check perf; $E check datascale --prefix /etcdctl-check-perf/
+$E get a --max-recv-bytes=3
+$E put a bigger --max-request-bytes=3
+$E get a --max-request-bytes=x
+$E get --prefix "" --stream --keys-only
+$E get a --auth-jwt-token=x
+$E downgrade validate
+$E downgrade validate 3.6
+$E downgrade cancel
+ETCDCTL_WRITE_OUT=json $E get a
+ETCDCTL_WRITE_OUT=json $E get a -w fields 2>/dev/null
+ETCDCTL_ENDPOINTS= $E get a --endpoints "$ETCDCTL_ENDPOINTS" 2>/dev/null
+$E member list -w fields --hex
+$E get a -w fields --hex
 $E member list
 $E member list -w json
 $E member list -w fields
@@ -192,7 +250,7 @@ END
 lease() { command etcdctl lease grant 100 | awk '{ print $2 }'; } # the same in both runs
 first() { command etcdctl get "$1" --rev="$(($(command etcdctl get x -w json | jq .header.revision) - 1))" -w json | jq '.kvs[0].create_revision'; }
 unstarted() { command etcdctl member list | awk -F, '/unstarted/ { print $1 }'; }
-# A watch does not end: it is ended when it has said so many lines.
+# A watch does not end by itself: it is killed when it has printed the given number of lines.
 seconds() { # KEY LINES FLAGS...
     local lines=$2
     shift 2
@@ -205,12 +263,69 @@ seconds() { # KEY LINES FLAGS...
     wait $pid 2>/dev/null
     cat "$work/watched"
 }
+# Several watches from standard input, until so many lines are printed.
+several() { # LINES INPUT...
+    local lines=$1
+    shift
+    rm -f "$work/watched"
+    mkfifo "$work/typed"
+    $E watch -i <"$work/typed" >"$work/watched" 2>&1 &
+    local pid=$!
+    exec 7>"$work/typed"
+    printf '%s\n' "$@" >&7
+    said() { [ "$(wc -l <"$work/watched")" -ge "$lines" ]; }
+    within $LIMIT_S said
+    sleep 0.2
+    kill $pid
+    wait $pid 2>/dev/null
+    exec 7>&-
+    rm "$work/typed"
+    cat "$work/watched"
+}
+# A command that holds a key below PREFIX/ until SIGINT: what it prints, the key meanwhile and afterwards, its exit code.
+holds() { # PREFIX ARGUMENTS...
+    local prefix=$1 pid
+    shift
+    rm -f "$work/held"
+    $E "$@" >"$work/held" 2>"$work/held.err" &
+    pid=$!
+    within $LIMIT_S test -s "$work/held"
+    command etcdctl get "$prefix/" --prefix | sed "s#$prefix/[0-9a-f]*#$prefix/LEASE#"
+    kill -INT $pid
+    wait $pid
+    echo "ends with $?"
+    sed -E "s#$prefix/[0-9a-f]+#$prefix/LEASE#; s/\"(key|Key)\" ?: ?\"[^\"]*\"/KEY/; s/\"(lease|Lease)\" ?: ?[0-9]*/LEASE/" "$work/held"
+    grep '^Error' "$work/held.err"
+    command etcdctl get "$prefix/" --prefix
+}
+# The output of an observer of two leaders, until so many lines are there.
+observes() { # LINES ARGUMENTS...
+    local lines=$1 pid
+    shift
+    command etcdctl put b/1 first >/dev/null
+    rm -f "$work/seen"
+    $E "$@" >"$work/seen" 2>&1 &
+    pid=$!
+    heard() { [ "$(wc -l <"$work/seen")" -ge $1 ]; }
+    within $LIMIT_S heard "$lines"
+    command etcdctl put b/1 again >/dev/null
+    within $LIMIT_S heard $((2 * lines))
+    command etcdctl put b/2 second >/dev/null
+    command etcdctl del b/1 >/dev/null
+    within $LIMIT_S heard $((3 * lines))
+    sleep 0.2
+    kill -INT $pid
+    wait $pid
+    echo "ends with $?"
+    cat "$work/seen"
+    command etcdctl del b/2 >/dev/null
+}
 plain() {
     sed -E "s/(lease |^|\"ID\"[ ]?: ?|\"id\": ?)[0-9a-f]{10,19}\b/\1LEASE/; s/took( =|\"|\" )[^,}]*/took/I; s/[0-9.]+ [kM]?B/SIZE/
-            s/\"(dbSize|dbSizeInUse|raftIndex|raftAppliedIndex|DBSize|RaftIndex|RaftAppliedIndex)\" ?: ?[0-9]+/\1/g; s/, [0-9]+, [0-9]+, $/, INDEX/
-            s/,\"(storageVersion|dbSizeQuota|hash_revision|downgradeInfo)\":(\"[^\"]*\"|[0-9]+|\{\})//g # which 3.4 does not know
+            s/\"(dbSize|dbSizeInUse|raftIndex|raftAppliedIndex|DBSize|RaftIndex|RaftAppliedIndex)\" ?: ?[0-9]+/\1/g; s/, [0-9]+, [0-9]+, , , false$/, INDEX/
+            s/[0-9]+%/PERCENT/; s/took [0-9.]+[mµ]?s/took T/; s/\"(DBSizeInUse|dbSizeInUse)\" : [0-9]+/\1/
             s/^(Member |) *[0-9a-f]{10,16}( added| updated| removed|, unstarted)( as learner)?/\1ID\2/; s/(\"ID\":)[0-9]+,\"peerURLs\":\[\"http:..127.0.0.1:(9|10)\"/\1ID/
-            s/(\"[hH]ash\" ?: ?|, |\| )[0-9]{6,10}( |$|,)/\1HASH\2/; /^(\+-+\+|\| +ENDPOINT).*HASH/d; s/\|( +[0-9]+ \|){3} +\|/INDEX/; s/\"Took\" : .*/took/"
+            s/(\"[hH]ash\" ?: ?|, |│ +)[0-9]{6,10}( |$|,)/\1HASH\2/; /^([┌├└]|│ +ENDPOINT)/d; s/│( +[0-9]+ │){3} +│/INDEX/; s/\"Took\" : .*/took/"
 }
 run_list() { # PROGRAM FOLDER
     local line n=0 E=$1
@@ -229,7 +344,7 @@ run_list() { # PROGRAM FOLDER
     stop_server KILL
     rm -rf "$work/node/data"
 }
-run_list "$debians" "$work/theirs.out"
+run_list "$work/theirs/etcdctl" "$work/theirs.out"
 run_list "$work/ours/etcdctl" "$work/ours.out"
 n=0
 same=0

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# DNS as two other people's clients see it: dig (bind9-dnsutils) and kdig (knot-dnsutils), over UDP and TCP, with EDNS and
-# without, cut off, in odd letters; that what changes in the registry changes there; and how much a forged source could make
-# the server send. For that it needs an address that is not a loopback one: a network of its own, where one can be had.
+# DNS with two clients of other projects: dig (bind9-dnsutils) and kdig (knot-dnsutils), over UDP and TCP, with EDNS and
+# without, cut off, in odd letters; that changes of the registry appear there; and the number of bytes that a forged
+# source can make the server send. That part needs an address that is not a loopback one, so it runs in a network
+# namespace if possible.
 NET=192.0.2.1
 own_network() { ip link set lo up && ip address add $NET/24 dev lo; }
 if [ -z "${DNS_NETWORK:-}" ] && unshare -rn bash -c "NET=$NET; $(declare -f own_network); own_network" 2>/dev/null; then
@@ -26,7 +27,7 @@ kshort() { kask +short "$@" | sort; }
 status() { ask "$@" | sed -n 's/.*status: \([A-Z]*\).*/\1/p'; }
 count() { ask "$@" | sed -n 's/.*ANSWER: \([0-9]*\),.*/\1/p'; }
 put() { etcdctl put "/cairn/registry/instances/default/default/$1" "$2" >/dev/null; } # service/id, document
-# What clients are told follows what is written, though not in the same instant.
+# DNS responses follow the writes, but not at the same instant.
 becomes() { # name, wanted, command...
     local got end=$((SECONDS + LIMIT_S))
     while :; do
@@ -84,7 +85,7 @@ check "without EDNS 512" between 400 "$(size +noedns +ignore many.svc.cairn SRV)
 expect "kdig too" 60 "$(kshort many.svc.cairn SRV | grep -c inst)"
 expect "several on one connection" 180 "$(ask +tcp +keepopen +short many.svc.cairn many.svc.cairn many.svc.cairn | wc -l)"
 
-# Sources that may be forged. What comes back in relation to what was sent; the cookie that dig would send is left out.
+# Forged source addresses. The test measures the response size in relation to the request; dig sends no cookie.
 if [ -n "${DNS_NETWORK:-}" ]; then
     far() { dig +time=30 +tries=1 @$NET -p "$dns" "$@"; }
     for question in 'A' 'SRV' 'TXT' 'ANY' 'A +noedns' 'SRV +noedns' 'TXT +noedns'; do
@@ -136,7 +137,7 @@ if [ -n "${DNS_NETWORK:-}" ]; then
     }
     expect "loopback has no limit" 0 "$(flood 127.0.0.1)"
     becomes "over the limit" 1 flood $NET
-    patient=(+time=1 +tries=20) # of two questions one is dropped, the other one told to ask over TCP, or given a cookie
+    patient=(+time=1 +tries=20) # of two queries one is dropped; the response to the other asks for TCP, or has a cookie
     expect "a real client comes back over TCP" 60 "$(far +nocookie +short "${patient[@]}" many.svc.cairn | grep -c '^10\.')"
     expect "or with its cookie" 60 "$(far +short +bufsize=1232 "${patient[@]}" many.svc.cairn | grep -c '^10\.')"
     check "the cookie is what helped" test "$(curl -s "$url/metrics" | awk '$1 == "cairn_dns_cookies_valid_total" {print $2}')" -ge 1

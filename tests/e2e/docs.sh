@@ -15,4 +15,13 @@ awk '/^# HELP / { name = $3; sub(/^# HELP [^ ]* /, ""); help = $0 } /^# TYPE / {
 sed -n 's/^| `\([a-z_]*\)[^`]*` | \([a-z]*\) | \(.*\) |$/\1|\2|\3/p' "${pages[@]}" | sed 's/`--/--/g; s/`//g; s/\\//g' | sort >"$work/listed"
 sed -i 's/`//g' "$work/said"
 check "and they are those of the pages: $(wc -l <"$work/said")" diff "$work/listed" "$work/said"
+# A metric that no code writes stays at 0 and tells nothing.
+unwritten() {
+    local id
+    for id in $(sed -n 's/^[A-Z]*(\(METRIC_[A-Z_]*\|FAMILY_[A-Z_]*\),.*/\1/p' base/metric.def base/metric_family.def); do
+        grep -rqw --include='*.[ch]' "$id" base config consensus registry server || echo "$id"
+    done
+}
+each_is_written() { [ -z "$(unwritten)" ] || { unwritten && return 1; }; }
+check "and each metric of the tables is written somewhere" each_is_written
 finish

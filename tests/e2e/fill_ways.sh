@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The ways in which one client can fill the store, each to its limit: instances, services, namespaces, overrides, sessions,
-# configurations, drafts, gray rules, histories, bytes a minute; users, roles, leases, watches and keys by etcd's API. The client that does it
-# is refused, with the setting's name, and nobody else: another client's heartbeat, registration, delete and publish still work.
+# configurations, drafts, gray rules, histories, bytes a minute; users, roles, leases, watches and keys by etcd's API.
+# Only the client that does it is refused, with the setting's name: another client's heartbeat, registration, delete and
+# publish still work.
 . "$(dirname "$0")/lib.sh"
 port=$(free_port)
 export ETCDCTL_ENDPOINTS=127.0.0.1:$port
@@ -70,8 +71,8 @@ fill "publishes in a loop" 100 429 --namespace-write-bytes-per-minute publish
 short_history() { [ "$(curl -s "$api/configs/loop.txt/history?namespace=loop&limit=1000" | jq '.releases | length')" -le 10 ]; }
 check "a history in a loop has its bound" within $LIMIT_S short_history
 fill "namespaces of configurations" 100 429 --config-max-namespaces config_namespaces
-# One source may hold as many sessions as are left for all: another one still opens some.
-fill sessions 90 429 "from this address.*--registry-max-sessions" sessions
+# One source may hold at most as many sessions as remain for all others, so another one can still open some.
+fill sessions 90 429 "of this address.*--registry-max-sessions" sessions
 expect "sessions: another source opens one" 200 "$(from=127.0.0.2 && sessions)"
 python3 - "$port" >"$work/stream" <<'PY'
 import json, socket, sys
@@ -85,7 +86,7 @@ while b'"code":"quota"' not in data and b'"welcome"' not in data:
     data += s.recv(65536) or b'"welcome"'
 print(data[data.index(b"{"):data.rindex(b"}") + 1].decode())
 PY
-check "sessions: the first source is refused over a WebSocket too" grep -q '"code":"quota".*from this address' "$work/stream"
+check "sessions: the first source is refused over a WebSocket too" grep -q '"code":"quota".*of this address' "$work/stream"
 
 # --- by etcd's API: its own rule, NOSPACE for what grows; what shrinks, or keeps something alive, works
 users() { etcdctl user add "u$1" --new-user-password=p >/dev/null 2>&1 && echo 200; }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A full store. A publisher in a loop fills nothing for anybody else: it is refused, etcd's clients and registrations go on, no alarm is
-# raised. And when etcd's clients have filled it (NOSPACE), the registry still deregisters, loses who died, ends sessions, and old
-# releases are collected.
+# A full store. A publisher in a loop is refused, while etcd's clients and registrations continue and no alarm is
+# raised. When etcd's clients have filled the store (NOSPACE), the registry still deregisters instances, marks dead
+# ones as lost and ends sessions, and old releases are collected.
 . "$(dirname "$0")/lib.sh"
 port=$(free_port)
 export ETCDCTL_ENDPOINTS=127.0.0.1:$port

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What should not come in over the client port: each gets one clear error, and the node goes on as if nothing had been.
+# Invalid input on the client port: each gets one clear error, and the node continues unaffected.
 . "$(dirname "$0")/lib.sh"
 port=$(free_port)
 export ETCDCTL_ENDPOINTS=127.0.0.1:$port

@@ -1,4 +1,4 @@
-# Shared by the e2e scripts: start and stop a node of their own, say what failed. Source it; CAIRND and TOOLS may be set.
+# Shared by the e2e scripts: starts and stops of a node, and reports of failures. Source it; CAIRND and TOOLS may be set.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . tests/shell/logs.sh
@@ -7,19 +7,20 @@ CAIRND=${CAIRND:-bin/cairnd}
 TOOLS=${TOOLS:-build/release/tools}
 CAIRND=$(realpath "$CAIRND")
 unset $(compgen -v | grep -E '^ETCD(CTL)?_' || true) 2>/dev/null || true
-# What should happen has this long: a loaded machine may let a process wait for many seconds. Nothing that is right waits so long.
+# The time limit of every condition: a loaded machine may let a process wait for many seconds. Correct code takes far less.
 LIMIT_S=60
 export ETCDCTL_API=3
 work=$(mktemp -d)
 server_pid=""
 failures=0
 
-# etcdctl waits five seconds for an answer; ours as long as above (3.4 takes no variable for that). A flag behind it counts.
+# etcdctl waits five seconds for an answer; this one waits as long as above (3.4 takes no variable for that).
+# A later flag overrides it.
 mkdir "$work/bin"
 printf '#!/bin/sh\nexec %s --dial-timeout=%ss --command-timeout=%ss "$@"\n' "$(command -v etcdctl)" $LIMIT_S $LIMIT_S >"$work/bin/etcdctl"
 chmod +x "$work/bin/etcdctl"
 PATH=$work/bin:$PATH
-# For what is to fail, or is asked again and again.
+# For commands that must fail, or are repeated.
 impatient=--command-timeout=3s
 
 stop_server() {
@@ -29,11 +30,11 @@ stop_server() {
     server_status=$?
     server_pid=""
 }
-end_more() { :; } # what else a script has to end
+end_more() { :; } # other processes that a script must end
 cleanup() {
     local status=$?
     [ $status = 0 ] || [ "$failures" != 0 ] || fails "the script broke off with status $status"
-    exec 2>/dev/null # the shell tells of each one that is killed
+    exec 2>/dev/null # the shell reports each killed process
     end_more
     stop_server KILL
     rm -rf "$work"
@@ -49,11 +50,11 @@ within() {
         sleep 0.05
     done
 }
-# connections_come URL BEFORE COUNT: so many more descriptors are in use than there were. Of a client that is to wait there is no other trace.
+# connections_come URL BEFORE COUNT: so many more descriptors are in use than there were. A client that must wait leaves no other trace.
 descriptors() { curl -s -m 30 "$1/metrics" | awk '$1 == "os_fd_used" { print $2 }'; }
 connections_come() {
     more_connections() { [ "$(descriptors "$1")" -ge $(($2 + $3)) ]; }
-    within $LIMIT_S more_connections "$@" && sleep 0.3 # what it asks comes with the connection
+    within $LIMIT_S more_connections "$@" && sleep 0.3 # its request arrives with the connection
 }
 has() { grep -q -- "$2" "$1"; } # FILE PATTERN
 # hear FILE COUNT PATTERN COMMAND...: what COMMAND, which does not end by itself, prints to FILE until PATTERN is in COUNT of its
@@ -70,7 +71,7 @@ hear() {
 }
 is_gone() { ! kill -0 "$1" 2>/dev/null; }
 
-# launch DIR PORT [flags]: does not wait. What it says goes behind what is in DIR/log.
+# launch DIR PORT [flags]: starts a node without waiting. Its output is appended to DIR/log.
 launch() {
     local dir=$1 port=$2
     shift 2
@@ -93,19 +94,19 @@ start_server() {
             sleep 0.05
         done
         is_gone "$server_pid" || return 0
-        # Somebody else's connection may have got the port meanwhile.
+        # Another program's connection may have taken the port meanwhile.
         tail -c "+$from" "$dir/log" | grep -qi 'address already in use' && [ $SECONDS -le $end ] || return 1
         sleep 1
     done
 }
 
-# fails WHAT: counts it, and says it with what the servers said; that only for the first ones, the others often follow from them.
+# fails WHAT: counts a failure, and prints it. The first ones come with the servers' logs; later ones often follow from them.
 fails() {
     printf '  FAIL %s\n' "$*"
     failures=$((failures + 1))
     [ $failures -gt 2 ] || tell_logs "$work"
 }
-# check NAME COMMAND...: counts and says what does not hold.
+# check NAME COMMAND...: runs COMMAND; counts and prints a failure.
 check() {
     local name=$1
     shift

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Answers of many keys, which are made in slices: whole and the same over gRPC, and the gateway, with a
-# limit, in every order, while writes go on; and short calls do not wait for them.
+# Responses with many keys, which the server makes in slices: complete and equal over gRPC and the gateway, with a
+# limit, in every order, during writes; and short calls do not wait for them.
 . "$(dirname "$0")/lib.sh"
 port=$(free_port)
 keys=50000

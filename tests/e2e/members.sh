@@ -17,11 +17,11 @@ cluster_of() { # number...
     echo "$list"
 }
 cluster=$(cluster_of 1 2 3)
-# What members prove themselves with; empty: dial-backs. Members that nobody announced need it to be added.
+# The proof of membership; empty: dial-backs. Unannounced members need it to be added.
 (umask 077 && head -c 33 /dev/urandom | base64 >"$work/token")
 proof=(--join-token-file "$work/token")
 
-# start_member NUMBER [flags]: does not wait. Its log goes on.
+# start_member NUMBER [flags]: does not wait. Its log is appended to.
 start_member() {
     local i=$1
     shift
@@ -35,7 +35,7 @@ start_member() {
 # says NUMBER TEXT: the log has it, or gets it in time.
 says() { within $LIMIT_S has "$work/n$1.log" "$2"; }
 serves() { says "$1" 'ready to serve client requests'; }
-# stop_member NUMBER SIGNAL: member_status is its exit code. The log begins anew.
+# stop_member NUMBER SIGNAL: member_status is its exit code. A new log begins.
 stop_member() {
     kill -"$2" "${member_pids[$1]}" 2>/dev/null
     ended "$1"

@@ -27,7 +27,8 @@ check_port "$port" PORT=$((port + 100))
 check_port $((port + 1)) PORT=$((port + 100))
 check_port "$dns" DNS_PORT=$((dns + 100))
 check_port "$dns" DNS_PORT=$((dns + 100)) udp
-# The three commands need nothing but what was just built; tests/e2e/options.sh runs them as they are printed.
+# The three commands need only the programs that were just built; tests/e2e/options.sh runs them as they are
+# printed.
 bin=$(dirname "$cairnd")
 cat <<END
 

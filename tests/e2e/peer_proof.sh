@@ -49,7 +49,7 @@ refuse_intruders() { # ROW
     patience=20
     [ "$row" = plain ] || patience=3
     rm -rf "$work/intruder"
-    intruder stranger 8 --initial-cluster "n1=$(peer_url 1),stranger=$(peer_url 8)" --initial-advertise-peer-urls "$(peer_url 8)" \
+    intruder unknown 8 --initial-cluster "n1=$(peer_url 1),unknown=$(peer_url 8)" --initial-advertise-peer-urls "$(peer_url 8)" \
         --initial-cluster-state existing "${other_proof[@]}"
     if [ "$row" = tls ]; then
         expect "$row: an uninvited process waits" waits "$intruder_status"
@@ -97,7 +97,7 @@ return_removed() { # ROW
     check "$1: two members are left" members_are 2
 }
 
-# Everything that n1 sends n2 goes through a relay that keeps it; what it kept is sent to n2 once more, after n1 is gone.
+# A relay records everything that n1 sends n2, and sends it to n2 again after n1 is gone.
 cat >"$work/relay.py" <<'PY'
 import socket, sys, threading
 listen, target, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]

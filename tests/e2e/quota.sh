@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The quota: what grows the store is refused with etcd's words, what shrinks it works, and after a compaction and a disarm
-# everything goes on. The alarm survives a restart.
+# The quota: requests that grow the store are refused with etcd's error, requests that shrink it
+# work, and after a compaction and a disarm all requests work. The alarm survives a restart.
 . "$(dirname "$0")/lib.sh"
 port=$(free_port)
 export ETCDCTL_ENDPOINTS=127.0.0.1:$port
@@ -45,7 +45,7 @@ for i in $(seq 200); do etcdctl put "again$((i % 5))" "$value" >/dev/null 2>&1 |
 etcdctl alarm disarm >/dev/null
 refused "a large put after a disarm without room" etcdctl put more "$value"
 check "and the alarm is there again" within $LIMIT_S alarm_is_on
-# Over and over: the file does not grow beyond what the quota means.
+# Repeated fills: the file does not grow beyond the quota.
 for turn in 1 2 3; do
     etcdctl compaction "$(etcdctl get a -w json | jq .header.revision)" --physical >/dev/null 2>&1
     etcdctl del --prefix "" >/dev/null

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every command of the console blocks of README.md, SECURITY.md and docs/*.md (or of the pages in PAGES) and compares what they
 # print: `...` in a page stands for anything within a line. Each page has a node of its own, with DNS, TLS on port 2389 and a join token;
-# below its heading "## Three members" it has three members (tests/e2e/three.sh). The ports 2379, 2389, 2399, 2409, those one above, and
+# below its heading "## Three members" it has three members (tests/e2e/three.sh). The ports 2379, 2389, 2399, 2409, 2419, those one above, and
 # 8600 are others here; so is the process that pidof finds.
 . "$(dirname "$0")/lib.sh"
 top=$PWD
@@ -11,17 +11,17 @@ export PATH="$(dirname "$CAIRND"):$PATH"
 # A page with C finds what `make install` would have put down, and the examples beside it.
 LIBCAIRN=$(realpath "${LIBCAIRN:-build/release/lib/libcairn.a}")
 mkdir -p "$work/cairn/include" "$work/cairn/lib/pkgconfig"
-cp sdk/cairn.h "$work/cairn/include"
+cp sdk/cairn.h sdk/cairn_api.h "$work/cairn/include"
 cp "$LIBCAIRN" "$work/cairn/lib"
 sed "s|@PREFIX@|$work/cairn|; s|@VERSION@|0|; s|@LIBS@|$(pkg-config --libs libuv libnghttp2 openssl libprotobuf-c jansson) -lpthread|" \
     sdk/cairn.pc.in >"$work/cairn/lib/pkgconfig/cairn.pc"
 export PKG_CONFIG_PATH=$work/cairn/lib/pkgconfig
 
-# In two steps: what stands for a port may look like another one.
+# In two steps: the replacement of a port may look like another port.
 real_ports() {
-    sed -E 's/\b(23[7-9]|240)(9)\b/@\19@/g; s/\b(2[34][0-9]0)\b/@\1@/g' <<<"$1" |
+    sed -E 's/\b(23[7-9]|24[01])(9)\b/@\19@/g; s/\b(2[34][0-9]0)\b/@\1@/g' <<<"$1" |
         sed "s/@2379@/$port/g; s/@2380@/$((port + 1))/g; s/@2389@/$((port + 10))/g; s/@2390@/$((port + 11))/g
-             s/@2399@/$((port + 20))/g; s/@2400@/$((port + 21))/g; s/@2409@/$((port + 30))/g; s/@2410@/$((port + 31))/g; s/-p 8600/-p $((port + 40))/g"
+             s/@2399@/$((port + 20))/g; s/@2400@/$((port + 21))/g; s/@2409@/$((port + 30))/g; s/@2410@/$((port + 31))/g; s/@2419@/$((port + 50))/g; s/@2420@/$((port + 51))/g; s/-p 8600/-p $((port + 40))/g"
 }
 cluster_pid=""
 start_cluster() {
@@ -51,7 +51,7 @@ end_more() {
 }
 
 # The pages' times are those of a machine that has nothing else to do. Here a short sleep, which lets a watch begin or a process
-# end, is longer, and what is ended after a time is given longer, but no longer than until it has said what it should.
+# end, is longer, and a command with a time limit gets more time, but ends as soon as its output is complete.
 sleep() {
     case $1 in 0.? | 1) command sleep "$(awk -v s="$1" 'BEGIN { print 4 * s }')" ;; *) command sleep "$1" ;; esac
 }
@@ -90,7 +90,7 @@ run_one() { # command, wanted output
     # The page's text, literally, with ... as a wildcard.
     pattern=$(printf '%s' "$wanted" | sed -e 's/[][\.*^$()+?{}|]/\\&/g' -e 's/\\\.\\\.\\\./.*/g')
     until answers "$command" "$pattern"; do
-        # What follows a sleep may come later here: an error, or nothing, is not the last word.
+        # Output after a sleep may come later here: the test retries after an error or without output.
         if [[ $command =~ (^|' & '|'; ')'sleep '[0-9.]+'; '([^\)]*)$ ]]; then command=${BASH_REMATCH[2]}; is_early=1; fi
         if [ -z "$is_early" ] || { [ -n "$got" ] && [[ $got != *Error* && $command != dig* ]]; } || [ $SECONDS -gt $end ]; then
             fails "$(printf '%s\n    wanted: %s\n    got:    %s' "$1" "$wanted" "$got")"
@@ -138,7 +138,7 @@ for page in ${PAGES:-README.md SECURITY.md docs/*.md}; do
     mkdir "$dir"
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost -keyout "$dir/server.key" \
         -out "$dir/server.crt" 2>>"$work/openssl.log"
-    openssl rand -base64 33 >"$dir/join-token"
+    (umask 077 && openssl rand -base64 33 >"$dir/join-token")
     cp sdk/examples/*.c "$dir"
     start_server "$dir" "$port" --bcrypt-cost 4 --join-token-file "$dir/join-token" --cert-file "$dir/server.crt" --key-file "$dir/server.key" \
         --listen-dns "127.0.0.1:$((port + 40))" --listen-client-urls "http://127.0.0.1:$port,https://127.0.0.1:$((port + 10))" ||

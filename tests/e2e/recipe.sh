@@ -6,7 +6,7 @@ top=$PWD
 objects=$(dirname "$TOOLS")
 copy=$work/copy
 mkdir -p "$copy"
-# The objects come along, so that only what the recipe touches is compiled again.
+# The copy includes the objects, so that only the changed files are compiled again.
 git ls-files -z | tar -c --null -T - | tar -x -C "$copy"
 (cd "$objects" && find . \( -name '*.o' -o -name '*.d' -o -name '*.a' -o -name '*.pb-c.[ch]' \) -print0 | tar -c --null -T -) |
     (mkdir -p "$copy/$objects" && tar -x -C "$copy/$objects")

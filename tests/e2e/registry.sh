@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The native API on a real node, with curl: every route of the registry, every class of error, long polls, what etcd's
-# clients see of it. tests/interop/run.sh has the description judged by others' tools (openapi) and a real Prometheus.
+# The native API on a real node, with curl: every route of the registry, every class of error, long polls, and its keys
+# as etcd's clients see them. tests/interop/run.sh has the description judged by others' tools (openapi) and a real
+# Prometheus.
 . "$(dirname "$0")/lib.sh"
 port=$(free_base)
 url=http://127.0.0.1:$port
@@ -28,7 +29,7 @@ req PUT /services/orders/instances/o1 '{"host":"10.0.0.5","port":8080,"zone":"b"
 expect "register" '200 15 5000' "$status $(jq -r '"\(.ttl) \(.heartbeat_ms)"' <<<"$body")"
 expect "X-Cairn-Revision is the revision" "$(jq .revision <<<"$body")" "$(header X-Cairn-Revision)"
 session=$(jq -r .session <<<"$body") revision=$(jq .revision <<<"$body")
-# Its owner says all the while that it lives, however slow this machine is.
+# Heartbeats keep its session alive, however slow this machine is.
 while sleep 2; do curl -s -m 20 -o "$work/kept" -X PUT "$api/sessions/$session/heartbeat"; done 2>/dev/null &
 keeper=$!
 end_more() { kill "$keeper"; }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stopping, killing and starting again; data folders that are not what they should be.
+# Stopping, killing and starting again; invalid data folders.
 . "$(dirname "$0")/lib.sh"
 port=$(free_port)
 count() { etcdctl get --prefix --keys-only "$1" | grep -c .; }
@@ -32,12 +32,12 @@ rm "$work/a/log"
 start_server "$work/a" "$port"
 check "what was acknowledged before SIGTERM is there ($last puts)" test "$(count t)" -ge "$last"
 
-# Two signals: leaves at once.
+# Two signals: the process exits at once.
 kill -STOP "$server_pid"; kill -TERM "$server_pid"; kill -INT "$server_pid"; kill -CONT "$server_pid"
 check "a second signal ends it" within $LIMIT_S is_gone "$server_pid"
 stop_server KILL
 
-# Folders that are not what they should be.
+# Invalid data folders.
 broken() { # NAME PATTERN
     rm -f "$work/$1/log"
     if start_server "$work/$1" "$port"; then
@@ -65,7 +65,8 @@ stop_server
 rm -r "$work/foreign/data/member/wal" && cp -r "$work/b/data/member/wal" "$work/foreign/data/member/wal"
 broken foreign 'belongs to another member|log holds entries'
 
-# No space left: the process ends with a clear line, nothing acknowledged is lost, and it starts again when there is room.
+# No space left: the process ends with a clear line, no acknowledged write is lost, and it starts again when
+# there is room.
 if [ "$(id -u)" = 0 ] && mkdir "$work/small" && mount -t tmpfs -o size=40m tmpfs "$work/small" 2>/dev/null; then
     start_server "$work/small" "$port"
     value=$(head -c 100000 /dev/zero | tr '\0' x)

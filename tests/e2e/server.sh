@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The process around the store: systemd's notice, log files moved away, ports of several kinds, how it leaves.
+# The process around the store: systemd's notice, log files moved away, ports of several kinds, shutdown.
 . "$(dirname "$0")/lib.sh"
 port=$(free_port)
 cd "$work" || exit 1
@@ -35,7 +35,7 @@ check "calls are counted" grep -q 'grpc_server_handled_total{grpc_code="OK",grpc
     <<<"$(curl -s "http://127.0.0.1:$((port + 2))/metrics")"
 check "and nothing else" bash -c "! curl -sf -m 30 http://127.0.0.1:$((port + 2))/v3/kv/range -d '{\"key\":\"YQ==\"}'"
 
-# SIGHUP: a log that was moved away is opened anew.
+# SIGHUP: the daemon reopens a log that was moved away.
 mv log log.old
 kill -HUP "$server_pid"
 check "SIGHUP opens the log anew" wait_for log 'reopened the log'

@@ -36,7 +36,7 @@ check "the member that was away gets a snapshot" says $behind "installed a snaps
 check "all hold the same" within 90 same
 
 for ms in 0.1 0.25 0.4 0.7; do
-    sleep 10.5 # the log is kept a while for who has just got a snapshot
+    sleep 10.5 # the leader keeps its log for a while after a member got a snapshot
     stop_member $behind KILL
     put_many "$other" "at$ms"
     start_member $behind $flags

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Streams of a daemon: curl reads events, clients that misbehave harm nobody, and a client that follows through kill -9 and
-# orderly restarts misses no revision and gets none twice.
+# Streams of a daemon: curl reads events, clients that misbehave affect no other client, and a client that
+# follows through kill -9 and orderly restarts misses no revision and gets none twice.
 . "$(dirname "$0")/lib.sh"
 client=$(realpath tests/e2e/stream_client.py)
 port=$(free_port)
@@ -43,7 +43,7 @@ status=$?
 [ $status = 0 ] || cat "$work/chain"
 check "the chain holds over restarts: $(tail -1 "$work/chain")" [ $status = 0 ]
 
-# Leaving: every stream is told, and the process does not wait for them.
+# Shutdown: every stream gets a notice, and the process does not wait for them.
 timeout 120 curl -sN "http://127.0.0.1:$port/api/v1/stream?kind=service&name=orders" >"$work/left" &
 reader=$!
 within $LIMIT_S has "$work/left" snapshot

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A client of the stream with nothing but sockets, for the e2e tests.
+"""A client of the stream with plain sockets, for the e2e tests.
 
   stream_client.py chain PORT SECONDS     follows keys, a service and a configuration while the server is killed and comes back: checks
                                           that no revision is missed or doubled, by `previous` and by what the writer wrote
@@ -101,7 +101,7 @@ def put(port, key, value):
 
 
 class Follower(threading.Thread):
-    """Keeps subscriptions over reconnects, each going on from its own last revision."""
+    """Keeps subscriptions over reconnects; each resumes from its own last revision."""
 
     def __init__(self, port):
         super().__init__(daemon=True)
@@ -218,7 +218,7 @@ def chain(port, seconds):
             call(port, 'PUT', 'configs/chain', str(n).encode())
             name = f'i{n % 7}'
             key = f'/cairn/registry/instances/default/default/chain/{name}'
-            wanted[name] = None  # until it is known what became of it
+            wanted[name] = None  # until its outcome is known
             if n % 5 == 0:
                 post(port, '/v3/kv/deleterange', {'key': b64(key)})
                 del wanted[name]
@@ -283,7 +283,7 @@ def config(port):
     item = frames['delta']['put'][0]
     assert (item['seq'], item['content'], item['format'], item['title']) == (1, '{"a":1}', 'json', 'first'), item
     assert frame_of(b, 'delta')['put'] == [item]
-    # Gray: by label and by the address that we have; who is not concerned hears nothing but the next release.
+    # Gray: by label and by our address; a client that does not match gets only the next release.
     status, rule = call(port, 'PUT', 'configs/e2e.json/gray/r',
                         json.dumps({'match': {'zone': ['b'], 'ip': ['127.0.0.0/8']}, 'content': '{"a":2}'}).encode())
     assert status == 200, rule

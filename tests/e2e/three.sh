@@ -3,7 +3,7 @@
 # the first client port (2379; the others are 10 and 20 higher, each peer port is one above its client port).
 #
 # Every member has a script of its own in that folder, with the whole command: cluster/n1.sh starts n1, cluster/n1.pid is
-# its process. Kill one, remove its data, start it again: the others do not mind.
+# its process. Kill one, remove its data, start it again: the others continue.
 set -uo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../shell/environment.sh"
 cd "$(dirname "$0")/../.." || exit 1
@@ -20,7 +20,7 @@ for i in 1 2 3; do
     clients+="${clients:+,}127.0.0.1:$client"
 done
 
-# Members prove themselves to each other by it; whoever does not have it is neither answered nor added.
+# Members authenticate each other with it; a process without it gets no answer and is not added.
 [ -s "$dir/join-token" ] || (umask 077 && head -c 33 /dev/urandom | base64 >"$dir/join-token") || exit 1
 
 write_script() { # number

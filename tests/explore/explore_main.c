@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * explore [--states N] [--seconds N] [--heal N] [--walks N] [--seed N] [--mutant NAME] [--story FILE]
- *         [SCOPE | OPTIONS]...
- * Explores the named scopes, all of scopes.def, or one given by options (README.md). Exit 1 on a violation.
- */
+ * The explorer's program: it explores the named scopes, all of scopes.def, or one scope given by options
+ * (README.md). It exits with 1 on a violation.
+ *
+ *     explore [--states N] [--seconds N] [--heal N] [--walks N] [--seed N] [--mutant NAME] [--story FILE]
+ *             [SCOPE | OPTIONS]... */
 #include "base/mutant.h"
 #include "tests/explore/search.h"
 #include "tests/scenario/render.h"
@@ -36,7 +37,7 @@ struct settings {
     bool walks_only;
 };
 
-/* Of all scopes, for the last line. */
+/* Totals of all scopes, for the last line. */
 static struct {
     uint64_t scopes, states, walks, steps;
 } total;
@@ -51,7 +52,7 @@ static uint32_t read_bits(const char *value)
     return bits;
 }
 
-/* "v3,r2": the parts of one change; "leave": of none, which leaves a joint configuration. */
+/* "v3,r2": the parts of one change; "leave": a change without parts, which leaves a joint configuration. */
 static bool read_parts(const char *value, char *text, size_t size, struct raft_conf_change *ret)
 {
     struct buf error = {0};

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Two futures of a state: everything heals, and its leaders are cut off for ever. */
+ * Two futures of a state: all faults are healed, or its leaders are cut off for ever. */
 #include "tests/explore/host.h"
 
 static bool settle_one(struct world *w, bool *ret_moved)
 {
     struct action a = {.kind = ACTION_DELIVER};
-    for (uint8_t i = 0; i < w->scope->members; i++) { /* no queue may run over */
+    for (uint8_t i = 0; i < w->scope->members; i++) { /* no queue may overflow */
         if (w->member[i]->append.count > EXPLORE_WORK / 2) {
             *ret_moved = true;
             return world_act(w, &(struct action){.kind = ACTION_DISK, .member = i});
@@ -53,8 +53,8 @@ static bool has_progress(const struct world *w, uint64_t before)
     return true;
 }
 
-/* What is on the way is lost: the worst that a healed network can begin with. The host tells a leader what
- * became of each snapshot, as it has to; nobody tells it of other losses. */
+/* All messages in flight are lost: the worst state with which a healed network can begin. The host reports
+ * the outcome of each snapshot to the leader, as it must; it reports no other losses. */
 static void lose_all(struct world *w)
 {
     while (w->packet_count)
@@ -83,9 +83,10 @@ void world_isolate(struct world *w)
     }
 }
 
-/* A known limit of configurations that take effect when applied, etcd's too (#10563): a voter that has
- * applied its own removal cannot campaign any more; who has not heard of that removal yet needs its vote, and
- * if it has lost the end of the log in a crash, does not get it. Such states are not asked for progress. */
+/* A known limit of configurations that take effect when applied, etcd's too (#10563). A voter that has
+ * applied its own removal cannot campaign any more. A member that does not know of the removal yet needs that
+ * voter's vote. If it has lost the end of the log in a crash, it does not get the vote. The explorer does not
+ * require progress of such states. */
 static bool waits_for_removed(const struct world *w)
 {
     for (uint32_t i = 0; i < w->scope->members; i++) {
@@ -112,7 +113,7 @@ void world_heal(struct world *w)
             return;
         for (uint8_t i = 0; i < w->scope->members && !w->broken; i++) {
             struct raft *r = w->member[i]->raft;
-            /* Timeouts in no regular order, or two members could get in each other's way for ever. */
+            /* Timeouts in no regular order: otherwise two members could block each other for ever. */
             bool turn_of = round % 4 == 0 && explore_mix(5, round) % w->scope->members == i;
             enum action_kind kind = r->role == RAFT_LEADER          ? ACTION_BEAT
                                     : turn_of && raft_promotable(r) ? ACTION_TIMEOUT

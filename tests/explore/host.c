@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A member and the simplest correct host around its core: a disk, a store, and what is done at once after
- * each event. */
+ * A member and the simplest correct host around its raft core: a disk, a store, and the work that follows
+ * each event at once. */
 #include "tests/explore/host.h"
 
 static void work_add(struct world *w, struct work *work, const struct raft_message *m)
@@ -88,7 +88,7 @@ static void offer(struct member *m)
     blob_unref(s.data);
 }
 
-/* From what is on disk. */
+/* Makes the member from the data on its disk. */
 void host_start(struct world *w, uint32_t number)
 {
     struct member *m = w->member[number];
@@ -102,7 +102,7 @@ void host_start(struct world *w, uint32_t number)
         .entries = d->entry,
         .entry_count = d->count,
     };
-    /* The commit index is written lazily; what is stored was committed. */
+    /* The commit index is written lazily; a stored snapshot was committed. */
     if (initial.hard_state.commit < d->before.index && initial.hard_state.term)
         initial.hard_state.commit = d->before.index;
     m->raft = NULL;
@@ -166,7 +166,7 @@ static void apply_entry(struct world *w, uint32_t number, const struct raft_entr
     if (e->type != RAFT_ENTRY_NORMAL &&
         raft_conf_change_decode(blob_slice(e->data), e->type == RAFT_ENTRY_CONF_CHANGE, &change) == 0 &&
         raft_apply_conf_change(m->raft, &change, &m->conf))
-        (void)0; /* impossible on this configuration: without effect, on every member */
+        (void)0; /* impossible in this configuration: no effect, on every member */
     m->applied = (struct raft_position){e->index, e->term};
     m->content = explore_mix(m->content, explore_entry_hash(e));
     rules_applied(w, number);
@@ -211,7 +211,7 @@ void host_apply(struct world *w, uint32_t number)
 {
     struct member *m = w->member[number];
     struct packet *p = work_take(&m->apply);
-    /* A snapshot may have overtaken this batch: the state that it is on its way to holds all of it. */
+    /* A snapshot may already include this batch: the state that the member will install holds all of it. */
     for (size_t i = 0; i < p->message.entry_count && !m->raft->log.snapshot; i++)
         if (p->message.entries[i].index > m->applied.index)
             apply_entry(w, number, &p->message.entries[i]);
@@ -239,14 +239,14 @@ static void handle_ready(struct world *w, uint32_t number)
     }
 }
 
-/* A batch that carries nothing but a commit index promises nothing; when it is written does not matter. */
+/* A batch that carries only a commit index promises nothing, so the time of its write does not matter. */
 static bool is_idle_write(const struct packet *p)
 {
     const struct raft_message *m = &p->message;
     return m->entry_count == 0 && m->response_count == 0 && !m->snapshot;
 }
 
-/* After an event: everything that is to be done at once. */
+/* Does all work that follows an event at once. */
 void host_turn(struct world *w, uint32_t number)
 {
     struct member *m = w->member[number];

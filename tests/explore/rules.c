@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What must hold in every state. The first eight rules are the invariants of the TLA+ specification of etcd's
- * raft, by the names they have there; where its words fit synchronous storage or a model of three servers
- * only, the comment says what is checked instead. The others are about single steps, so that a mistake shows
- * long before two members differ. */
+ * Invariants that must hold in every state. The first eight are the invariants of the TLA+ specification of
+ * etcd's raft, with the names they have there. Some of them assume synchronous storage or a model of three
+ * servers; there the comment says what is checked instead. The others check single steps, so that a mistake
+ * shows long before two members differ. */
 #include "tests/explore/world.h"
 
 static unsigned long long number(uint64_t value)
@@ -54,7 +54,7 @@ static void more_than_one_leader_inv(struct world *w, uint32_t i)
     *leader = (uint8_t)(i + 1);
 }
 
-/* --- ElectionSafetyInv: nobody has more of a leader's term than the leader --- */
+/* --- ElectionSafetyInv: no member has more entries of a leader's term than the leader --- */
 static uint64_t last_of_term(const struct raft_log *l, uint64_t term)
 {
     uint64_t at = raft_log_last(l);
@@ -98,10 +98,11 @@ static void log_matching_inv(struct world *w, uint32_t i)
     }
 }
 
-/* --- QuorumLogInv, CommittedIsDurableInv: what a member knows as committed is in the log of somebody in
- * every quorum; and on the disk of somebody in every quorum (the specification writes before it sends and so
- * can ask it of the leader's own disk; with asynchronous storage a majority may be faster than the leader's
- * disk). Asked of members that have applied all committed configurations: an older one proves nothing. --- */
+/* --- QuorumLogInv, CommittedIsDurableInv: every quorum has a member whose log holds the entries that any
+ * member knows as committed; every quorum also has a member that holds them on disk. The specification writes
+ * before it sends, so it can require them on the leader's own disk. With asynchronous storage a majority may
+ * be faster than the leader's disk. The rule applies to members that have applied all committed
+ * configurations: an older configuration proves nothing. --- */
 static bool term_on_disk(const struct disk *d, uint64_t index, uint64_t *ret_term)
 {
     if (index <= d->before.index || index > d->before.index + d->count)
@@ -148,9 +149,9 @@ static void quorum_inv(struct world *w, uint32_t i, bool on_disk)
                     number(r->log.committed), on_disk ? " on disk" : "");
 }
 
-/* --- MoreUpToDateCorrectInv: a log that would get the vote holds what the voter knows as committed. True for
- * up to three voters: with more, an old leader's tail may stay unseen outside of the deciding majorities. ---
- */
+/* --- MoreUpToDateCorrectInv: a log that would get the vote holds everything that the voter knows as
+ * committed. True for up to three voters: with more, an old leader's tail may stay unseen outside of the
+ * deciding majorities. --- */
 static void more_up_to_date_correct_inv(struct world *w, uint32_t i)
 {
     if (w->scope->members > 3 || w->scope->change_count || w->scope->learners)
@@ -169,8 +170,9 @@ static void more_up_to_date_correct_inv(struct world *w, uint32_t i)
     }
 }
 
-/* --- LeaderCompletenessInv: leaders of later terms hold what was committed. The specification takes the term
- * of the entry, which is true in its small model; here it is the term in which it was committed. --- */
+/* --- LeaderCompletenessInv: leaders of later terms hold all committed entries. The specification takes the
+ * term of the entry, which is true in its small model; here it is the term in which the entry was committed.
+ * --- */
 static void leader_completeness_inv(struct world *w, uint32_t i)
 {
     const struct raft *r = w->member[i]->raft;
@@ -186,8 +188,8 @@ static void leader_completeness_inv(struct world *w, uint32_t i)
     }
 }
 
-/* --- ours --- */
-/* The order of a member's own indexes, and that time only moves on. */
+/* --- rules of this project --- */
+/* The order of a member's own indexes, and that time only moves forward. */
 static void own_order(struct world *w, uint32_t i)
 {
     const struct member *m = w->member[i];
@@ -220,7 +222,7 @@ static void one_change_at_a_time(struct world *w, uint32_t i)
                     i + 1, changes);
 }
 
-/* What the core believes to be on disk is there. */
+/* Everything that the core believes to be on disk is there. */
 static void stable_is_durable(struct world *w, uint32_t i)
 {
     const struct raft_log *l = log_of(w, i);
@@ -232,7 +234,7 @@ static void stable_is_durable(struct world *w, uint32_t i)
     }
 }
 
-/* The configuration in force is the one that was applied, or came with the snapshot. */
+/* The configuration in force was applied, or came with the snapshot. */
 static void configuration_is_applied(struct world *w, uint32_t i)
 {
     const struct member *m = w->member[i];
@@ -292,7 +294,7 @@ struct before rules_before(const struct world *w, uint32_t i)
     return (struct before){.term = r->term, .hears_leader = hears_leader(w, r)};
 }
 
-/* A leader that nobody answers knows it after two rounds of checking. */
+/* A leader that gets no answers knows it after two rounds of checking. */
 void rules_isolated(struct world *w, uint32_t i)
 {
     const struct raft *r = w->member[i]->raft;
@@ -301,7 +303,7 @@ void rules_isolated(struct world *w, uint32_t i)
                     number(r->term));
 }
 
-/* A promise leaves the member: it must be on its disk, and not contradict an earlier one. */
+/* A promise leaves the member: it must be on its disk, and must not contradict an earlier one. */
 static void vote_left(struct world *w, uint32_t i, const struct raft_message *m)
 {
     const struct raft_hard_state *hard = &w->member[i]->disk.hard;
@@ -350,7 +352,7 @@ void rules_sent(struct world *w, uint32_t i, const struct raft_message *m)
         append_left(w, i, m);
 }
 
-/* A linearizable read shows what was committed when it began. */
+/* A linearizable read shows everything that was committed when it began. */
 void rules_read(struct world *w, const struct raft_read_state *read)
 {
     uint32_t at = (uint32_t)(read->context.data[0] - 'A');
@@ -359,7 +361,7 @@ void rules_read(struct world *w, const struct raft_read_state *read)
                     read->context.data[0], number(read->index), number(w->past.read_floor[at]));
 }
 
-/* The same state machine at the same index, however a member got there. */
+/* The state machine is the same at the same index, independent of how a member reached it. */
 void rules_applied(struct world *w, uint32_t i)
 {
     const struct member *m = w->member[i];

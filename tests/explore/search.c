@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A state is kept as 8 bytes (its parent and which of the parent's actions led here) and 8 bytes of hash in
- * a table. To go on from a state it is made again from the beginning; since states are visited in the order
- * in which they were found, neighbours share nearly all of their path, and the worlds of the last path are
- * kept. Two states with equal 64-bit hashes count as one: with 10 million states the odds of losing one are 1
- * in 400,000. */
+ * The search through the states of a scope. A state is stored as 8 bytes (its parent and the parent's action
+ * that led here) and 8 bytes of hash in a table. The search makes a state again from the beginning before it
+ * continues there. It visits states in the order in which it discovered them, so neighbours share nearly all
+ * of their path, and the search keeps the worlds of the last path. Two states with equal 64-bit hashes count
+ * as one: with 10 million states the probability of losing one is 1 in 400,000. */
 #include "tests/explore/search.h"
 
 #include <assert.h>
@@ -31,12 +31,12 @@ static void on_signal(int number)
 
 static void catch_signals(void)
 {
-    /* Not blocked while it runs, so that a plain longjmp out of it will do. */
+    /* The signal is not blocked while the handler runs, so a plain longjmp out of it is enough. */
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_NODEFER};
     sigaction(SIGSEGV, &action, NULL);
 }
 
-/* What failed inside may be half changed: it is left where it is, not freed. */
+/* A world that failed inside may be half changed, so it is not freed. */
 static bool act(struct world **w, const struct action *a)
 {
     static struct world *kept; /* volatile over the jump */
@@ -76,7 +76,7 @@ static double now(void)
 }
 
 /* --- shortening --- */
-/* Runs what of the path is possible; true when the same rule breaks. */
+/* Runs the possible actions of the path; true when the same rule breaks. */
 static bool replay(const struct scope *scope, const struct path *path, const char *rule, uint32_t *ret_used)
 {
     struct world *w = world_new(scope);
@@ -120,7 +120,7 @@ static void report(const struct scope *scope, const struct world *w, struct sear
     shorten(scope, &result->path, result->rule);
 }
 
-/* --- the table of what was seen: open addressing, 0 = empty --- */
+/* --- the table of visited states: open addressing, 0 = empty --- */
 struct seen {
     uint64_t *slot;
     uint64_t size, count;
@@ -165,7 +165,7 @@ struct search {
     struct seen seen;
     struct found *found;
     uint64_t count, capacity;
-    /* The path to the state at hand: which state, and the world there, by depth. */
+    /* The path to the current state: the state and its world at each depth. */
     uint32_t id[EXPLORE_PATH];
     struct world *world[EXPLORE_PATH];
     struct action *taken; /* world[d] -> world[d + 1] */
@@ -315,7 +315,7 @@ static uint64_t next_random(uint64_t *state)
     return z ^ (z >> 31);
 }
 
-/* First the kind, then one of it: else messages would crowd out the rare things. */
+/* It draws the kind first, then one action of it: otherwise messages would suppress rare actions. */
 static const struct action *draw(const struct action *list, uint32_t count, uint64_t *random)
 {
     static const uint8_t weight[ACTION_KINDS] = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Ways through the states of a scope: all of them, breadth first, so that the first violation is also a
- * shortest one; or random ones, far deeper. */
+ * Searches through the states of a scope: all states breadth first, so that the first violation is also a
+ * shortest one, or random walks, which are far deeper. */
 #ifndef TESTS_EXPLORE_SEARCH_H
 #define TESTS_EXPLORE_SEARCH_H
 
@@ -16,7 +16,7 @@ struct path {
 struct search_limits {
     uint64_t states;     /* kept at most, 24 bytes each */
     double seconds;      /* 0 = no limit */
-    uint32_t heal_every; /* one state in so many is asked for progress after healing; 0 = none */
+    uint32_t heal_every; /* one state of this many is tested for progress after healing; 0 = none */
 };
 
 struct search_result {
@@ -25,7 +25,7 @@ struct search_result {
     bool exhausted; /* the budgets, not a limit, ended it */
     bool broken;
     char rule[48], detail[160];
-    struct path path; /* to the violation, without what it does not need */
+    struct path path; /* to the violation, without unneeded actions */
 };
 
 void search_all(const struct scope *scope, const struct search_limits *limits,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A path as a file for the scenario runner (tests/scenario), so that what was found can be kept: the outputs
- * are written by `scenario --rewrite`. */
+ * The writer of a path as a file for the scenario runner (tests/scenario), so that a path which the explorer
+ * discovers can be kept. `scenario --rewrite` writes the outputs. */
 #include "tests/explore/search.h"
 #include "tests/scenario/render.h"
 

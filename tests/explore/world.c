@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * States and what leads from one to the next. */
+ * States and the actions that lead from one state to the next. */
 #include "tests/explore/host.h"
 
 #include <stdarg.h>
@@ -99,7 +99,7 @@ void world_send(struct world *w, const struct raft_message *m)
     if (m->to == RAFT_NONE || m->to > w->scope->members)
         return;
     struct packet *p = packet_new(m);
-    /* The same message twice is one here; what a second copy could do is DUPLICATE's business. */
+    /* The same message twice counts as one here; DUPLICATE covers the effects of a second copy. */
     if (world_find(w, p->hash) || w->packet_count == EXPLORE_PACKETS)
         packet_unref(p);
     else
@@ -117,8 +117,8 @@ static void network_remove(struct world *w, const struct packet *p)
     }
 }
 
-/* Messages of terms that their receiver has left for good do nothing, and it says nothing to them: forget
- * them, or two states that can never differ would count as two. */
+/* Forget messages of terms that their receiver has left for good. They have no effect and get no answer.
+ * Otherwise two states that can never differ would count as two. */
 static void network_forget(struct world *w)
 {
     for (uint32_t i = 0; i < w->packet_count; i++) {
@@ -294,7 +294,7 @@ static void list_add(struct list *l, struct action a)
         l->action[l->count++] = a;
 }
 
-/* Members that nothing has touched yet are alike: only the first of them begins something. */
+/* Untouched members are alike: only the first of them starts an action. */
 static bool is_untouched(const struct world *w, uint32_t number)
 {
     for (uint32_t i = 0; i < w->packet_count; i++)
@@ -314,9 +314,9 @@ static bool is_repeated(const struct world *w, uint32_t number)
     return false;
 }
 
-/* Hosts hand leadership over before they remove a leader: with configurations that take effect when applied,
- * a leader that removes itself and loses its office before the others know may leave them without a majority
- * that can elect (etcd #10563). */
+/* Hosts transfer leadership before they remove a leader, because configurations take effect when applied. A
+ * leader that removes itself may lose its office before the others know of the removal. Then they may have no
+ * majority that can elect (etcd #10563). */
 static bool removes(const struct raft_conf_change *change, uint64_t id)
 {
     for (uint32_t i = 0; i < change->count; i++)
@@ -382,7 +382,7 @@ uint32_t world_actions(const struct world *w, struct action ret_actions[EXPLORE_
     return l.count;
 }
 
-/* --- birth, copies, hash --- */
+/* --- init, copies, hash --- */
 static struct raft_conf_state first_conf(const struct scope *s)
 {
     struct raft_conf_state conf = {0};

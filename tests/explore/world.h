@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One state of a small cluster of raft cores, as a value: members with their disks, the messages on the way,
- * what has happened so far as far as the rules need it, and what may still happen.
+ * One state of a small cluster of raft cores, as a value. It holds the members with their disks, the
+ * messages in flight, the history that the rules need, and the actions that may still happen.
  *
- * Members and messages are shared between states and never changed once they are (copy on write), so that the
- * next state costs one member. The core itself runs unchanged; the host around it is the simplest correct
- * one: readies are handled at once, messages lie on the network in no order, the disk answers when the action
- * DISK says so, one batch at a time. A message that is never delivered is a lost one, so losing needs no
- * action of its own; DROP is a loss that the transport notices and reports. */
+ * States share members and messages, which never change after they are made (copy on write). So the next
+ * state costs one member. The core itself runs unchanged. The host around it is the simplest correct one:
+ * - it handles readies at once,
+ * - messages in flight have no order,
+ * - the disk answers one batch at a time, when the action DISK happens.
+ * A message that is never delivered is a lost message, so a loss needs no action of its own. DROP is a loss
+ * that the transport notices and reports. */
 #ifndef TESTS_EXPLORE_WORLD_H
 #define TESTS_EXPLORE_WORLD_H
 
@@ -24,7 +26,8 @@ enum {
     EXPLORE_ELECTION_TICK = 3,
 };
 
-/* What may happen, and the name of its budget; in the order in which a state's actions are listed. */
+/* Actions that may happen, and the name of their budget; in the order in which a state's actions are listed.
+ */
 enum action_kind {
 #define ACTION(name, text) ACTION_##name,
 #include "tests/explore/action.def"
@@ -35,15 +38,15 @@ enum action_kind {
 struct action {
     enum action_kind kind;
     uint8_t member;  /* number, from 0; messages: the receiver */
-    uint8_t other;   /* TRANSFER: to whom; CHANGE: which */
+    uint8_t other;   /* TRANSFER: the receiver; CHANGE: its number */
     uint64_t packet; /* messages: its hash */
 };
 
 struct scope {
     char name[32];
     uint32_t members, voters, learners; /* voters, learners: bits by number */
-    uint32_t leader; /* the id of who leads at the beginning, all being quiet; 0 = nobody */
-    uint32_t lag;    /* members, by bit, whose disks take their time */
+    uint32_t leader; /* the id of the leader at the beginning, with nothing in flight; 0 = no leader */
+    uint32_t lag;    /* members, by bit, whose disks answer as an action of their own */
     bool lazy, pre_vote, check_quorum;
     bool single;      /* one entry in a message */
     bool early_votes; /* as etcd: vote requests do not wait for the disk */
@@ -69,7 +72,7 @@ struct work {
     uint32_t count;
 };
 
-/* What survives a crash. The store is as old as it may be: at the beginning of the log. */
+/* The data that survive a crash. The store is as old as possible: at the beginning of the log. */
 struct disk {
     struct raft_hard_state hard;
     struct raft_position before;
@@ -91,11 +94,11 @@ struct member {
     uint64_t content;
 };
 
-/* What was ever true: only grows, and is part of the state. */
+/* Everything that was ever true: it only grows, and is part of the state. */
 struct past {
     struct {
         uint64_t term, entry, by_term; /* entry: hash; by_term: the term in which it was first committed */
-        uint64_t content;              /* of who applied it first; 0 = nobody yet */
+        uint64_t content;              /* of the member that applied it first; 0 = none yet */
     } committed[EXPLORE_INDEX];
     uint64_t last; /* committed anywhere */
     uint8_t leader[EXPLORE_TERM];
@@ -115,7 +118,8 @@ struct world {
     char detail[160];
 };
 
-/* Before anything else in a program that explores: where failed assertions go (explore_assert). */
+/* Call it before anything else in a program that explores: failed assertions then become violations
+ * (explore_assert). */
 struct world *world_new(const struct scope *scope);
 struct world *world_copy(const struct world *w);
 void world_free(struct world *w);
@@ -129,7 +133,7 @@ bool world_act(struct world *w, const struct action *action);
 void world_settle(struct world *w);
 /* Heals everything and asks for progress; sets broken when there is none. Leaves w in any state. */
 void world_heal(struct world *w);
-/* Cuts every leader off for ever and asks that it notices (with check-quorum). Leaves w in any state. */
+/* Cuts every leader off for ever and checks that it notices (with check-quorum). Leaves w in any state. */
 void world_isolate(struct world *w);
 
 struct packet *world_find(const struct world *w, uint64_t packet);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * server/alpn.c: arbitrary bytes, whole and cut. A cut input never gives another answer than "more" or, when
- * it is already clear, "bad"; "more" always asks for more than there is. */
+ * Fuzz target: server/alpn.c, which reads ALPN protocols from a ClientHello. The input is arbitrary bytes,
+ * whole and cut. A cut input gives "more" or the same result as the whole. "more" always asks for more bytes
+ * than there are. */
 #include <assert.h>
 
 #include "server/alpn.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a client's bytes meet in the native API before a handler: the target's path and query against the
- * table of routes, then the body against the reader of the route's document. First byte: the method; then the
- * target up to a newline; the rest is the body. */
+ * Fuzz target: a request of the native API before its handler runs. The target's path and query go through
+ * the table of routes, then the body goes through the reader of the route's document. The first byte is the
+ * method, then comes the target up to a newline, and the rest is the body. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -12,7 +12,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* What passed the check has the form that the handlers count on. */
+/* A request that passed the check has the form that the handlers count on. */
 static void values(const struct api_route *route, struct slice query)
 {
     const struct http_request q = {.query = query};
@@ -36,7 +36,7 @@ static void values(const struct api_route *route, struct slice query)
     }
 }
 
-/* What was read strictly, written and read again is the same bytes. */
+/* A document that was read strictly, then written and read again, is the same bytes. */
 #define ROUND_TRIP(kind, text)                                                                               \
     do {                                                                                                     \
         struct kind first, second;                                                                           \
@@ -54,7 +54,7 @@ static void values(const struct api_route *route, struct slice query)
         buf_done(&b);                                                                                        \
     } while (0)
 
-/* Each item has a name, and what it says it asks for has the form that the door counts on. */
+/* Each item has a name, and its needs have the form that the public API counts on. */
 static void bundle(struct slice text)
 {
     const struct config_id standard = {slice_text("n"), slice_text("g"), {0}};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Any bytes as an archive of configurations, gzipped or not: it is refused with a sentence, or each of its
- * items has a name and a content, within the limits; in pieces of any size the same. A first byte of 1 means
- * that the rest is a manifest beside one file. */
+ * Fuzz target: an archive of configurations, gzipped or not. The reader refuses it with an error text, or
+ * each of its items has a name and a content within the limits. Pieces of any size give the same result. A
+ * first byte of 1 means that the rest is a manifest beside one file. */
 #include <assert.h>
 
 #include "base/tar.h"

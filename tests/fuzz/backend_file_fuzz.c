@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Files of batches nobody wrote, as a store that comes from another member may be. The first byte says how
- * the rest is read: as the file itself, or as changes that are put into batches whose checksums hold. What
- * opens must take a batch and open again. */
+ * Fuzz target: a store's file of batches with arbitrary content, as another member may send it. The first
+ * byte says how the rest is read: as the file itself, or as changes that are put into batches with valid
+ * checksums. A file that opens must take a batch and open again. */
 #include <assert.h>
 
 #include "consensus/store/backend_file.h"
 #include "tests/sim/sim_io.h"
 
-/* The simulated disk is no part of the archive that fuzz targets link with. */
+/* Fuzz targets link with an archive that does not include the simulated disk. */
 #include "tests/sim/crash.c"
 #include "tests/sim/disk.c"
 #include "tests/sim/sim_io.c"
 
 static const char path[] = "d/f", made[] = "d/made";
 
-/* Changes out of bytes, two batches of them, then some damage. */
+/* Two batches of changes from the input, then some damage. */
 static void put_made(struct sim_disk *disk, struct io *io, const uint8_t *data, size_t size)
 {
     struct buf batch = {0};

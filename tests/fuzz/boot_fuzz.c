@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What comes over the peer port before anybody has proved who he is: a question, or the answer of whoever
- * listens where a member is expected. The rules survive any answer, and never begin a cluster on one alone.
- */
+ * Fuzz target: bootstrap queries and answers from an unauthenticated peer. The input is a query, or the
+ * answer of any process that listens on a member's address. The rules survive any answer and never begin a
+ * cluster because of one answer alone. */
 #include <stdlib.h>
 
 #include "consensus/node/boot.h"
@@ -28,9 +28,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .is_auto = data[0] & 8,
     };
     struct slice text = slice_of(data + 1, size - 1);
-    Peerpb__Question *question = boot_read_query(text);
+    Peerpb__BootstrapQuery *question = boot_read_query(text);
     if (question)
-        peerpb__question__free_unpacked(question, NULL);
+        peerpb__bootstrap_query__free_unpacked(question, NULL);
     Peerpb__Answer *answer = boot_read_answer(text);
     if (!answer)
         return 0;

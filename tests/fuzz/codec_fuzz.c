@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Any bytes as a raft message from another member: refused, or a message that encodes to the same bytes and
- * holds nothing beyond the limits. */
+ * Fuzz target: a raft message from another member. The decoder refuses the bytes, or the message encodes to
+ * the same bytes and keeps to the limits. */
 #include <stdlib.h>
 
 #include "consensus/peer/codec.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Configuration changes from the network: any bytes are decoded or refused, and what was decoded survives a
- * round. */
+ * Fuzz target: configuration changes from the network. The decoder refuses the bytes, or the change survives
+ * an encode and decode round trip. */
 #include <stdlib.h>
 
 #include "consensus/raft/message.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Any bytes as a head, a release, a draft and a key: what can be read is written canonically, and reads and
- * writes the same again. */
+ * Fuzz target: a configuration's head, release, draft and key. A document that can be read is written in its
+ * canonical form, and that form reads and writes as the same bytes again. */
 #include <assert.h>
 
 #include "config/document.h"
@@ -33,7 +33,7 @@ ROUND_TRIP(config_head)
 ROUND_TRIP(config_release)
 ROUND_TRIP(config_draft)
 
-/* A long string that is read by itself is what the parser of the whole gives. */
+/* A long string that is read by itself equals the string that the parser of the whole gives. */
 static void long_as_short(struct slice text)
 {
     struct arena a = {0};

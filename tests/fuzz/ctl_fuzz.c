@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A command line, a word each line; and a line of a transaction. After a refusal there is a sentence and a
- * way to end; after success all flags can be read and help can be shown. */
+ * Fuzz target: a command line of cairnctl with one word a line, and a line of a transaction. After a refusal
+ * there is an error text and an exit status. After success all flags can be read and the help can be shown.
+ */
 #include <assert.h>
 #include <stdlib.h>
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Two texts, parted by the first 0xff: the changes turn the one into the other, the unified diff has as many
- * lines of each kind as it says, and the JSON form is JSON. */
+ * Fuzz target: the difference of two texts that the first 0xff separates. The changes turn one text into the
+ * other, the unified diff has as many lines of each kind as its header says, and the JSON form is valid
+ * JSON. */
 #include <assert.h>
 #include <stdlib.h>
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * server/dns: any bytes, over UDP and TCP, to a small registry. Every answer is one that ldns reads, says
- * that it is an answer to this message, repeats its question byte for byte, and keeps to its limit. Over UDP
- * the source is once a loopback address, once one that may be forged, and once one over its rate limit. A
- * cookie in an answer is the one that the server takes from this client, and only if the query had a client
- * cookie. */
+ * Fuzz target: server/dns over UDP and TCP with a small registry. ldns reads every answer. An answer names
+ * this message's id, repeats its question byte for byte, and keeps to its size limit. Over UDP the source is
+ * once a loopback address, once an address that may be forged, and once an address over its rate limit. A
+ * cookie in an answer is the one that the server accepts from this client, and it is there only if the query
+ * had a client cookie. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -29,7 +29,7 @@ static void check_size(enum how how, const struct dns_result *r, size_t query_si
     assert(n >= DNS_HEADER_SIZE && n <= (how == TCP    ? (size_t)DNS_ANSWER_MAX
                                          : is_verified ? (size_t)DNS_UDP_SIZE
                                                        : (size_t)DNS_UDP_SIZE_MIN));
-    if (how == LIMITED && !is_verified) /* a client cookie of 8 bytes comes back as one of 24 */
+    if (how == LIMITED && !is_verified) /* a client cookie of 8 bytes returns as one of 24 */
         assert(r->verdict == DNS_RATE_SLIP && n <= query_size + 16);
     else
         assert(r->verdict == DNS_RATE_PASS);
@@ -61,7 +61,7 @@ static void check_answer(struct dns_world *w, const uint8_t *data, size_t size, 
     if (ldns_pkt_qdcount(p) == 1) {
         size_t question = ldns_rdf_size(ldns_rr_owner(ldns_rr_list_rr(ldns_pkt_question(p), 0))) + 4;
         assert(memcmp(answer + DNS_HEADER_SIZE, data + DNS_HEADER_SIZE, question) == 0);
-        /* What the client can take. */
+        /* The largest answer that the client can take. */
         assert(how == TCP || ldns_pkt_edns(p) || n <= DNS_UDP_SIZE_MIN);
     }
     assert(result.rcode == DNS_NOERROR || ldns_pkt_ancount(p) == 0);

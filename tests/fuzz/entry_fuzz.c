@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Any bytes as a log entry: decoded or refused, and what decodes is a message or none. */
+ * Fuzz target: a log entry. The decoder refuses the bytes or returns an entry with at most one message. */
 #include <stdlib.h>
 
 #include "consensus/entry.h"

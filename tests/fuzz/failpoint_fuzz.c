@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A failpoint's terms: read or refused, then passed a few times; a sleep is never longer than an hour. */
+ * Fuzz target: a failpoint's terms. The parser refuses them, or the failpoint is passed a few times. A sleep
+ * is never longer than an hour. */
 #include <assert.h>
 
 #include "base/failpoint_terms.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What holds for every checker: the same answer twice, and a refusal that says where, within the text and in
- * UTF-8. */
+ * Common rules for the fuzz targets of the format checkers. The same text gives the same result twice, and a
+ * refusal names a place within the text in UTF-8. */
 #ifndef TESTS_FUZZ_FORMAT_H
 #define TESTS_FUZZ_FORMAT_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Any bytes as a gray rule of a client: what is read is within the limits, is written canonically, reads the
- * same as a stored rule, and chooses without a fault whatever the client says. */
+ * Fuzz target: a client's gray rule. A rule that can be read is within the limits, has a canonical form, and
+ * reads the same as a stored rule. It chooses without an error, whatever the labels of a client are. */
 #include <assert.h>
 
 #include "config/gray.h"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A whole gRPC connection fed with arbitrary bytes, no socket: preface, frames, HPACK, message prefixes,
- * deadlines. Byte 0 is the size of the pieces the rest is fed in (0 = whole), byte 1 says what else happens
- * on the way. The corpus holds real connections of etcdctl 3.4 and 3.7. Whatever comes in: no crash, no leak,
- * every count at zero when the connection is gone, one cancel or finish for every call that was started. */
+ * Fuzz target: a whole gRPC connection without a socket: preface, frames, HPACK, message prefixes,
+ * deadlines. Byte 0 is the size of the pieces in which the rest is fed (0 = whole). Byte 1 says what else
+ * happens on the way. The corpus holds real connections of etcdctl 3.4 and 3.7. No input causes a crash or a
+ * leak. Every count is zero when the connection is closed, and every call that was started ends with one
+ * cancel or finish. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -92,7 +93,7 @@ static void pull(struct grpc_conn *c)
     call_wake_all(c);
 }
 
-/* Every call's deadline, now. */
+/* Ends every call's deadline now. */
 static void pass_time(struct grpc_conn *c)
 {
     LIST_FOR_EACH_SAFE (l, &c->calls) {
@@ -127,7 +128,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct grpc_conn *c = conn_new_memory(server);
     for (size_t at = 2; at < size; at += step) {
         size_t n = size - at < step ? size - at : step;
-        uint8_t *piece = mem_copy(data + at, n); /* exact, so that the sanitizer sees a read behind it */
+        uint8_t *piece = mem_copy(data + at, n); /* exact size, so that the sanitizer detects a read beyond
+                                                  * it */
         int err = h2_feed(c, slice_of(piece, n));
         mem_free(piece);
         if (err)

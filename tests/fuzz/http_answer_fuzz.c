@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The bytes of an HTTP answer, once as a whole and once in pieces whose size the first byte says: both must
- * come to the same. */
+ * Fuzz target: the bytes of an HTTP response, once as a whole and once in pieces. The first byte is the size
+ * of the pieces. Both ways must give the same result. */
 #include <assert.h>
 
 #include "sdk/http_answer.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Any bytes as a file of join tokens: refused with a sentence, or tokens within their limits that can be
- * written down and read again. */
+ * Fuzz target: a file of join tokens. The reader refuses it with an error text, or the tokens keep to their
+ * limits and can be written and read again. */
 #include <stdlib.h>
 #include <string.h>
 

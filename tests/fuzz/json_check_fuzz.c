@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Any bytes as JSON: what is accepted here, jansson accepts too, unless a number is too large for it. */
+ * Fuzz target: the JSON format checker. jansson accepts every text that the checker accepts, unless a number
+ * is too large for jansson. */
 #include <assert.h>
 
 #include "base/json.h"

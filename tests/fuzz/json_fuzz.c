@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Messages as JSON, both directions. The first byte picks the message, the rest is read as JSON and as
- * protobuf; whatever was understood must survive being printed and read again. */
+ * Fuzz target: API messages as JSON, in both directions. The first byte picks the message, and the rest is
+ * read as JSON and as protobuf. A message that can be read must survive printing and reading again. */
 #include <assert.h>
 
 #include "base/text.h"
@@ -24,7 +24,8 @@ static void pack(const ProtobufCMessage *m, struct buf *out)
     out->size += protobuf_c_message_pack(m, at);
 }
 
-/* Printed and read again it is the same, unless strings were not UTF-8 (then U+FFFD stands there). */
+/* A message that is printed and read again is the same, unless strings were not UTF-8 (then they contain
+ * U+FFFD). */
 static void round_trip(const ProtobufCMessage *m, struct arena *a, bool must_be_same)
 {
     char error[160];

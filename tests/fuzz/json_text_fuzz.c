@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Any bytes written as a string must parse again, and to the same bytes if they were UTF-8. Any text may be
- * parsed; what is accepted is nested 200 levels at most. */
+ * Fuzz target: the JSON writer and parser. Any bytes that are written as a string must parse again, and to
+ * the same bytes if they were UTF-8. Any text may be parsed, and an accepted text is nested at most 200
+ * levels deep. */
 #include <assert.h>
 #include <stdlib.h>
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Any bytes as what members ask and answer about listeners: what can be read is written as it was. */
+ * Fuzz target: requests and answers between members about listeners. A message that can be read is written
+ * as the same bytes. */
 #include <assert.h>
 
 #include "config/listen_wire.h"

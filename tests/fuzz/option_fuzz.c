@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The first byte picks the reader. Flags and variables are lines of the input; YAML is the whole. After a
- * refusal there is a sentence; after success every number is in its range. */
+ * Fuzz target: the readers of options. The first byte picks the reader. Flags and variables are lines of the
+ * input, YAML is the whole input. After a refusal there is an error text. After success every number is in
+ * its range. */
 #include <assert.h>
 #include <stdlib.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Any bytes from the other end of a connection between members, cut into pieces in two ways: the same frames
- * come out, within the limits of their moment, and hellos that decode encode again. The first byte says which
- * stage begins, the second how the pieces are cut. Checksums are made right first where a flag asks for it:
- * else nothing behind them would be reached. */
+ * Fuzz target: bytes from the other end of a connection between members. The input is cut into pieces in two
+ * ways. The same frames come out, within the limits of their stage, and hellos that decode encode again. The
+ * first byte says which stage begins, the second how the pieces are cut. A flag corrects the checksums
+ * first, so that the input reaches the code after the checksum test. */
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -18,7 +18,7 @@
 
 enum { MEND = 0x80 };
 
-/* Goes along the frames as their lengths say. */
+/* Walks the frames by their lengths. */
 static void mend(struct buf *b)
 {
     for (size_t at = 0; b->size - at >= WIRE_HEADER_SIZE;) {
@@ -68,7 +68,7 @@ static enum wire_stage after_challenge(const struct wire_frame *f)
     return WIRE_AWAIT_REPLY;
 }
 
-/* Questions, answers, dial-backs: one frame, then nothing. */
+/* Queries, answers, dial-backs: one frame, then nothing. */
 static enum wire_stage after_query(const struct wire_frame *f)
 {
     struct wire_confirm q, again;
@@ -88,7 +88,7 @@ static enum wire_stage after_query(const struct wire_frame *f)
     return WIRE_AWAIT_NOTHING;
 }
 
-/* The conversation, fed in pieces; returns a hash of what was understood. */
+/* Feeds the conversation in pieces; returns a hash of the frames that were read. */
 static uint64_t converse(struct slice bytes, enum wire_stage stage, size_t piece)
 {
     uint64_t seen = 0;

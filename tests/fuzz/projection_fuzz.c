@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A key and, behind its first NUL, a value, of any layout: what becomes an instance has names that may stand
- * in a key, and a document that the store's own reader takes, to the same text. Behind a second NUL: the
- * option's text. */
+ * Fuzz target: a key and a value in any layout that is projected to an instance. The value begins after the
+ * first NUL, and the option's text begins after the second NUL. The names of an instance are valid in a key,
+ * and the store's own reader reads its document and writes the same text. */
 #include <assert.h>
 #include <stdlib.h>
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Bytes become events on one member: messages of every kind with fields near the member's own, ticks,
- * proposals, storage that answers late, compaction, snapshots. Nothing may abort, and after each event the
- * promises of a log hold: committed entries never change, terms and votes never go back, what is applied is
- * in order. */
+ * Fuzz target: one raft member with events that the input chooses. The events are messages of every kind
+ * with fields near the member's own, ticks, proposals, late answers of the storage, compaction and
+ * snapshots. Nothing may abort, and the invariants of a log hold after each event:
+ * - committed entries never change,
+ * - terms and votes never go back,
+ * - entries are applied in order. */
 #include <stdlib.h>
 
 #include "consensus/raft/raft.h"
@@ -41,7 +43,7 @@ static uint8_t byte(struct input *in)
     return *in->data++;
 }
 
-/* Near base, or far away. */
+/* An index near base, or far away. */
 static uint64_t near(struct input *in, uint64_t base)
 {
     uint8_t b = byte(in);
@@ -60,7 +62,7 @@ static struct raft_conf_state conf_state(struct input *in)
     struct raft_conf_state s = {0};
     uint8_t bits = byte(in);
     struct raft_ids *sets[] = {&s.voters, &s.learners, &s.voters_outgoing, &s.learners_next};
-    if (bits < 16) { /* mostly nonsense */
+    if (bits < 16) { /* mostly invalid */
         for (size_t i = 0; i < 4; i++) {
             sets[i]->count = byte(in) % 4;
             for (uint32_t j = 0; j < sets[i]->count; j++)
@@ -182,7 +184,7 @@ static void finish_work(struct member *m, size_t at)
     raft_message_done(&done);
 }
 
-/* The oldest piece of one of the two threads: each keeps its order. */
+/* The oldest piece of one of the two threads: each thread keeps its order. */
 static void work(struct member *m, uint64_t thread)
 {
     for (size_t i = 0; i < m->work_count; i++) {
@@ -281,7 +283,7 @@ static void event(struct member *m, struct input *in)
     }
 }
 
-/* --- what must hold --- */
+/* --- invariants --- */
 static void check(struct member *m)
 {
     struct raft_status s;

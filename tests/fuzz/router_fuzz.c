@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a client's bytes meet before a handler: the head of a request, its target, the routes, the chunked
- * coding, WebSocket frames. Each also cut in two at a place the input chooses: the pieces must mean what the
- * whole does. */
+ * Fuzz target: an HTTP request before its handler runs: its head, its target, the routes, the chunked
+ * coding, WebSocket frames. Each input is also cut in two at a place that the input chooses. The pieces must
+ * give the same result as the whole. */
 #include <assert.h>
 
 #include "base/text.h"

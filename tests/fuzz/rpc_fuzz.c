@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Arbitrary bytes as messages of every method: the first byte is the method, then (size, bytes) messages; odd
- * sizes make the store and the streams go on in between, and change what the transport takes. */
+ * Fuzz target: messages of every method of server/rpc. The first byte is the method, then (size, bytes)
+ * messages follow. An odd size makes the store and the streams run in between, and changes what the
+ * transport accepts. */
 #include "server/rpc/service.h"
 #include "tests/unit/fake_kv.h"
 #include "tests/unit/fake_call.h"

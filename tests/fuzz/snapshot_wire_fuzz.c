@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Messages of a snapshot's way that nobody wrote. The first byte chooses whether the checksum of a piece is
- * made to hold. What is read and written again is the same. */
+ * Fuzz target: messages of a snapshot transfer between members. The first byte chooses whether the checksum
+ * of a piece is corrected. A message that can be read is written as the same bytes. */
 #include <assert.h>
 
 #include "base/hash.h"

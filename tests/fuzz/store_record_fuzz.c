@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Stored records from hostile bytes: the first 12 are the revision. What decodes must encode to something
- * that decodes to the same. */
+ * Fuzz target: stored records from hostile bytes. The first 12 bytes are the revision. A record that decodes
+ * must encode to bytes that decode to the same record. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A client's frame in any bytes: it is read or refused with a sentence, and what is read keeps to the limits.
- * The same bytes as a compressed message, as an offer of extensions and as a token. */
+ * Fuzz target: a frame of a stream's client. The reader accepts it or refuses it with an error text, and an
+ * accepted frame keeps to the limits. The same bytes are also read as a compressed message, as an offer of
+ * extensions and as a token. */
 #include <assert.h>
 #include <string.h>
 
@@ -27,7 +28,7 @@ static void frame(struct slice in)
         assert(!stream_frame_has(&f, STREAM_HAS_SID) || f.sid > 0);
         stream_filter_key(&f.filter, &text);
     }
-    if (text.size) { /* what is written of it is JSON, whatever was in it */
+    if (text.size) { /* the reader's output is JSON, whatever the input was */
         json_t *root;
         err = json_parse(buf_slice(&text), &root, error, sizeof error);
         assert(err == 0 || f.filter.tag_count > 1 || f.filter.label_count > 1); /* a key may repeat there */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Any bytes as a tar archive: it reads the same in pieces of any size, tells of each entry the bytes it
- * claims, and what was told, written again, reads the same. */
+ * Fuzz target: a tar archive. It reads the same in pieces of any size. The reader reports for each entry as
+ * many bytes as the entry's header claims. The entries, written as an archive again, read the same. */
 #include <assert.h>
 
 #include "base/tar.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* What it tells, as text; files also into an archive of their own. */
+/* The reader's events as text; it also adds files to an archive of their own. */
 static int tell(struct slice archive, size_t piece, struct buf *out, struct buf *again)
 {
     struct tar_reader r = {0};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The first byte picks a parser. What is accepted must survive printing and parsing again. */
+ * Fuzz target: the small parsers of base. The first byte picks a parser. An accepted text must survive
+ * printing and parsing again. */
 #include <assert.h>
 #include <stdlib.h>
 
@@ -97,7 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                                    check_percent};
     if (size == 0)
         return 0;
-    /* A copy of its own, so that reading one byte too far is seen. */
+    /* A copy of its own, so that the sanitizer detects a read of one byte too far. */
     uint8_t *copy = malloc(size);
     memcpy(copy, data + 1, size - 1);
     checks[data[0] % 5](slice_of(copy, size - 1));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Any bytes as TOML: an answer, with a place if it is no. What is accepted stays so with a comment behind
- * it. */
+ * Fuzz target: the TOML checker. It accepts the text, or refuses it and names a place. An accepted text
+ * stays valid when a comment is appended. */
 #include "tests/fuzz/format.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

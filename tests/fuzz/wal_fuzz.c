@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Folders of segments nobody wrote, through wal_open on the simulated disk. The first byte says how the rest
- * is read: as files as they are, or as a script that builds segments whose checksums hold, so that what lies
- * behind the checksums is reached too. A log that opens must take a batch, and open again with it. */
+ * Fuzz target: folders of log segments with arbitrary content, through wal_open on the simulated disk. The
+ * first byte says how the rest is read: as files as they are, or as a script that builds segments. The
+ * script's checksums are valid, so that the input reaches the code after the checksum test. A log that opens
+ * must take a batch, and open again with it. */
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 #include "consensus/wal/segment.h"
 #include "tests/sim/sim_io.h"
 
-/* The simulated disk is no part of the archive that fuzz targets link with. */
+/* Fuzz targets link with an archive that does not include the simulated disk. */
 #include "tests/sim/crash.c"
 #include "tests/sim/disk.c"
 #include "tests/sim/sim_io.c"
@@ -55,7 +56,7 @@ static void put_raw(struct sim_disk *disk, struct input *in)
     }
 }
 
-/* What the script has built so far. */
+/* The segments that the script has built so far. */
 struct builder {
     struct sim_disk *disk;
     struct wal_segment_header header;

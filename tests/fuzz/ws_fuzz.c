@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a server sends over a WebSocket, once as a whole and once in pieces whose size the first byte says:
- * the same things must come out, in the same order. */
+ * Fuzz target: the bytes that a server sends over a WebSocket, once as a whole and once in pieces. The first
+ * byte is the size of the pieces. Both ways must give the same messages in the same order. */
 #include <assert.h>
 
 #include "sdk/ws.h"
 
-/* All that comes, one after the other; the result is how it ended. */
+/* All messages, one after the other; the result says how the connection ended. */
 static int read_all(struct slice bytes, size_t piece, struct buf *out)
 {
     struct ws_reader r = {0};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Any bytes as YAML: what the options' reader takes, with its narrower rules, is taken here too, unless a key
- * is there twice in two spellings. */
+ * Fuzz target: the YAML checker. It accepts every text that the options' reader accepts, whose rules are
+ * narrower, unless a key is there twice in two spellings. */
 #include "base/mem.h"
 #include "base/yaml.h"
 #include "tests/fuzz/format.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Walks the whole tree as a reader would: its size and depth must stay within the limits whatever aliases do.
- */
+ * Fuzz target: the YAML reader's tree, walked as a reader walks it. Its size and depth must stay within the
+ * limits, also with aliases. */
 #include <assert.h>
 #include <stdlib.h>
 

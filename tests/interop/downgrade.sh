@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Downgrade jobs on three members of ours and on three of a real etcd, one after the other on the same ports: what etcdctl and
 # the gateway answer, by leader and follower, with users on, and what endpoint status shows of it, must be equal.
-# The same by cairnctl under the name etcdctl. What DEVIATIONS.md lists is left out: what a job is good for, and how it ends.
+# The same by cairnctl under the name etcdctl. The deviations in DEVIATIONS.md are left out: the effect of a job, and
+# its end.
 #
 #   CAIRND=bin/cairnd ETCD=build/interop/etcd37 ETCDCTL=build/interop/etcdctl37 tests/interop/downgrade.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"

@@ -157,7 +157,7 @@ c endpoint status
 c endpoint status -w json
 c endpoint status -w table
 c endpoint status -w fields
-hashkv() { ctl endpoint hashkv "$@" | sed -E 's/, [0-9]+/, HASH/; s/([|│]) +[0-9]{6,} +[|│]/\1 HASH |/'; } # deviation hashkv-value
+hashkv() { ctl endpoint hashkv "$@" | sed -E 's/, [0-9]+/, HASH/; s/([|│]) +[0-9]{6,} +[|│]/\1 HASH |/'; } # it covers lease ids, which each server draws; the part snapshots compares it
 same 'endpoint hashkv' hashkv
 same 'endpoint hashkv -w table' hashkv -w table
 same 'endpoint hashkv -w json' hashkv -w json

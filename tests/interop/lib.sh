@@ -70,6 +70,19 @@ within() {
     done
 }
 
+# older_etcds: fills $older with VERSION=BINARY, of those etcds that this machine has or can build, and $no_older with the others.
+older_etcds() {
+    local binary version
+    older=() no_older=""
+    binary=$(command -v etcd) && [[ $("$binary" --version) = *" 3.4."* ]] && older+=("3.4=$binary") || no_older+=" 3.4"
+    for version in 3.5 3.6; do
+        binary=$peers/etcd${version/./}
+        (cd "$here/etcd${version/./}" && timeout 900 go build -buildvcs=false -o "$binary" .) >"$peers/go-older.log" 2>&1 &&
+            older+=("$version=$binary") || no_older+=" $version"
+    done
+    [ -z "$no_older" ] || echo "skipped: no etcd$no_older on this machine"
+}
+
 # start_server NAME BINARY [flags]: its port is in $port, its log in $work/NAME.log.
 start_server() {
     local name=$1 binary=$2 end=$((SECONDS + LIMIT_S))

@@ -36,10 +36,10 @@ show() {
 }
 c() { show "$*" ctl "$@"; }
 added=none added_decimal=none
-# Also evened out: which of the three answered, the order of ids, hashes (they differ from etcd's by design), blanks in JSON.
+# Also evened out: which of the three answered, the order of ids, blanks in JSON.
 even_out() {
     sed -E -e "s/\b$added\b/ADDED/g; s/\b$added_decimal\b/ADDED/g" \
-        -e 's/"(member_id|MemberID)" ?: ?"?[0-9A-Z]+"?/"\1":N/; s/^(http[^ ]*), [0-9]+, ([0-9]+)$/\1, HASH, \2/' \
+        -e 's/"(member_id|MemberID)" ?: ?"?[0-9A-Z]+"?/"\1":N/' \
         -e '/^\{"/ s/", "/","/g; /^\{"/ s/\}, \{/},{/g; /^\{"/ s/, "/,"/g' -e '/^\{"header/ { s/(\{"ID)/\n\1/g; s/\}\]\}$/}/; s/\},?$/}/gm }' \
         -e '/^ETCD_INITIAL_CLUSTER=/ s/[",]/\n/g' \
         -e 's/[0-9.]+ [kKMG]?B\b/SIZE/g; s/[0-9]+%/PERCENT/; s/took = [^ ]*/took = T/; s/"took":"[^"]*"/"took":"T"/g' \
@@ -152,7 +152,7 @@ for kind in ours etcd; do
     mkdir -p "$work/$kind"
     added=none added_decimal=none
     if [ $kind = ours ]; then
-        script "${CAIRND:-$root/bin/cairnd}" --promote-learners=false
+        script "${CAIRND:-$root/bin/cairnd}"
     else
         script "${ETCD:-$peers/etcd37}"
     fi >"$work/$kind.out"

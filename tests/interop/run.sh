@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Other people's clients against our server, most of them beside a real etcd. Runs each part that this machine can
+# Clients of other projects against our server, most of them beside a real etcd. Runs each part that this machine can
 # run, one line a part; exit 0 if none failed. A part whose tool is absent, or cannot be fetched, is skipped and says so.
 #
 #   CAIRND=bin/cairnd tests/interop/run.sh [part ...]      LONG=1: 20 seeds, `check perf`, the clients' own tests
@@ -14,11 +14,12 @@ mkdir -p "$peers"
 passed=0 failed=0 skipped=0
 SKIPPED=77 # a part's status: absent tool
 
-# What a part needs beside our server. Each says on stdout why it is missing.
+# Requirements of a part besides our server. Each prints on stdout why it is missing.
 go_tools() {
     command -v go >"$peers/which.log" || { echo 'no go'; return 1; }
     local target
-    for target in etcd37=go.etcd.io/etcd/server/v3 etcdctl37=go.etcd.io/etcd/etcdctl/v3 differential=./differential; do
+    for target in etcd37=go.etcd.io/etcd/server/v3 etcdctl37=go.etcd.io/etcd/etcdctl/v3 \
+        etcdutl=go.etcd.io/etcd/etcdutl/v3 bbolt=go.etcd.io/bbolt/cmd/bbolt differential=./differential; do
         (cd "$here" && timeout 900 go build -buildvcs=false -o "$peers/${target%%=*}" "${target#*=}") >"$peers/go.log" 2>&1 ||
             { echo "go cannot build ${target#*=}, see build/interop/go.log"; return 1; }
     done
@@ -128,6 +129,18 @@ part_downgrade() {
     go_tools || return $SKIPPED
     timeout 600 "$here/downgrade.sh"
 }
+part_snapshots() {
+    go_tools || return $SKIPPED
+    timeout 2400 "$here/snapshots.sh" "$([ "${LONG:-}" ] && echo 50 || echo 3)"
+}
+part_migrate() {
+    go_tools || return $SKIPPED
+    SEEDS=$([ "${LONG:-}" ] && echo 10 || echo 1) timeout 1200 "$here/migrate.sh"
+}
+part_import() {
+    go_tools || return $SKIPPED
+    STORES=$([ "${LONG:-}" ] && echo 30 || echo 4) timeout 2400 "$here/import.sh"
+}
 npm_tests() { # ENDPOINTS
     cp "$here/npm/etcd3.test.mjs" "$peers/npm/"
     (cd "$peers/npm" && HOST=$1 timeout 400 node --test etcd3.test.mjs)
@@ -155,17 +168,16 @@ part_browser() {
     start_server ours "$CAIRND" --cors "http://127.0.0.1:$page_port" || return 1
     "$here/browser.sh" "$chromium" "$port" "$page_port"
 }
-# All of microsoft/etcd3's own tests, over TLS with their certificate. STRICT=1: with those that need Auth.
+# All of microsoft/etcd3's own tests, over TLS with their certificate.
 part_npm_own() {
     npm_own_tools || return $SKIPPED
-    local certs=$peers/npm-own/src/test/certs without=(--invert --grep 'roles and auth|#114') log=$work/mocha
-    [ -z "${STRICT:-}" ] || without=()
+    local certs=$peers/npm-own/src/test/certs log=$work/mocha
     SCHEME=https start_members ours "$CAIRND" 3 --cert-file "$certs/certs/etcd0.localhost.crt" \
         --key-file "$certs/private/etcd0.localhost.key" || return 1
-    (cd "$peers/npm-own" && ETCD_ADDR=127.0.0.1:${ports[0]} ETCD_VERSION=3.5.0 timeout 150 npx mocha "${without[@]}") \
+    (cd "$peers/npm-own" && ETCD_ADDR=127.0.0.1:${ports[0]} ETCD_VERSION=3.5.0 timeout 150 npx mocha) \
         >"$log" 2>&1 || { cat "$log"; return 1; }
     cat "$log"
-    echo "microsoft/etcd3's own tests:$(grep passing "$log")${without:+, without Auth}"
+    echo "microsoft/etcd3's own tests:$(grep passing "$log")"
 }
 part_python() {
     python_tools || return $SKIPPED
@@ -180,12 +192,9 @@ part_python_cluster() {
     timeout 300 "$python" "$here/python/smoke.py" 127.0.0.1 "${ports[i]}" 3 && echo 'etcd3 for Python, on a follower'
 }
 # All of python-etcd3's own tests. They call etcdctl, suspend the members whom pgrep names, and expect these names.
-# STRICT=1: with those that need Auth or a snapshot that is a bbolt file.
 part_python_own() {
     python_own_tools || return $SKIPPED
-    local list without=(--deselect tests/test_etcd3.py::TestClient::test_user_pwd_auth
-        --deselect tests/test_etcd3.py::TestEtcd3::test_snapshot) log=$work/pytest
-    [ -z "${STRICT:-}" ] || without=()
+    local list log=$work/pytest
     start_members pifpaf "$CAIRND" 3 || return 1
     list=$(printf ',http://127.0.0.1:%s' "${ports[@]}")
     mkdir "$work/bin"
@@ -196,10 +205,10 @@ part_python_own() {
     chmod +x "$work"/bin/*
     (cd "$peers/python-own" && PATH=$work/bin:$PATH PYTHONPATH=.:./etcd3:$here/python \
         PYTHON_ETCD_HTTP_URL=http://127.0.0.1:${ports[0]} ETCDCTL_ENDPOINTS=${list#,} TEST_ETCD_VERSION=v3.4.0 \
-        timeout 250 "$python" -m pytest -p own_suite -p no:cacheprovider -q --tb=short "${without[@]}" tests) \
+        timeout 250 "$python" -m pytest -p own_suite -p no:cacheprovider -q --tb=short tests) \
         >"$log" 2>&1 || { cat "$log"; return 1; }
     cat "$log"
-    echo "python-etcd3's own tests: $(tail -1 "$log")${without:+, without Auth and bbolt}"
+    echo "python-etcd3's own tests: $(tail -1 "$log")"
 }
 part_java() {
     java_tools || return $SKIPPED
@@ -214,7 +223,7 @@ part_gateway() {
     timeout 900 "$here/gateway_compare.sh" "http://127.0.0.1:$port" "http://127.0.0.1:$a"
 }
 
-# Our log of one seed of the differential run, as an etcd WAL: read by etcd's reader, equal to what we tell of it.
+# Our log of one seed of the differential run, as an etcd WAL: read by etcd's reader, equal to our own dump of it.
 part_waldump() {
     go_tools || return $SKIPPED
     (cd "$here" && timeout 900 go build -buildvcs=false -o "$peers/walread" ./walread) || return $SKIPPED
@@ -272,7 +281,7 @@ part_openapi() {
     echo "openapi-spec-validator, schemathesis: $(jq '[.paths[] | length] | add' "$work/openapi.json") operations"
 }
 
-# A real Prometheus that finds what it scrapes by http_sd. What it scrapes is our server's own metrics.
+# A real Prometheus that finds its targets by http_sd. It scrapes our server's own metrics.
 sees() { # PROMQL WANTED: names of instances, in order
     local got k
     for k in $(seq 600); do
@@ -328,7 +337,44 @@ Y
     echo "$(prometheus --version 2>&1 | head -1 | cut -d' ' -f1-3): finds, relabels, drops; keeps its targets while we are away"
 }
 
-# nginx asks us where its backends are, for each request anew once an answer is too old. It reads A records alone.
+# Our metrics beside a real etcd's under the same load, the names of etcd's mixin, and promtool on the exposition.
+part_metrics() {
+    go_tools || return $SKIPPED
+    command -v python3 >"$peers/which.log" || { echo 'no python3'; return $SKIPPED; }
+    start_server ours "$CAIRND" --metrics extensive || return 1
+    if command -v promtool >"$peers/which.log"; then
+        curl -sf "http://127.0.0.1:$port/metrics" | promtool check metrics >"$work/promtool" 2>&1
+        # It advises against names that are etcd's own, and exits with 3 for that; a form that it cannot parse is 1.
+        [ $? != 1 ] || { cat "$work/promtool"; return 1; }
+        echo 'promtool parses the exposition'
+    else
+        echo 'skip: no promtool (Debian package prometheus)'
+    fi
+    timeout 500 python3 "$here/metrics/compare.py" "$peers/etcd37" "$CAIRND" "$peers/etcdctl37" "$work"
+}
+
+# The alert rules of etcd's mixin on series that are recorded from three members which lose two, of our server and of etcd.
+mixin_tools() {
+    command -v go >"$peers/which.log" || { echo 'no go'; return 1; }
+    command -v promtool >"$peers/which.log" || { echo 'no promtool (Debian package prometheus)'; return 1; }
+    [ -x "$peers/jsonnet" ] || GOBIN=$peers timeout 600 go install github.com/google/go-jsonnet/cmd/jsonnet@v0.20.0 \
+        >"$peers/jsonnet.log" 2>&1 || { echo 'go cannot build jsonnet, see build/interop/jsonnet.log'; return 1; }
+    mixin=$(cd "$peers" && timeout 300 go mod download -json go.etcd.io/etcd/v3@v3.7.1 2>"$peers/mixin.log" |
+        sed -n 's/.*"Dir": "\(.*\)".*/\1/p')/contrib/mixin
+    [ -d "$mixin/alerts" ] || { echo 'go cannot fetch go.etcd.io/etcd/v3, see build/interop/mixin.log'; return 1; }
+}
+part_alerts() {
+    go_tools && mixin_tools || return $SKIPPED
+    "$peers/jsonnet" -J "$mixin" -e '((import "config.libsonnet") + (import "alerts/alerts.libsonnet")).prometheusAlerts' \
+        >"$work/rules.json" && promtool check rules "$work/rules.json" || return 1
+    local program
+    for program in "$peers/etcd37" "$CAIRND"; do
+        mkdir "$work/${program##*/}"
+        timeout 200 python3 "$here/metrics/alerts.py" "$program" "$work/rules.json" "$work/${program##*/}" "$peers/etcdctl37" || return 1
+    done
+}
+
+# nginx resolves its backends by our DNS, again for each request once a response is too old. It reads A records alone.
 part_dns() {
     command -v nginx >"$peers/which.log" || { echo 'no nginx (Debian package nginx-light)'; return $SKIPPED; }
     local dns web i ip
@@ -377,7 +423,7 @@ part_registrars() {
     command -v go >"$peers/which.log" || { echo 'no go'; return $SKIPPED; }
     start_server ours "$CAIRND" --registry-projections 'defaults,go-zero=user.rpc,grpc=grpc-services/@prod/g' || return 1
     local name pid n done_by=() without=()
-    instance() { # NAME: what is seen of it, one line an instance
+    instance() { # NAME: its instances in the registry, one a line
         local query
         for query in ${registrar_sees[$1]}; do curl -sf -m 30 "http://127.0.0.1:$port/api/v1/services/$query"; done |
             grep -o '{"id".*' | sed 's/"create_revision.*//'
@@ -427,10 +473,11 @@ part_registrars() {
     [ "${done_by[*]}" ] || return $SKIPPED
 }
 
-# Ours under the name etcdctl, beside the distribution's.
+# Ours under the names etcdctl and etcdutl, beside the real ones: outputs, and the list of commands and flags.
 part_cairnctl() {
     command -v etcdctl >/dev/null || { echo 'no etcdctl'; return $SKIPPED; }
-    "$root/tests/e2e/ctl_etcd.sh"
+    go_tools || return $SKIPPED
+    "$root/tests/e2e/ctl_flags.sh" && "$root/tests/e2e/ctl_etcd.sh"
 }
 
 # The faults that keep us from libwebsockets' own HTTP and WebSocket roles, shown by the installed version: server/http/README.md.
@@ -462,6 +509,26 @@ part_libwebsockets() {
 }
 
 # Autobahn's fuzzing client against server/http. It needs Python 2.7, which few machines have any more.
+# h2spec, in cleartext and over TLS. /debug/vars answers any method, after the body: cases that break a rule within a body need that.
+part_h2spec() {
+    command -v go >"$peers/which.log" || { echo 'no go'; return $SKIPPED; }
+    (cd "$here/h2spec" && timeout 600 go build -buildvcs=false -o "$peers/h2spec" github.com/summerwind/h2spec/cmd/h2spec) \
+        >"$peers/h2spec-build.log" 2>&1 || { echo 'go cannot build h2spec, see build/interop/h2spec-build.log'; return $SKIPPED; }
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$work/tls.key" -out "$work/tls.crt" -days 2 \
+        -subj /CN=server -addext subjectAltName=IP:127.0.0.1 2>"$work/openssl.log"
+    local plain secure peer
+    plain=$(free_port) secure=$(free_port) peer=$(free_port)
+    "$CAIRND" --data-dir "$work/ours" --listen-client-urls "http://127.0.0.1:$plain,https://127.0.0.1:$secure" \
+        --advertise-client-urls "http://127.0.0.1:$plain" --listen-peer-urls "http://127.0.0.1:$peer" \
+        --initial-advertise-peer-urls "http://127.0.0.1:$peer" --initial-cluster "default=http://127.0.0.1:$peer" \
+        --cert-file "$work/tls.crt" --key-file "$work/tls.key" >"$work/ours.log" 2>&1 &
+    started+=($!)
+    timeout $LIMIT_S sh -c "until curl -sf -o '$work/health' 'http://127.0.0.1:$plain/health'; do sleep 0.1; done" || { echo 'no server'; return 1; }
+    timeout 300 "$peers/h2spec" -h 127.0.0.1 -p "$plain" -P /debug/vars -o 5 -j "$work/plain.xml" >"$work/h2spec.log" 2>&1
+    timeout 300 "$peers/h2spec" -h 127.0.0.1 -p "$secure" -t -k -P /debug/vars -o 5 -j "$work/tls.xml" >>"$work/h2spec.log" 2>&1
+    python3 "$here/h2spec/judge.py" "$here/h2spec/exceptions.txt" plain="$work/plain.xml" tls="$work/tls.xml"
+}
+
 autobahn_tools() {
     python2=$(command -v python2.7) && "$python2" -c '' 2>"$peers/which.log" ||
         python2=$(PYENV_VERSION=2.7.18 pyenv which python2.7 2>"$peers/which.log") || { echo 'no Python 2.7'; return 1; }
@@ -484,6 +551,101 @@ part_websocket() {
     timeout $([ "${LONG:-}" ] && echo 3000 || echo 600) "$python2" "$here/websocket/wstest.py" "$peers/autobahn" \
         -m fuzzingclient -s "$work/spec.json" >"$work/wstest.log" 2>&1 || { tail -5 "$work/wstest.log"; return 1; }
     python3 "$here/websocket/judge.py" "$work/autobahn/index.json" "$here/websocket/expected.txt"
+}
+
+# CoreDNS answers from the keys that its etcd plugin reads here, and forwards another zone to our DNS.
+coredns_tools() {
+    local folder=$peers/coredns
+    command -v go >"$peers/which.log" || { echo 'no go'; return 1; }
+    [ -x "$folder/coredns" ] && [ "$folder/coredns" -nt "$here/coredns/main.go" ] && return 0
+    rm -rf "${folder:?}" && cp -r "$here/coredns" "$folder"
+    (cd "$folder" && go mod init interop/coredns && timeout 300 go get github.com/coredns/coredns@v1.15.0 &&
+        timeout 300 go mod tidy && timeout 900 go build -buildvcs=false -o coredns .) >"$peers/coredns.log" 2>&1 && return 0
+    echo 'go cannot build it, see build/interop/coredns.log'
+    return 1
+}
+part_coredns() {
+    coredns_tools || return $SKIPPED
+    command -v dig >"$peers/which.log" || { echo 'no dig'; return $SKIPPED; }
+    local dns core
+    core=$(free_port) dns=$(free_port)
+    start_server ours "$CAIRND" --listen-dns "127.0.0.1:$dns" --dns-ttl 1s || return 1
+    printf '%s\n' ".:$core {" '    bind 127.0.0.1' '    errors' '    etcd skydns.test {' '        path /skydns' \
+        "        endpoint http://127.0.0.1:$port" '    }' "    forward cairn 127.0.0.1:$dns" '}' >"$work/Corefile"
+    "$peers/coredns/coredns" -conf "$work/Corefile" >"$work/coredns.out" 2>&1 &
+    started+=($!)
+    put() { # KEY [VALUE]; none: delete
+        local key
+        key=$(printf %s "$1" | base64 -w0)
+        if [ "${2:-}" ]; then
+            curl -sf -o "$work/put" "http://127.0.0.1:$port/v3/kv/put" -d "{\"key\":\"$key\",\"value\":\"$(printf %s "$2" | base64 -w0)\"}"
+        else
+            curl -sf -o "$work/put" "http://127.0.0.1:$port/v3/kv/deleterange" -d "{\"key\":\"$key\"}"
+        fi
+    }
+    answers() { # NAME TYPE WANTED
+        local i got
+        for i in $(seq 150); do
+            got=$(dig @127.0.0.1 -p "$core" +tries=1 +time=2 +short "$1" "$2" | sort | paste -sd ' ')
+            [ "$got" = "$3" ] && return 0
+            sleep 0.2
+        done
+        echo "$1 $2 is '$got', not '$3'"
+        tail -3 "$work/coredns.out"
+        return 1
+    }
+    put /skydns/test/skydns/web/a '{"host":"10.0.0.1","port":80}' && put /skydns/test/skydns/web/b '{"host":"10.0.0.2","port":80}' || return 1
+    answers web.skydns.test A '10.0.0.1 10.0.0.2' && answers a.web.skydns.test A 10.0.0.1 || return 1
+    answers web.skydns.test SRV '10 50 80 a.web.skydns.test. 10 50 80 b.web.skydns.test.' || return 1
+    put /skydns/test/skydns/web/a && answers web.skydns.test A 10.0.0.2 || return 1
+    curl -sf -o "$work/put" -X PUT "http://127.0.0.1:$port/api/v1/services/orders/instances/o1" -d '{"host":"10.0.0.7","port":8080}' || return 1
+    answers orders.svc.cairn A 10.0.0.7 && echo 'CoreDNS 1.15: etcd plugin (A, SRV, a key that goes), and forward to our DNS'
+}
+
+part_flags() {
+    [ -x "$peers/etcd37" ] || { echo 'no etcd 3.7.1: make interop builds it for etcdctl37'; return $SKIPPED; }
+    python3 "$here/server_flags.py" "$peers/etcd37" "$CAIRND"
+}
+
+part_discovery() {
+    [ -x "$peers/etcd37" ] || { echo 'no etcd 3.7.1: make interop builds it for etcdctl37'; return $SKIPPED; }
+    ETCD=$peers/etcd37 "$root/tests/e2e/discovery.sh" && echo 'three members of each found each other'
+}
+
+# Other projects' tests against our program, each case judged by a table: suites/judge.py.
+suite_module() { # FOLDER MODULE VERSION: its source in $peers/FOLDER, to be written to
+    command -v go >"$peers/which.log" || { echo 'no go'; return 1; }
+    [ "$(cat "$peers/$1/version" 2>/dev/null)" = "$3" ] && return 0
+    local source
+    source=$(cd "$peers" && timeout 300 go mod download -json "$2@$3" 2>"$peers/$1.log" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+    [ -d "$source" ] || { echo "go cannot fetch $2, see build/interop/$1.log"; return 1; }
+    rm -rf "${peers:?}/$1" && mkdir -p "$peers/$1/bin" && cp -r "$source" "$peers/$1/tests" && chmod -R u+w "$peers/$1" &&
+        echo "$3" >"$peers/$1/version"
+}
+part_etcd_common() {
+    go_tools && suite_module etcd-suites go.etcd.io/etcd/tests/v3 v3.7.1 || return $SKIPPED
+    local m folder=$peers/etcd-suites
+    [ -x "$folder/common.test" ] || (cd "$folder/tests" && for m in api cache client/pkg client etcdctl etcdutl pkg server; do
+        go mod edit "-dropreplace=go.etcd.io/etcd/$m/v3" || exit 1
+    done && GOFLAGS=-mod=mod timeout 900 go test -c -buildvcs=false -tags e2e -o "$folder/common.test" ./common) \
+        >"$peers/etcd-suites.log" 2>&1 || { echo 'go cannot build it, see build/interop/etcd-suites.log'; return $SKIPPED; }
+    ln -sf "$CAIRND" "$folder/bin/etcd" && ln -sf "$peers/etcdctl37" "$folder/bin/etcdctl" && ln -sf "$peers/etcdutl" "$folder/bin/etcdutl"
+    E2E_TEST_MINIMAL=true timeout 1200 python3 "$here/suites/judge.py" "etcd's tests/common" "$folder/common.test" \
+        "$folder/tests/common" "$here/suites/common.txt" --limit 150 --part "$suite_part" --logs "$work/logs" -- -bin-dir "$folder/bin"
+}
+
+# Kubernetes' storage, as its API server uses it; a file of ours starts the server in place of theirs.
+part_kubernetes() {
+    suite_module kubernetes k8s.io/apiserver v0.37.2 || return $SKIPPED
+    local folder=$peers/kubernetes
+    if ! [ -x "$folder/storage.test" ] || [ "$here/suites/kubernetes/test_server.go" -nt "$folder/storage.test" ]; then
+        rm -f "$folder/tests/pkg/storage/etcd3/testserver/"*.go
+        cp "$here/suites/kubernetes/test_server.go" "$folder/tests/pkg/storage/etcd3/testserver/"
+        (cd "$folder/tests" && GOFLAGS=-mod=mod timeout 1500 go test -c -buildvcs=false -o "$folder/storage.test" ./pkg/storage/etcd3) \
+            >"$peers/kubernetes.log" 2>&1 || { echo 'go cannot build it, see build/interop/kubernetes.log'; return $SKIPPED; }
+    fi
+    timeout 1200 python3 "$here/suites/judge.py" "Kubernetes' storage" "$folder/storage.test" \
+        "$folder/tests/pkg/storage/etcd3" "$here/suites/kubernetes.txt" --limit 150 --part "$suite_part" --logs "$work/logs"
 }
 
 try_part() {
@@ -515,8 +677,17 @@ run_part() {
     esac
 }
 
-all="differential goclient cluster etcdctl37 etcdctl34 cairnctl members downgrade npm npm_cluster npm_stream browser python python_cluster java gateway waldump dns formats openapi prometheus registrars libwebsockets websocket"
-[ -z "${LONG:-}" ] || all+=" npm_own python_own"
+all="differential goclient cluster etcdctl37 etcdctl34 cairnctl members downgrade snapshots migrate import npm npm_cluster npm_stream browser python python_cluster java gateway waldump dns coredns flags discovery formats openapi prometheus metrics alerts registrars libwebsockets websocket h2spec"
+# Long suites: all of them with LONG=1, else one each day, and a sixth of it.
+suites=(etcd_common kubernetes)
+day=$((10#$(date +%j)))
+if [ "${LONG:-}" ]; then
+    all+=" ${suites[*]} npm_own python_own"
+    suite_part=0/1
+else
+    all+=" ${suites[day % ${#suites[@]}]}"
+    suite_part=$((day / ${#suites[@]} % 6))/6
+fi
 for name in "${@:-}"; do
     for name in ${name:-$all}; do run_part "$name"; done
 done

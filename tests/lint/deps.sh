@@ -4,7 +4,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../shell/environment.sh"
 packages="build-essential pkg-config libuv1-dev libnghttp2-dev libwebsockets-dev libwebsockets-evlib-uv liblmdb-dev
 libyaml-dev libssl-dev libprotobuf-c-dev protobuf-c-compiler libjansson-dev zlib1g-dev libjwt-dev libcrypt-dev libcmocka-dev libldns-dev curl jq etcd-client python3"
-# What tests/debian needs on the machine itself.
+# Packages that tests/debian needs on the machine itself.
 [ "${DEPS:-}" = debian ] && packages="debootstrap"
 [ "${DEPS:-}" = test ] && packages="$packages clang clang-format clang-tidy libclang-rt-dev etcd-server prometheus procps bind9-dnsutils knot-dnsutils nginx-light nftables iproute2 chromium python3-yaml yamllint shellcheck"
 missing=""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Finds `c ? p->x + k : k` in C sources, and its equals: k first, | and ^, `c ? p->x - 1 : -1`, and `1 + (c ? p->x : 0)` with a
 # constant. gcc 14.2 (Debian 13) makes a multiplication of them and reads p->x whatever c is, when c is a truth value
-# (tests/compiler/README.md). What a name's type is cannot be seen here: every such expression that reads through a pointer,
-# calls or divides is reported, to be written as an if.
+# (tests/compiler/README.md). This script does not know types: it reports every such expression that reads through a
+# pointer, calls or divides; write it as an if.
 function trim(s) { gsub(/^[ \t]+|[ \t]+$/, "", s); return s }
 function may_trap(s) { return s ~ /->|\[|\(|[\/%]|(^|[-+|^(=?:,] *)\*[a-z_(]/ }
 # The end of an operand that begins at i: the position of the first of the stop characters outside of parentheses.
@@ -84,7 +84,7 @@ function may_be_truth(c) {
     gsub(/ [!=]= (0|1|true|false)$/, "", c)
     return c !~ /[<>=]|&&|\|\||^!/
 }
-# What stands before the parenthesis that a condition's ? is in.
+# The text before the parenthesis that holds a condition's ?.
 function opening(s, i,   depth, c) {
     depth = 0
     for (i--; i >= 1; i--) {

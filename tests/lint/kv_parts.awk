@@ -2,8 +2,9 @@
 # another part's field that ALLOWED does not list, and every line of ALLOWED that is not needed any more; exit 1 if
 # there is one.
 #
-# The part's name is its file's, but for those of `owner`. What stands before the parts in struct kv (consensus/kv/kv_impl.h)
-# is common ground: it is not looked at. open.c may pass a whole part (`&kv->part`) to its init and done.
+# The part's name is its file's, but for those of `owner`. The fields before the parts in struct kv
+# (consensus/kv/kv_impl.h) are shared and not checked. open.c may pass a whole part (`&kv->part`) to its init and
+# done.
 
 BEGIN {
     owner["lifecycle"] = "open"

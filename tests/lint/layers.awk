@@ -42,7 +42,7 @@ FNR == NR {
         next
     name = substr($0, 1, colon - 1)
     if (name ~ /^</)
-        door[substr(name, 2)] = substr($0, colon + 1)
+        users[substr(name, 2)] = substr($0, colon + 1)
     else
         allowed[name] = substr($0, colon + 1)
     next
@@ -64,15 +64,15 @@ from == "" { next }
     own = from ~ /\.[ch]$/ ? from : from "/"
     if (!names(own, target) && !is_allowed(allowed[from], target)) {
         what = module_of(target)
-        report(what == "" ? "a stranger" : what, target)
+        report(what == "" ? "an unknown header" : what, target)
     }
 }
 
 /^[ \t]*#[ \t]*include[ \t]*</ {
     split($0, part, /[<>]/)
     target = part[2] ">"
-    for (library in door)
-        if (index(target, library) == 1 && !is_allowed(door[library], FILENAME))
+    for (library in users)
+        if (index(target, library) == 1 && !is_allowed(users[library], FILENAME))
             report("the library", part[2])
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# lint.sh 'preprocessor and compiler flags': every check of `make lint`, one line of result each, with what is
-# wrong above it. Goes on after a failure, so that one run shows all. TIDY=1 adds clang-tidy (minutes).
+# lint.sh 'preprocessor and compiler flags': every check of `make lint`, one result line each, with its errors above
+# it. It continues after a failure, so that one run shows all. TIDY=1 adds clang-tidy (minutes).
 set -u
 . "$(dirname "${BASH_SOURCE[0]}")/../shell/environment.sh"
 flags=$1
@@ -24,7 +24,7 @@ compile() { # FILE-LIST-ON-STDIN: COMPILER FLAGS...
 }
 skip() { printf '  --   %-10s %s\n' "$1" "$2"; }
 
-# What git knows or would add: build folders and other ignored files are out.
+# The files that git tracks or would add; build folders and other ignored files are excluded.
 files() { git ls-files --cached --others --exclude-standard -- "$@" | sort -u | while read -r f; do [ -f "$f" ] && echo "$f"; done; }
 mapfile -t code < <(files '*.c' '*.h')
 mapfile -t sources < <(files '*.c')
@@ -33,9 +33,9 @@ mapfile -t scripts < <(files '*.sh')
 mapfile -t texts < <(files '*.c' '*.h' '*.def' '*.S' '*.sh' '*.awk' '*.py' '*.md' '*.proto' '*.yaml' '*.yml' Makefile)
 
 bash $here/selftest.sh >"$out" 2>&1
-result selftest $? "the checkers find what is planted"
+result selftest $? "the checkers find deliberate mistakes"
 bash tests/shell/selftest.sh >"$out" 2>&1
-result tries $? "what runs the tests says what failed"
+result tries $? "the test runners report failures"
 
 # Each version of clang-format lays out files in its own way; 14 is the one.
 formatter=$(command -v clang-format-14 || command -v clang-format)
@@ -59,6 +59,9 @@ result parts $? "a part of struct kv is touched by its own file alone"
 awk -f $here/names.awk "${code[@]}" >"$out"
 result names $? "${#code[@]} files: licence, typedef, snake_case, lengths"
 
+awk -f $here/comments.awk "${code[@]}" >"$out"
+result comments $? "${#code[@]} files: ends of comments and rulers stand on the line that they belong to"
+
 mapfile -t built < <(printf '%s\n' "${code[@]}" | grep -v ^tests/compiler/)
 awk -f $here/folds.awk "${built[@]}" >"$out"
 result folds $? "${#built[@]} files: nothing that gcc 14.2 reads through a null pointer"
@@ -75,7 +78,7 @@ result words $? "${#texts[@]} files: nothing left for later"
 result merged $? "${#texts[@]} files: no marks of a merge"
 
 bash $here/start_order.sh server/start.order "${code[@]}" >"$out" 2>&1
-result start $? "the functions that a start runs (make start-order writes them anew)"
+result start $? "each function of server/start.order exists"
 
 bash $here/promises.sh docs/reliability.md >"$out" 2>&1
 result promises $? "docs/reliability.md names mutants, tests, files and make targets that exist"
@@ -92,7 +95,13 @@ pages=$("$DOCS" list)
 result pages $? "$(wc -w <<<"$pages") pages of docs/ are what their tables say (make docs writes them)"
 
 python3 -B $here/pages.py >"$out" 2>&1
-result links $? "links and names in pages lead somewhere, sizes hold, README.zh-CN.md says what README.md says"
+result links $? "links, names, tables of files and figures in pages are right, sizes hold, README.zh-CN.md says what README.md says"
+
+python3 -B $here/prose.py >"$out" 2>&1
+status=$?
+summary=$(sed -n 's/^prose: //p' "$out")
+sed -i '/^prose: /d' "$out"
+result prose $status "${summary:-prose.py ended without its line}"
 
 if command -v groff >/dev/null; then
     for page in cairnd cairnctl; do "$DOCS" man $page | groff -man -Tutf8 -ww -rCHECKSTYLE=3 -z; done >"$out" 2>&1

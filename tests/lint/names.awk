@@ -1,4 +1,4 @@
-# awk -f names.awk FILE...: house rules that need no compiler. Exit 1 if one is broken.
+# awk -f names.awk FILE...: style rules that need no compiler. Exit 1 if one is broken.
 #   the first line holds the licence; no typedef; functions in snake_case and under 90 lines; files under 900.
 
 function report(line, what)

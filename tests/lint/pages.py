@@ -31,8 +31,19 @@ def check_links(path, text):
             fail(f'{path}: {to} has no heading for #{anchor}')
 
 
+def is_defined(name, code):
+    """A function with its body, a struct or enum with its fields, a variable with its value, a macro; no prototype, call or comment."""
+    code = re.sub(r'/\*.*?\*/', '', code, flags=re.S)
+    name = re.escape(name)
+    return any(re.search(pattern, code, re.M) for pattern in (
+        r'^[A-Za-z_][^;{}=#]*\b' + name + r'\([^;{}]*\)\s*\{',
+        r'^(static )?(const )?(struct|enum) ' + name + r'\s*\{',
+        r'^[A-Za-z_][^;{}()]*\b' + name + r'(\[[^\]]*\])*\s*=',
+        r'^#define ' + name + r'\b'))
+
+
 def check_names(path, text):
-    """(`file`: `name`, `name`; `file`: ...): the files exist, and the names stand in them."""
+    """(`file`: `name`, `name`; `file`: ...): the files exist, and define the names."""
     for group in re.findall(r'\((`[^()]*\.[ch]`[^()]*)\)', text):
         file = None
         for name in re.findall(r'`([^`]+)`', group):
@@ -40,8 +51,40 @@ def check_names(path, text):
                 file = name
                 if not os.path.exists(file):
                     fail(f'{path}: there is no {file}')
-            elif file and os.path.exists(file) and not re.search(r'\b' + re.escape(name) + r'\b', open(file).read()):
-                fail(f'{path}: {file} has no {name}')
+            elif file and os.path.exists(file) and not is_defined(name, open(file).read()):
+                fail(f'{path}: {file} does not define {name}')
+
+
+def check_folder(page, text, code):
+    """A table of the folder's README names each .c and .h file: `x.c`, `x.h`, or `x.[ch]` when both exist; `part/` stands for a whole folder."""
+    folder = os.path.dirname(page)
+    names = {name for row in re.findall(r'^\|.*', text, re.M) for name in re.findall(r'`([^`*]+)`', row)}
+    named = set()
+    for base, end in (m.groups() for m in (re.match(r'([\w/]+)\.(\[ch\]|[ch])$', n) for n in names) if m):
+        files = {f'{base}.{e}' for e in end.strip('[]')}
+        missing = {f for f in files if not os.path.exists(os.path.join(folder, f))}
+        if missing and missing != files:
+            fail(f'{page}: a table names {base}.{end}, but there is no {min(missing)}')
+        named |= files
+    for file in code:
+        inner = os.path.relpath(file, folder)
+        if inner not in named and inner.split('/')[0] + '/' not in names:
+            fail(f'{page}: no table names {inner}')
+
+
+def check_mutants(page, text, table):
+    """The figure of mutants is the number of rows in base/mutant.def."""
+    rows = len(re.findall(r'^MUTANT_ROW\(', table, re.M))
+    for figure in re.findall(r'(\d+) mutants', text):
+        if int(figure) != rows:
+            fail(f'{page}: {figure} mutants; base/mutant.def has {rows}')
+
+
+def nearest_page(file):
+    folder = os.path.dirname(file)
+    while folder and not os.path.exists(folder + '/README.md'):
+        folder = os.path.dirname(folder)
+    return folder + '/README.md'
 
 
 def check_translation(one, other):
@@ -58,12 +101,25 @@ def check_translation(one, other):
             fail(f'{one} and {other} differ in their {what}: {sorted(set(x) ^ set(y))[:4] or [len(x), len(y)]}')
 
 
-pages = [p for p in subprocess.run(['git', 'ls-files', '*.md'], capture_output=True, text=True).stdout.split('\n') if p and os.path.exists(p)]
+def tracked(*patterns):
+    listed = subprocess.run(['git', 'ls-files', '--cached', '--others', '--exclude-standard', '--', *patterns], capture_output=True, text=True)
+    return sorted({p for p in listed.stdout.split('\n') if p and os.path.exists(p)})
+
+
+pages = tracked('*.md')
+folders = {}
+for file in tracked('*.c', '*.h'):
+    if not file.startswith('tests/'):
+        folders.setdefault(nearest_page(file), []).append(file)
 for page in pages:
     text = open(page).read()
     check_links(page, text)
     if page == 'docs/architecture.md':
         check_names(page, text)
+    if page in folders:
+        check_folder(page, text, folders[page])
+    if page == 'README.md':
+        check_mutants(page, text, open('base/mutant.def').read())
     size, most = len(text.encode()), README_MAX if page.startswith('README') else PAGE_MAX if page.startswith('docs/') else None
     if most and size > most:
         fail(f'{page} has {size} bytes; at most {most}')

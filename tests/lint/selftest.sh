@@ -28,7 +28,7 @@ consensus/wal/wal.c:3: consensus/wal may not include the library (lmdb.h)
 server/http/http.c:1: server/http may not include the library (openssl/evp.h)
 server/http/http.c:3: server/http may not include server/rpc (server/rpc/private.h)
 sdk/cairn.c:1: sdk may not include consensus (consensus/kv.h)
-sdk/cairn.c:2: sdk may not include a stranger (kv.h)
+sdk/cairn.c:2: sdk may not include an unknown header (kv.h)
 odd/x.c:1: no module of the table
 END
 awk -f "$here/layers.awk" "$here/layers" registry/bad.c base/worker.c consensus/raft/raft.c consensus/wal/wal.c \
@@ -73,11 +73,49 @@ awk -f "$here/names.awk" a.c b.c c.c >got && { echo "names.awk: exit 0"; exit 1;
 diff want got || { echo "names.awk does not say what it should"; exit 1; }
 awk -f "$here/names.awk" b.c || { echo "names.awk: exit 1 on good code"; exit 1; }
 
+cat >comments.c <<'END'
+/* A sentence that fills its line to the end.
+ * */
+/* --- a section
+ * ----------------------------------------- */
+/* --- another ------------------------------
+ */
+/* --- a third
+ * -----------------------------------------
+ */
+/*   what      result
+ *   --------
+ *   ------
+ *   this      that */
+END
+cat >want <<'END'
+comments.c:2: the comment's end stands alone: put it behind the last word
+comments.c:4: the ruler of a section is one line: /* --- name ----- */
+comments.c:6: the ruler of a section is one line: /* --- name ----- */
+comments.c:9: the ruler of a section is one line: /* --- name ----- */
+comments.c:12: the ruler of a table is one line
+END
+awk -f "$here/comments.awk" comments.c >got && { echo "comments.awk: exit 0"; exit 1; }
+diff want got || { echo "comments.awk does not say what it should"; exit 1; }
+cat >comments.c <<'END'
+/* --- a section ---------------------------- */
+/* --- another ------------------------------
+ * It says more. */
+/*   what      result
+ *   ------    ------
+ *   this      that
+ */
+END
+awk -f "$here/comments.awk" comments.c || { echo "comments.awk: exit 1 on good code"; exit 1; }
+
 printf 'int kept_%s(void);\n' {1..9} >order.c
-{ echo '# a comment'; printf 'kept_%s\n' {1..9}; echo gone_1; echo made__by_a_tool; } >order
+{ echo '# a comment'; printf 'kept_%s\n' {1..9}; echo made__by_a_tool; } >order
 bash "$here/start_order.sh" order order.c || { echo "start_order.sh: exit 1 on a good list"; exit 1; }
-echo gone_2 >>order
-echo 'order: 2 of 11 functions are gone: make start-order' >want
+printf 'gone_%s\n' 1 2 >>order
+cat >want <<'END'
+order: no source has gone_1 gone_2
+order: rename the lines with the functions, or write the list again: make start-order
+END
 bash "$here/start_order.sh" order order.c >got && { echo "start_order.sh: exit 0"; exit 1; }
 diff want got || { echo "start_order.sh does not say what it should"; exit 1; }
 
@@ -178,7 +216,7 @@ diff want got || { echo "environment.sh does not say what it should"; exit 1; }
 mkdir -p page/tests/unit page/tests/sim page/tests/shell page/base page/docs
 cp tests/shell/environment.sh page/tests/shell
 mkdir -p page/tests/lint && cp "$here/promises.sh" page/tests/lint
-printf 'MUTANT_ROW(TWO_VOTES, "a")\nPLANT(NOT_FOUND, "b")\n' >page/base/mutant.def
+printf 'MUTANT_ROW(TWO_VOTES, "a")\nMUTANT_ROW(NOT_FOUND, "b")\n' >page/base/mutant.def
 printf 'quick TWO_VOTES sim 50\n' >page/tests/sim/mutants.txt
 printf 'sim explore: x\n' >page/Makefile
 : >page/tests/unit/store_test.c
@@ -194,3 +232,71 @@ END
 (cd page && bash tests/lint/promises.sh docs/good.md) || { echo "promises.sh: exit 1 on a good page"; exit 1; }
 (cd page && bash tests/lint/promises.sh docs/bad.md) >got && { echo "promises.sh: exit 0"; exit 1; }
 diff want got || { echo "promises.sh does not say what it should"; exit 1; }
+
+# pages.py reads the repository that it stands in: one with good pages, then one mistake of each kind.
+mkdir -p pages/docs pages/base pages/core/part && cd pages && git init -q . || exit 1
+printf 'MUTANT_ROW(ONE, "a")\nMUTANT_ROW(TWO, "b")\n' >base/mutant.def
+printf '# base\n' >base/README.md
+printf 'int core_run(int n);\nstruct core {\n    int n;\n};\n' >core/core.h
+printf '/* core_stop (see core_run) stops it. */\nstatic int limit = 3;\nint core_run(int n,\n             int m)\n{\n    return core_stop(n);\n}\n' >core/core.c
+: >core/part/p.c
+printf '| file | what |\n|---|---|\n| `core.[ch]` | it |\n| `part/` | parts |\n' >core/README.md
+printf '2 mutants. [other](README.zh-CN.md)\n' >README.md
+printf '2 mutants. [other](README.md)\n' >README.zh-CN.md
+printf '# A\n\n1. It runs (`core/core.c`: `core_run`, `limit`; `core/core.h`: `core`).\n' >docs/architecture.md
+python3 -B "$here/pages.py" || { echo "pages.py: exit 1 on good pages"; exit 1; }
+printf '3 mutants. [other](README.md)\n' >README.zh-CN.md
+printf '3 mutants. [other](README.zh-CN.md) [gone](#gone)\n' >README.md
+printf '1. It runs (`core/core.c`: `core_stop`, `core_turn`; `core/core.h`: `core_run`; `core/gone.c`: `f`).\n' >docs/architecture.md
+printf '%15001s' '' >docs/long.md
+: >core/alone.c && : >core/new.h
+printf 'In prose: `new.h`.\n\n| file | what |\n|---|---|\n| `core.c` | it |\n| `alone.[ch]` | more |\n| `part/` | parts |\n' >core/README.md
+cat >../want <<'END'
+README.md: README.md has no heading for #gone
+README.md: 3 mutants; base/mutant.def has 2
+core/README.md: a table names alone.[ch], but there is no alone.h
+core/README.md: no table names core.h
+core/README.md: no table names new.h
+docs/architecture.md: core/core.c does not define core_stop
+docs/architecture.md: core/core.c does not define core_turn
+docs/architecture.md: core/core.h does not define core_run
+docs/architecture.md: there is no core/gone.c
+docs/long.md has 15001 bytes; at most 15000
+README.md and README.zh-CN.md differ in their links: ['#gone']
+END
+python3 -B "$here/pages.py" >../got && { echo "pages.py: exit 0"; exit 1; }
+cd .. || exit 1
+diff want got || { echo "pages.py does not say what it should"; exit 1; }
+
+# prose.py reads what git tracks; a file of each kind with one mistake, and texts that are none.
+mkdir prose && cd prose || exit 1
+git init -q .
+printf 'Who reads this page finds a mistake.\n\nWho is it? "What" is a word.\n\n    What is code is not read.\n' >README.md
+printf '/* SPDX-License-Identifier: Apache-2.0\n * A source. */\n/* What is left of it is freed. */\nint a; // Whoever calls it frees it.\nconst char *b = "// What is a string";\n' >a.c
+printf 'int no_first_line;\n' >b.c
+printf '/* SPDX-License-Identifier: Apache-2.0\n * A header. */\n\n/* Opens it. */\nMUST_CHECK int open_it(void);\n\n/* ERR_IO. */\nMUST_CHECK int close_it(void);\n' >b.h
+printf '"""The first line.\n\nWhat follows is a docstring."""\na = "# What is a string"  # What is behind code.\n' >c.py
+printf '# Whoever calls it waits, and\n# a guest too.\necho "a # What is a string"\n' >d.sh
+printf "// Whatever arrives is kept.\nconst s = '// What is a string';\n/* A comment.\n * What follows it is read. */\n" >e.mjs
+printf '# The last one.\n# What is built last.\n' >Makefile
+git add .
+cat >want <<'END_OF_WANT'
+Makefile:1: a sentence begins with "What": What is built last.
+README.md:1: a sentence begins with "Who": Who reads this page finds a mistake.
+a.c:3: a sentence begins with "What": What is left of it is freed.
+a.c:4: a sentence begins with "Whoever": Whoever calls it frees it.
+b.c:1: the file does not begin with what it is
+b.h:5: open_it may fail, and its comment names no error
+c.py:4: a sentence begins with "What": What is behind code.
+c.py:3: a sentence begins with "What": What follows is a docstring.
+d.sh:1: a sentence begins with "Whoever": Whoever calls it waits, and a guest too.
+e.mjs:1: a sentence begins with "Whatever": Whatever arrives is kept.
+e.mjs:3: a sentence begins with "What": What follows it is read.
+README.md:3: "Who is": begin with the subject
+d.sh:2: "guest": unauthenticated connection
+END_OF_WANT
+python3 -B "$here/prose.py" >got && { echo "prose.py: exit 0"; exit 1; }
+diff want <(grep -v '^prose: ' got) || { echo "prose.py does not say what it should"; exit 1; }
+grep -q '^prose: .* 9 begin with Who or What; 2 retired words' got || { echo "prose.py counts wrongly"; exit 1; }
+git rm -qf a.c b.c b.h c.py d.sh e.mjs Makefile && printf 'This page has one sentence.\n' >README.md
+python3 -B "$here/prose.py" >got || { cat got; echo "prose.py: exit 1 on a good page"; exit 1; }

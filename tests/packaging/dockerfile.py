@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a Dockerfile that nobody here can build: dockerfile.py DOCKERFILE PROGRAM... A line for each thing that is wrong.
+"""Checks a Dockerfile without building it: dockerfile.py DOCKERFILE PROGRAM... Prints a line for each error.
 
 Its last stage must run as a number, by exec forms, and install exactly the Debian packages of the libraries that the programs are
 linked with (as dpkg on this machine has it), the plugin that is opened at run time, and etcdctl's."""
@@ -10,7 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Not by ldd: libwebsockets opens its plugin for libuv; people and the chart run etcdctl. What every Debian has is not installed.
+# Not by ldd: libwebsockets opens its plugin for libuv; people and the chart run etcdctl. Packages that every Debian has are not
+# installed.
 OPENED = {"libwebsockets-evlib-uv", "etcd-client"}
 ESSENTIAL = {"libc6", "libgcc-s1", "libcap2"}
 EXEC_FORM = {"ENTRYPOINT", "CMD"}

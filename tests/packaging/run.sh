@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# What packaging/ promises, one line a check: make packaging. Installs into a folder of its own; nothing of the machine is changed.
+# The promises of packaging/, one line a check: make packaging. Installs into a folder of its own; nothing of the
+# machine is changed.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 . tests/shell/ports.sh
@@ -32,7 +33,7 @@ installed() {
     ! grep -rn '@PREFIX@' "$work/tree/usr/lib/systemd" || return 1
     "$work/tree/usr/bin/cairnd" --version
 }
-# man and mandoc each find what the other passes over.
+# man and mandoc find different errors.
 manuals() {
     local page
     for page in cairnd cairnctl; do

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Scenarios of pure arithmetic: what a quorum has committed or decided, and what a configuration becomes. */
+ * Scenarios of pure arithmetic: the index that a quorum has committed, the votes that a quorum has decided,
+ * and the configuration that a change leads to. */
 #include "consensus/raft/confchange.h"
 #include "tests/scenario/interaction.h"
 #include "tests/scenario/render.h"
@@ -62,7 +63,7 @@ static enum raft_vote_result vote_of(const struct voters *v, unsigned half)
     return raft_majority_vote(votes, v->half[half].count);
 }
 
-/* The bar of a member is as long as there are members with a lower index (the same for equal ones). */
+/* The bar of a member is as long as the number of members with a lower index (the same for equal ones). */
 static unsigned bar_of(const struct voters *v, uint64_t id)
 {
     unsigned lower = 0;
@@ -191,7 +192,7 @@ void confchange_run(void *confchange, const struct directive *d, struct buf *out
     if (!known) {
         buf_add_text(out, "unknown command");
     } else if (!parse_changes(d->input, &change, out)) {
-        /* the error is said */
+        /* the error is printed */
     } else if (strcmp(d->command, "leave-joint") == 0 && change.count > 0) {
         buf_add_text(out, "this command takes no input");
     } else {

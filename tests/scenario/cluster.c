@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The host of every member: storage, state machine, the network between them. */
+ * The host of every member in a scenario: storage, state machine, the network between members. */
 #include "tests/scenario/environment.h"
 
 #include <inttypes.h>
@@ -69,7 +69,7 @@ void cluster_add(struct interaction *env, const struct raft_config *config,
         env->node_count++;
 }
 
-/* As after a power cut: what was not written is gone, and so is what was to be applied. */
+/* As after a power cut: everything that was not written is lost, and so are the entries to be applied. */
 void cluster_restart(struct interaction *env, struct node *n)
 {
     queue_done(&n->append_work);
@@ -238,7 +238,7 @@ static bool is_local(const struct raft_message *m)
     return m->from == m->to || m->from >= RAFT_APPLY_THREAD || m->to >= RAFT_APPLY_THREAD;
 }
 
-/* Storage never loses an answer, so drop leaves those alone. */
+/* Storage never loses an answer, so drop ignores those. */
 static bool is_meant(const struct raft_message *m, uint64_t to, int type, bool drop)
 {
     return m->to == to && !(drop && is_local(m)) && (type < 0 || (int)m->type == type);
@@ -367,7 +367,7 @@ void cluster_stabilize(struct interaction *env, struct node *const *nodes, size_
     }
 }
 
-/* Answers of its own storage, which no network loses. */
+/* Answers of the member's own storage, which no network loses. */
 static bool settle_own(struct interaction *env, struct node *n)
 {
     for (size_t i = 0; i < env->network.count; i++) {

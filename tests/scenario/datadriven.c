@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The reader walks the lines once; what it reads it copies to the rewritten text, except for expectations. */
+ * The reader of scenario files. It walks the lines once, and copies them to the rewritten text, except for
+ * the expected outputs. */
 #include "tests/scenario/datadriven.h"
 
 #include <ctype.h>
@@ -14,7 +15,7 @@ struct reader {
     char *next; /* NULL at the end */
     unsigned line;
     struct buf rewritten;
-    struct arena arena; /* of the directive at hand */
+    struct arena arena; /* of the current directive */
 };
 
 static char *next_line(struct reader *r)
@@ -248,7 +249,7 @@ static bool read_file(const char *path, struct buf *ret_text)
 
 static void write_file(const char *path, const struct buf *text)
 {
-    /* One blank line less at the end: the last directive's. */
+    /* One blank line less at the end: it belongs to the last directive. */
     size_t size = text->size;
     while (size > 1 && text->data[size - 1] == '\n' && text->data[size - 2] == '\n')
         size--;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Scenario files: a command, its input, "----", the output that is expected. The grammar is that of the Go
- * package cockroachdb/datadriven, so that etcd's files run unchanged:
+ * Scenario files: a command, its input, "----", the expected output. The grammar is that of the Go package
+ * cockroachdb/datadriven, so that etcd's files run unchanged:
  *
  *     # comment
  *     command key key=value key=(v1, v2)   \
@@ -9,7 +9,8 @@
  *     ----
  *     expected, up to a blank line; or between two pairs of "----" lines when it holds blank lines itself
  *
- * Reads one directive after the other and, on demand, writes the file anew with the outputs as they are. */
+ * The reader returns one directive after the other. On demand it writes the file anew with the actual
+ * outputs. */
 #ifndef TESTS_SCENARIO_DATADRIVEN_H
 #define TESTS_SCENARIO_DATADRIVEN_H
 
@@ -45,7 +46,7 @@ struct datadriven_result {
     bool unreadable;
 };
 
-/* run carries out one directive and says the output into out (a missing final newline is added). */
+/* run executes one directive and writes its output to out (a missing final newline is added). */
 struct datadriven_result datadriven_run(const char *path, bool rewrite,
                                         void (*run)(void *arg, const struct directive *d, struct buf *out),
                                         void *arg);

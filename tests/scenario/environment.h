@@ -27,8 +27,8 @@ struct interaction {
     struct node node[NODES_MAX];
     size_t node_count;
     struct queue network;
-    struct buf *out; /* of the command, or of the indented part at hand */
-    int level;       /* LEVEL_NONE: nothing but errors is said */
+    struct buf *out; /* of the command, or of the current indented part */
+    int level;       /* LEVEL_NONE: only errors are printed */
     struct buf error;
 };
 
@@ -39,7 +39,7 @@ void env_say(struct interaction *env, const char *format, ...) __attribute__((fo
 void env_say_buf(struct interaction *env, struct buf *text); /* takes text */
 void env_fail(struct interaction *env, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool env_failed(const struct interaction *env);
-/* What is said in between is indented by two spaces. */
+/* Output between begin and end is indented by two spaces. */
 struct buf *env_indent(struct interaction *env, struct buf *inner);
 void env_dedent(struct interaction *env, struct buf *outer);
 
@@ -47,7 +47,7 @@ void queue_add(struct queue *q, const struct raft_message *m);
 struct raft_message queue_take(struct queue *q, size_t at);
 void queue_done(struct queue *q);
 
-/* cluster.c: one step of the host's work. False when there was nothing to do or it failed. */
+/* cluster.c: one step of the host's work. False when there was no work or it failed. */
 void cluster_add(struct interaction *env, const struct raft_config *config,
                  const struct raft_snapshot *snapshot);
 void cluster_restart(struct interaction *env, struct node *n);

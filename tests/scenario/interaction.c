@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
-/* --- saying --- */
+/* --- output --- */
 bool env_quiet(const struct interaction *env)
 {
     return env->level == LEVEL_NONE;
@@ -261,7 +261,7 @@ static void do_deliver_msgs(struct interaction *env, const struct directive *d)
         env_say(env, "no messages\n");
 }
 
-/* One message, the first that fits; what it is said to be beyond the type may be left out. */
+/* One message, the first that matches; all its fields except the type may be left out. */
 static bool is_asked_for(const struct directive *d, const struct raft_message *m)
 {
     const struct {
@@ -303,7 +303,7 @@ static void do_deliver_copy(struct interaction *env, const struct directive *d)
     one_message(env, d, true, false);
 }
 
-/* The transport notices and tells the sender. */
+/* The transport notices the loss and reports it to the sender. */
 static void do_drop_one(struct interaction *env, const struct directive *d)
 {
     one_message(env, d, false, true);
@@ -512,7 +512,7 @@ static void do_compact(struct interaction *env, const struct directive *d)
     cluster_print_log(env, n);
 }
 
-/* --- looking --- */
+/* --- reading states --- */
 static void do_raft_log(struct interaction *env, const struct directive *d)
 {
     struct node *n = first_node(env, d);
@@ -549,7 +549,7 @@ static void do_status(struct interaction *env, const struct directive *d)
     }
 }
 
-/* What has been applied: the state machine is a string that grows. */
+/* The applied entries: the state machine is a string that grows. */
 static void do_content(struct interaction *env, const struct directive *d)
 {
     struct node *n = first_node(env, d);
@@ -633,7 +633,7 @@ void interaction_run(void *arg, const struct directive *d, struct buf *out)
     }
     if (!known)
         env_fail(env, "unknown command");
-    buf_add_slice(out, buf_slice(&env->error)); /* errors are said at any level */
+    buf_add_slice(out, buf_slice(&env->error)); /* errors are printed at any level */
     buf_done(&env->error);
     if (out->size == 0)
         buf_add_text(out, "ok");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Messages, entries, configurations. */
+ * The text of messages, entries and configurations. */
 #include "tests/scenario/render.h"
 
 #include <ctype.h>

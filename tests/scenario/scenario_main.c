@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * scenario [--rewrite] PATH...: runs scenario files, or all *.txt below a folder. The folder that a file lies
- * in says what kind it is: quorum, confchange, else a cluster. A PATH that does not exist is skipped,
- * visibly. */
+ * The scenario runner: it runs scenario files, or all *.txt below a folder.
+ *
+ *     scenario [--rewrite] PATH...
+ *
+ * The folder of a file says its kind: quorum, confchange, else a cluster. The runner skips a PATH that does
+ * not exist, and prints that it did. */
 #include "tests/scenario/interaction.h"
 
 #include <dirent.h>
@@ -14,7 +17,7 @@ static struct {
     unsigned files, failed, skipped, directives;
 } run;
 
-static bool lies_in(const char *path, const char *folder)
+static bool is_in_folder(const char *path, const char *folder)
 {
     char part[64];
     snprintf(part, sizeof part, "/%s/", folder);
@@ -24,9 +27,9 @@ static bool lies_in(const char *path, const char *folder)
 static struct datadriven_result run_kind(const char *path)
 {
     struct datadriven_result result;
-    if (lies_in(path, "quorum")) {
+    if (is_in_folder(path, "quorum")) {
         result = datadriven_run(path, run.rewrite, quorum_run, NULL);
-    } else if (lies_in(path, "confchange")) {
+    } else if (is_in_folder(path, "confchange")) {
         struct confchange *c = confchange_new();
         result = datadriven_run(path, run.rewrite, confchange_run, c);
         confchange_free(c);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A member's disk in a scenario: what survives when the member is restarted. */
+ * A member's disk in a scenario: the data that survive when the member is restarted. */
 #ifndef TESTS_SCENARIO_STORAGE_H
 #define TESTS_SCENARIO_STORAGE_H
 
@@ -16,7 +16,7 @@ struct storage {
 void storage_done(struct storage *s);
 uint64_t storage_first(const struct storage *s);
 uint64_t storage_last(const struct storage *s);
-/* NULL or what went wrong, as etcd's memory storage says it. */
+/* NULL, or the error in the words of etcd's memory storage. */
 const char *storage_install(struct storage *s, const struct raft_snapshot *snapshot);
 const char *storage_append(struct storage *s, const struct raft_entry *entries, size_t count);
 const char *storage_compact(struct storage *s, uint64_t index);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Every call of libcairn on one member: calls ENDPOINT [CA], as somebody: calls ENDPOINT - USER
+ * Test of every call of libcairn on one member: calls ENDPOINT [CA], as somebody: calls ENDPOINT - USER
  * PASSWORD; what a cache folder keeps: calls ENDPOINT DIR
- * leave, and with the server gone find. The first thing that is not as it should be is said, with its line,
- * and ends the program with 1. */
+ * leave, and with the server gone find. The first failure is printed with its line, and ends the program with
+ * 1. */
 #include <cairn.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -174,8 +174,7 @@ static void native(struct cairn_client *c)
     MUST(cairn_http(c, &get, &r, &error) == CAIRN_INVALID);
 }
 
-/* --- asynchronous
- * ---------------------------------------------------------------------------------------------------- */
+/* --- asynchronous ----------------------------------------------------------------------------------- */
 struct counter {
     struct cairn_client *client;
     pthread_mutex_t mutex;
@@ -211,7 +210,7 @@ static void many_at_once(struct cairn_client *c)
         pthread_cond_wait(&n.changed, &n.mutex);
     pthread_mutex_unlock(&n.mutex);
     MUST(n.well == 500 && n.inside == 500);
-    /* What is under way when the client is closed ends too. */
+    /* Pending calls end when the client is closed. */
     struct cairn_client *other;
     struct cairn_options o = {.size = sizeof o, .endpoints = "127.0.0.1:1"};
     MUST(cairn_open(&o, &other, &error) == CAIRN_OK);
@@ -221,13 +220,11 @@ static void many_at_once(struct cairn_client *c)
     MUST(cairn_close(other) == CAIRN_OK && n.ended == 501 && n.well == 500);
 }
 
-/* --- watches
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- watches ---------------------------------------------------------------------------------------- */
 struct seen {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
-    char text[4096]; /* what was told, one letter and key each */
+    char text[4096]; /* the updates, one letter and key each */
     int ended;
 };
 
@@ -282,7 +279,7 @@ static void watches(struct cairn_client *c)
     cairn_watch_stop(w);
     put(c, "w/c", "1");
 
-    /* What was compacted is told as it is now. */
+    /* A watch from a compacted revision gets the current state. */
     struct cairn_compact_request compact = {.revision = r->header.revision + 1, .physical = true};
     MUST(cairn_compact(c, &compact, NULL, &error) == CAIRN_OK);
     MUST(cairn_watch_start(c, &q, on_update, &s, &w, &error) == CAIRN_OK);
@@ -321,8 +318,7 @@ static void keepalives(struct cairn_client *c)
     cairn_result_free(g);
 }
 
-/* --- registry and config center
- * -------------------------------------------------------------------------------------------- */
+/* --- registry and config center --------------------------------------------------------------------- */
 static void on_registration(struct cairn_registration *r, enum cairn_registration_state state,
                             const struct cairn_error *e, void *arg)
 {
@@ -438,7 +434,7 @@ static void configurations(struct cairn_client *c)
     get.seq = 0;
     MUST(cairn_config_get(c, &get, &g, &error) == CAIRN_NOT_FOUND);
 
-    /* Larger than what travels in the stream. */
+    /* Larger than the contents that the stream carries. */
     size_t size = 200000;
     char *large = malloc(size);
     memset(large, 'x', size);
@@ -459,7 +455,7 @@ static void configurations(struct cairn_client *c)
     cairn_result_free(g);
 }
 
-/* With a server what was there last is left in the folder, without one it is found there. */
+/* With a server the client leaves the last state in the folder; without one it finds that state there. */
 static void cached(const char *endpoint, const char *dir, bool is_left)
 {
     struct cairn_options o = {.size = sizeof o,
@@ -538,7 +534,7 @@ int main(int argc, char **argv)
         o.user = argv[3];
         o.password = "wrong";
         MUST(cairn_open(&o, &c, &error) == CAIRN_OK);
-        MUST(cairn_put(c, &q, NULL, &error) == CAIRN_INVALID &&
+        MUST(cairn_put(c, &q, NULL, &error) == CAIRN_UNAUTHENTICATED &&
              strstr(error.message, "authentication failed"));
         MUST(cairn_close(c) == CAIRN_OK);
         o.password = NULL;

@@ -78,7 +78,7 @@ static void on_registration(struct cairn_registration *r, enum cairn_registratio
     }
 }
 
-/* From the first time on it is there, and up. */
+/* Once found, the instance must stay found, and up. */
 static void on_instances(struct cairn_discovery *d, const struct cairn_instances *now, void *arg)
 {
     (void)d;
@@ -179,7 +179,7 @@ static void judge(struct journey *j)
         fails(j, "the discovery told a list without the instance");
 }
 
-/* What is asked about comes true in time. */
+/* Waits until the condition holds; false after LIMIT_S. */
 static bool holds(struct journey *j, bool (*what)(const struct journey *j))
 {
     for (int i = 0; i < LIMIT_S * 100; i++, pause_ms(10)) {
@@ -207,7 +207,7 @@ static bool has_config(const struct journey *j)
     return j->last_seq == j->published_seq;
 }
 
-/* Another content each time; what may have been done is looked up. */
+/* Publishes another content each time; after an unknown outcome it reads the state. */
 static void publish(struct journey *j, unsigned n)
 {
     char text[32];
@@ -231,7 +231,7 @@ static void publish(struct journey *j, unsigned n)
         fails(j, "the last configuration was never told");
 }
 
-/* The last acknowledged one has been told. */
+/* True: the watch has reported the last acknowledged write. */
 static bool is_told(struct journey *j)
 {
     for (int i = 0; i < LIMIT_S * 100; i++, pause_ms(10)) {

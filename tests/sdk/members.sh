@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # libcairn on three members: each is killed, the leader stopped and continued, and ended in order, while a program writes,
-# watches, keeps a lease and an instance alive, and follows a configuration (journey.c). PROGRAMS is the folder they were built into.
+# watches, keeps a lease and an instance alive, and follows a configuration (journey.c). PROGRAMS is
+# the folder of the built programs.
 . "$(dirname "$0")/../e2e/lib.sh"
 . tests/e2e/members.sh
 PROGRAMS=$(realpath "$PROGRAMS")
@@ -17,7 +18,7 @@ hears() { # WHAT: its next line
 }
 goes_on() { echo go >&8 && hears writes; }
 check "a program writes, watches and keeps a lease" hears ready
-# Each once: who leads is among them, and whoever the program is connected to.
+# Each member dies once, the leader and the member that the program is connected to included.
 for i in 1 2 3; do
     lead=$(leader)
     stop_member $i KILL

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# libcairn on one member: the examples as the README has them, what the shared library shows, what `make install` puts
-# down. EXAMPLES and LIBRARY are the folders they were built into.
+# libcairn on one member: the examples as the README has them, the symbols of the shared library, the files of `make
+# install`. EXAMPLES and LIBRARY are the folders they were built into.
 . "$(dirname "$0")/../e2e/lib.sh"
 PROGRAMS=$(realpath "$PROGRAMS")
 EXAMPLES=$(realpath "$EXAMPLES") LIBRARY=$(realpath "$LIBRARY")
@@ -9,6 +9,13 @@ check "a server starts" start_server "$work/d" "$port"
 endpoint=127.0.0.1:$port
 
 check "every call" "$PROGRAMS/calls" "$endpoint"
+check "every route of the native API" "$PROGRAMS/api" "$endpoint"
+# The table of routes is the server's: path parameters aside, which are in the path.
+sorted_words() { while read -r method path rest; do echo "$method $path $(xargs -n1 <<<"$rest" | sort -u | xargs)"; done | sort; }
+curl -s "http://$endpoint/openapi.json" | jq -r '.paths | to_entries[] | .key as $p | .value | to_entries[] | select(.value.responses) |
+    "\(.key | ascii_upcase) \($p) \([.value.parameters[]? | select(.in == "query") | .name] | join(" "))"' | sorted_words >"$work/routes"
+expect "and the header has each route with each parameter" "" "$("$PROGRAMS/api" table | sorted_words | diff - "$work/routes")"
+check "of which there are many" [ "$(wc -l <"$work/routes")" -ge 36 ]
 "$EXAMPLES/kv" "$endpoint" >"$work/kv"
 expect "example kv" "0 example/counter = 1 swapped: yes" "$? $(xargs <"$work/kv")"
 "$EXAMPLES/service" "$endpoint" | sort >"$work/service"
@@ -66,6 +73,34 @@ check "a server for users starts" start_auth
 as_root() { ETCDCTL_ENDPOINTS=$auth etcdctl "$@" >>"$work/put" 2>&1; }
 as_root user add root:secret && as_root user grant-role root root && as_root auth enable
 check "every call as somebody" "$PROGRAMS/calls" "$auth" - root secret
+
+# Reports: each state that a server can cause. states prints the reason; the log goes to its stderr.
+report() { timeout 90 "$PROGRAMS/states" "$@" 2>>"$work/states.log"; }
+as_root --user root:secret user add low:low
+expect "a wrong password is reported" "CAIRN_UNAUTHENTICATED 0" \
+    "$(report "$auth" CAIRN_STATE_UNAUTHENTICATED low wrong | cut -d' ' -f1) ${PIPESTATUS[0]}"
+expect "a missing permission is reported" CAIRN_DENIED "$(report "$auth" CAIRN_STATE_REFUSED low low | cut -d' ' -f1)"
+expect "the end of a session is reported" CAIRN_LOST "$(report "$endpoint" kick CAIRN_STATE_SESSION_LOST | cut -d' ' -f1)"
+full=127.0.0.1:$((port + 30))
+start_full() {
+    "$CAIRND" --data-dir "$work/full" --registry-max-instances 1 --listen-client-urls "http://$full" --advertise-client-urls "http://$full" \
+        --listen-peer-urls "http://127.0.0.1:$((port + 31))" --initial-advertise-peer-urls "http://127.0.0.1:$((port + 31))" \
+        --initial-cluster "default=http://127.0.0.1:$((port + 31))" >"$work/full.log" 2>&1 &
+    full_pid=$!
+    within $LIMIT_S has "$work/full.log" 'ready to serve client requests'
+}
+end_more() { kill "${tls_pid:-}" "${auth_pid:-}" "${full_pid:-}" 2>/dev/null; }
+check "a server with room for one instance starts" start_full
+check "which is taken" curl -sf -o "$work/put" -X PUT "http://$full/api/v1/services/a/instances/a" -d '{"host":"h"}'
+expect "a full registry is reported" CAIRN_LIMIT "$(report "$full" CAIRN_STATE_LIMITED | cut -d' ' -f1)"
+report "$full" CAIRN_STATE_REDIRECTED >"$work/redirected" &
+redirected_pid=$!
+is_connected() { tail -1 "$work/states.log" | grep -q 'registration, which is repeated'; }
+within $LIMIT_S is_connected
+kill "$full_pid"
+wait $redirected_pid
+expect "a member that leaves is reported" CAIRN_UNAVAILABLE "$(cut -d' ' -f1 "$work/redirected")"
+check "and the log has it" has "$work/states.log" '1 stream: the member asks the client to use another one'
 
 mkdir "$work/cache"
 check "a cache folder is filled" "$PROGRAMS/calls" "$endpoint" "$work/cache" leave

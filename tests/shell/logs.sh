@@ -1,4 +1,5 @@
-# What the servers of a test said: a failure shows it at once, for the folder is gone afterwards. Source it.
+# The logs of a test's servers: a failure prints them at once, because the folder is deleted afterwards.
+# Source it.
 
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# once.sh WORD COMMAND...: runs COMMAND unless another process runs one for the same WORD in this clone; then it says which and
-# exits 1. The lock is on build/WORD.lock and ends with the process that took it, however that ends.
+# once.sh WORD COMMAND...: runs COMMAND unless another process runs one for the same WORD in this
+# clone; then it prints that process and exits with 1. The lock is on build/WORD.lock and ends with
+# the process that took it, however that ends.
 set -u
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$(dirname "$0")/../.." || exit 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""As ports.sh: neighbours nobody listens on, that no other test of this machine is given as long as this process lives."""
+"""Like ports.sh: a range of free ports, which no other test on this machine gets as long as this process lives."""
 import fcntl
 import os
 import random
@@ -41,7 +41,7 @@ def free_ports(count):
 
 
 def tell_logs(folder, lines=15):
-    """The end of each log in a folder, as logs.sh tells it."""
+    """The end of each log in a folder, as logs.sh prints it."""
     for name in sorted(n for n in os.listdir(folder) if n.endswith(".log")):
         with open(f"{folder}/{name}", encoding="utf-8", errors="replace") as log:
             print(f"    --- {name} ends with:")

@@ -1,8 +1,9 @@
-# Ports for a test's servers, that no other test on this machine is given as long as this one lives. Source it.
+# Ports for a test's servers, which no other test on this machine gets as long as this one lives. Source it.
 #
 # Blocks of a hundred ports from 20000 to 29999, below those that outgoing connections get. A file for each says whose it is; that
 # of a process which is gone is free again. ports.py does the same in Python.
-# Does not help against strangers: a block where somebody listens is not taken, but somebody may come later.
+# Other programs do not use these files: a block with a listening port is skipped, but a program may listen
+# there later.
 
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
@@ -26,7 +27,7 @@ free_base() {
         exit 1
     ) 9>"$folder/lock"
 }
-# A script that has ended some of its tests may give back all that it was given.
+# A script that has ended some of its tests may return all its ports.
 give_back_ports() { grep -lx $$ "${TMPDIR:-/tmp}/cairn-ports.$UID"/* 2>/dev/null | xargs -r rm -f; }
 # free_port: one; those behind it are free too.
 free_port() { free_base; }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the shell parts of this folder promise, on commands that fail once, twice or never.
+# Tests of this folder's shell functions, on commands that fail once, twice or never.
 set -u
 cd "$(dirname "$0")" || exit 1
 . ./environment.sh
@@ -24,7 +24,7 @@ S
 chmod +x "$work/fails"
 
 # A second try only where it is asked for, and only one.
-tried() { # CI_RETRY NAME TIMES: what is said, and the status
+tried() { # CI_RETRY NAME TIMES: the output, and the status
     CI_RETRY=$1 bash -c '. ./tries.sh; tries "$2" "$1/fails" "$2" "$3"; status=$?; echo "status $status$(at_second_try)"' - "$work" "$2" "$3"
 }
 same "passes" $'  run 1 of a\nstatus 0' "$(tried 1 a 0)"
@@ -35,7 +35,7 @@ same "fails twice" $'  run 1 of d\n  FAIL something of d\nSECOND TRY: d, which e
   FAIL something of d\nstatus 3' "$(tried 1 d 9)"
 same "skipped" "status 77" "$(CI_RETRY=1 bash -c '. ./tries.sh; tries x bash -c "exit 77"; echo "status $?$(at_second_try)"')"
 
-# The whole run: what fails is told at the end, what passed at the second try is counted.
+# The whole run: failures are repeated at the end, passes at the second try are counted.
 run() { # BASH: says all, then its status
     logs=$work/logs CI_RETRY=1 WORK=$work bash -c '. ./parts.sh; '"$1"'; closing; echo "status $?"' 2>&1
 }
@@ -53,9 +53,21 @@ same "failures are told again" 2 "$(sed -n '/^=== .* FAILED\. What says so/,$ p'
 begin=$SECONDS
 said=$(run 'part left bash -c "sleep 60 & echo \$! >$WORK/left; echo done"')
 kill "$(cat "$work/left")"
-same "who leaves a process behind holds nothing up" 1 "$((SECONDS - begin < 40))"
+same "a part that leaves a process behind delays nothing" 1 "$((SECONDS - begin < 40))"
 
-# Ports: two who live are not given the same; those of one who is gone are free again.
+# Time: a part that hangs is ended, with what it started; later ones are not begun, and are named.
+said=$(run 'PART_S=1; part hangs bash -c "sleep 61 & sleep 61"')
+same "a part that hangs" $'failed: hangs\n0 passed, 1 failed\nstatus 1' "$(tail -n 3 <<<"$said")"
+same "and its reason is told" 2 "$(grep -c '^    .*FAIL: ended after 1 s' <<<"$said")"
+same "nothing of it is left" 0 "$(pgrep -fxc 'sleep 61')"
+said=$(run 'PART_S=1; part_twice hangs bash -c "sleep 62"')
+same "both tries are limited" 2 "$(grep -c '^FAIL: ended after 1 s' <<<"$said")"
+said=$(run 'BEGIN_S=0; part_if_time part late echo x')
+same "too late" $'not begun: late\n0 passed, 0 failed, 1 not begun\nstatus 0' "$(tail -n 3 <<<"$said")"
+said=$(run 'in_turn 4 "part a echo 1" "part b echo 2" "part_twice c echo 3"')
+same "each run begins at another one" "b c a" "$(sed -n 's/^=== \(.\): ok.*/\1/p' <<<"$said" | xargs)"
+
+# Ports: two live processes get different ones; those of an ended process are free again.
 mkdir "$work/tmp"
 export TMPDIR=$work/tmp
 . ./ports.sh

@@ -1,7 +1,8 @@
-# A second try for what runs with real processes on real time. Source it.
+# A second try for tests with real processes on real time. Source it.
 #
-# Only with CI_RETRY=1, which .ci/run sets and nobody else; README.md says why, and what is never tried twice. What passes at the
-# second try only is printed as `FLAKY: name` behind the output of the first one, is counted, and is a defect to be repaired.
+# Only with CI_RETRY=1, which only .ci/run sets; README.md says why, and which tests are
+# never tried twice. A pass at the second try only is printed as `FLAKY: name` after the output of
+# the first one, is counted, and is a defect to be repaired.
 . "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 flaky=()
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * All the disks a power cut may leave. The journal is executed again, operation by operation, on a copy of
- * the disk it began with; after each step the unsynced operations meet every fate. */
+ * The enumeration of all disks that a power cut may leave. The journal is executed again, operation by
+ * operation, on a copy of the disk it began with. After each step every fate is tried for the operations
+ * without a sync. */
 #include <stdio.h>
 
 #include "base/hash.h"

@@ -135,7 +135,7 @@ static void content_write(struct buf *b, uint64_t at, const uint8_t *data, size_
     memcpy(b->data + at, data, size);
 }
 
-/* Does to one image what the operation did; `fate` says how much of it. */
+/* Applies the operation to one image; `fate` says how much of it. */
 static void image_apply(struct buf *contents, struct sim_names *names, const struct sim_op *op,
                         struct sim_fate fate)
 {
@@ -182,8 +182,7 @@ static size_t inode_new(struct sim_disk *d)
     return i;
 }
 
-/* Names that nothing points to any more: their bytes go. Handles that are still open read nothing then, which
- * no program of ours does. */
+/* Frees the bytes of inodes without a name. Open handles then read nothing, which no program of ours does. */
 static void collect_garbage(struct sim_disk *d)
 {
     bool *used = mem_new(d->inode_count + 1);
@@ -212,8 +211,8 @@ static bool is_covered(const struct sim_op *sync, const struct sim_op *op)
     return (op->kind & (SIM_OP_CREATE | SIM_OP_UNLINK)) && is_in_dir(op->path, sync->path);
 }
 
-/* A sync: what it covers leaves the pending list, into the durable image unless it failed. Names are in the
- * file system's own journal: a failed sync of a folder leaves them undecided. */
+/* A sync: the operations that it covers leave the pending list, into the durable image unless the sync
+ * failed. Names are in the file system's own journal: a failed sync of a folder leaves them undecided. */
 static void fold(struct sim_disk *d, const struct sim_op *sync)
 {
     size_t kept = 0;
@@ -352,7 +351,7 @@ void sim_disk_mark(struct sim_disk *d, uint64_t mark)
     sim_disk_apply(d, &(struct sim_op){.kind = SIM_OP_MARK, .at = mark});
 }
 
-/* --- what programs do ------------------------------------------------------------------------- */
+/* --- operations of programs ------------------------------------------------------------------- */
 
 bool sim_disk_find(const struct sim_disk *d, const char *path, size_t *ret_inode)
 {
@@ -531,7 +530,7 @@ void sim_disk_unlock(struct sim_disk *d, const char *path)
     names_remove(&d->locks, path);
 }
 
-/* --- what nobody asked for -------------------------------------------------------------------- */
+/* --- changes that no program made ------------------------------------------------------------- */
 
 void sim_disk_put(struct sim_disk *d, const char *path, struct slice content)
 {

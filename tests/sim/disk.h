@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A disk in memory that forgets as real ones may. Two images of every file and of the folder: the live one,
- * which the programs see (the page cache), and the durable one; between them the list of operations that no
- * sync has covered. A power cut keeps any of them, in any order, torn at any sector.
+ * A disk in memory that loses unsynced operations as a real disk may. It holds two images of every file and
+ * of the folder: the live image, which the programs see (the page cache), and the durable image. Between
+ * them is the list of operations that no sync has covered. A power cut keeps any of them, in any order, torn
+ * at any sector.
  *
- * What a crash may do to an operation that was not synced:
+ * A crash may do this to an operation without a sync:
  *   a write        kept, lost, only its first or last sectors kept, only the growth of the file kept
  *   truncate       kept or lost
- *   create, rename, unlink   kept or lost, each whole, whatever becomes of the others and of the file's data
+ *   create, rename, unlink   kept or lost, each whole, independent of the others and of the file's data
+ *
  * A sync of a file covers its data and size, not its name; a sync of a folder covers its names. Making a
- * folder is durable at once (io_real.c syncs the parent). A sync that failed loses what it should have kept:
- * the live image still shows it and no later sync writes it (as Linux does). */
+ * folder is durable at once (io_real.c syncs the parent). A sync that fails loses the operations that it
+ * should have kept: the live image still shows them and no later sync writes them (as Linux does). */
 #ifndef TESTS_SIM_DISK_H
 #define TESTS_SIM_DISK_H
 
@@ -35,11 +37,11 @@ struct sim_disk;
 
 struct sim_disk *sim_disk_new(void);
 void sim_disk_free(struct sim_disk *d);
-/* Another disk with what programs see on this one, all of it durable, no journal. */
+/* Another disk with the live image of this one, all of it durable, no journal. */
 struct sim_disk *sim_disk_copy(const struct sim_disk *d);
 
-/* Another disk with the same durable image and the same unsynced operations; what a failed sync lost is gone
- * from its live image too. */
+/* Another disk with the same durable image and the same unsynced operations. Everything that a failed sync
+ * lost is missing in its live image too. */
 struct sim_disk *sim_disk_copy_unsynced(const struct sim_disk *d);
 
 /* The live image, by path. Inodes stay the same over a rename. */
@@ -64,19 +66,20 @@ MUST_CHECK int sim_disk_unlink(struct sim_disk *d, const char *path);
 bool sim_disk_lock(struct sim_disk *d, const char *path);
 void sim_disk_unlock(struct sim_disk *d, const char *path);
 
-/* Changes that nobody asked for: behind the programs' back, durable at once. */
+/* Changes that no program made: hidden from the programs, durable at once. */
 void sim_disk_put(struct sim_disk *d, const char *path, struct slice content);
 void sim_disk_flip(struct sim_disk *d, const char *path, uint64_t at, uint8_t mask);
 
-/* The n-th operation from now (1 = the next) of the kinds fails with err, and all later ones of them too if
- * it stays. A failed write leaves its first half. n = 0: none fails. */
+/* The n-th operation from now (1 = the next) of the kinds fails with err, and all later ones too if `stays`
+ * is set. A failed write leaves its first half. n = 0: none fails. */
 void sim_disk_fail(struct sim_disk *d, unsigned kinds, uint64_t n, int err, bool stays);
 uint64_t sim_disk_op_count(const struct sim_disk *d);        /* operations that change, since the beginning */
 void sim_disk_set_space(struct sim_disk *d, uint64_t bytes); /* ERR_NO_DISK_SPACE beyond; 0 = no limit */
-/* Sync operations of the kinds do nothing from now on: to see that the tests would notice. */
+/* Sync operations of the kinds do nothing from now on: this shows that the tests would detect it. */
 void sim_disk_ignore_sync(struct sim_disk *d, unsigned kinds);
 
-/* A power cut here and now; fates are drawn from the seed. The processes must be dead. Ends the journal. */
+/* A power cut at this moment; fates are drawn from the seed. The processes must be dead. It ends the journal.
+ */
 void sim_disk_crash(struct sim_disk *d, uint64_t seed);
 
 /* The journal: from here on all operations are kept, so that every crash can be tried afterwards. */
@@ -86,12 +89,13 @@ void sim_disk_mark(struct sim_disk *d, uint64_t mark);
 struct sim_crash {
     size_t position; /* operations of the journal that were executed */
     uint64_t mark;   /* the last mark among them; 0 = none */
-    char what[96];   /* what became of the unsynced ones */
+    char what[96];   /* the fates of the unsynced ones */
 };
-/* Calls fn with the disk as it may be after a power cut, for every prefix of the journal and every fate this
- * file's list allows: all subsets of unsynced operations up to 8, else up to 3 lost or 3 kept; each write
- * torn at each sector; each single reordering. Equal images are shown once per mark. fn owns nothing and may
- * write to the image; it returns false to stop. Returns the number of images. */
+/* Calls fn with the disk as it may be after a power cut, for every prefix of the journal and every fate in
+ * this file's list. It tries all subsets of unsynced operations up to 8, otherwise up to 3 lost or 3 kept. It
+ * also tears each write at each sector, and tries each single reordering. Equal images are shown once per
+ * mark. fn owns nothing and may write to the image; it returns false to stop. Returns the number of images.
+ */
 size_t sim_disk_each_crash(const struct sim_disk *d,
                            bool (*fn)(void *arg, struct sim_disk *image, const struct sim_crash *crash),
                            void *arg);

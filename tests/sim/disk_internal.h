@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What disk.c and crash.c share. */
+ * Private declarations that disk.c and crash.c share. */
 #ifndef TESTS_SIM_DISK_INTERNAL_H
 #define TESTS_SIM_DISK_INTERNAL_H
 
@@ -11,7 +11,7 @@ struct sim_op {
     uint64_t at; /* write: offset; truncate: size; mark: the mark */
     struct buf data;
     char *path, *to;
-    bool has_failed; /* a sync that told an error */
+    bool has_failed; /* a sync that returned an error */
 };
 
 struct sim_ops {
@@ -44,7 +44,7 @@ struct sim_disk {
     uint64_t op_count, space;
 };
 
-/* What a crash does to one unsynced operation; from, to and grows are a write's. */
+/* The fate of one unsynced operation in a crash; from, to and grows are a write's. */
 struct sim_fate {
     bool is_lost;
     bool grows;        /* the file gets its new size whatever is written */

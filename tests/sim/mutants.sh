@@ -62,7 +62,7 @@ try() { # FILE BUG TOOL BOUND ARGUMENTS
 }
 export -f try
 
-# What to do: file, bug, tool, bound, arguments; then each distinct run once without a bug, with the largest bound.
+# The work list: file, bug, tool, bound, arguments; then each distinct run once without a bug, with the largest bound.
 grep -v '^ *#' $here/mutants.txt | awk -v how="$how" -v only="$only" 'NF {
     if (how == "quick" && $1 != "quick") next
     if (only !~ /^ *$/ && index(only, " " $2 " ") == 0) next

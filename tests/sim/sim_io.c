@@ -10,7 +10,7 @@ struct sim_worker {
     struct sim_event event; /* the next step of the first job */
     struct sim_io *owner;
     struct link jobs;
-    bool has_run; /* the first job ran, its done is to come */
+    bool has_run; /* the first job ran, its done callback is pending */
 };
 
 struct sim_io {
@@ -120,7 +120,7 @@ static uint64_t job_time(struct sim_io *s)
            (o->job_max_ns > o->job_min_ns ? sim_random(&s->random) % (o->job_max_ns - o->job_min_ns) : 0);
 }
 
-/* True: the process stands still, the event comes again when it goes on. */
+/* True: the process is paused, and the event is scheduled again for the end of the pause. */
 static bool is_postponed(struct sim_io *s, struct sim_event *event)
 {
     struct sim_clock *c = s->options.clock;
@@ -131,13 +131,13 @@ static bool is_postponed(struct sim_io *s, struct sim_event *event)
     return true;
 }
 
-static void tell_before(struct sim_io *s)
+static void on_before_event(struct sim_io *s)
 {
     if (s->options.before_event)
         s->options.before_event(s->options.arg);
 }
 
-static void tell(struct sim_io *s)
+static void schedule_turn(struct sim_io *s)
 {
     if (s->options.on_event)
         s->options.on_event(s->options.arg);
@@ -161,9 +161,9 @@ static void on_worker(struct sim_event *event)
     list_remove(&job->link);
     if (!list_is_empty(&w->jobs))
         sim_clock_add(s->options.clock, event, job_time(s));
-    tell_before(s);
+    on_before_event(s);
     job->done(job);
-    tell(s);
+    schedule_turn(s);
 }
 
 static void sim_submit(struct io *io, enum io_worker worker, struct worker_job *job)
@@ -182,9 +182,9 @@ static void on_timer(struct sim_event *event)
 
     if (is_postponed(s, event))
         return;
-    tell_before(s);
+    on_before_event(s);
     t->owner->fire(t->owner);
-    tell(s);
+    schedule_turn(s);
 }
 
 static void sim_timer_start(struct io *io, struct io_timer *timer, uint64_t after_ms)
@@ -228,7 +228,7 @@ static int sim_mkdir(struct io *io, const char *path)
     return sim_of(io)->is_dead ? ERR_IO : 0;
 }
 
-/* A folder is there when something is in it: mkdir leaves no trace. */
+/* A folder exists when something is in it: mkdir leaves no trace. */
 static int sim_list(struct io *io, const char *dir, struct buf *ret_names)
 {
     if (sim_of(io)->is_dead)
@@ -307,7 +307,7 @@ static int sim_truncate(struct io *io, struct io_file *file, uint64_t size)
     return s->is_dead ? ERR_IO : sim_disk_truncate(s->options.disk, file->inode, size);
 }
 
-/* Nothing that is not synced is safe, whatever was written back. */
+/* Unsynced data are never safe, also if they were written back. */
 static void sim_write_back(struct io *io, struct io_file *file, uint64_t at, uint64_t size)
 {
     (void)io;
@@ -417,7 +417,7 @@ void sim_io_kill(struct io *io)
         sim_timer_stop(io, container_of(s->timers.next, struct sim_timer, link)->owner);
 }
 
-/* An event that was put off to the pause's end comes when it really ends. */
+/* An event that was postponed to the pause's end arrives when the pause really ends. */
 static void bring_forward(struct sim_io *s, struct sim_event *event, uint64_t from_ns, uint64_t to_ns)
 {
     if (heap_contains(&event->node) && event->node.key == from_ns)
@@ -505,6 +505,6 @@ void sim_io_free(struct io *io)
         assert(list_is_empty(&s->workers[i].jobs));
     while (!list_is_empty(&s->timers))
         sim_timer_stop(io, container_of(s->timers.next, struct sim_timer, link)->owner);
-    assert(list_is_empty(&s->files)); /* whoever opened a file has closed it */
+    assert(list_is_empty(&s->files)); /* every opened file was closed */
     mem_free(s);
 }

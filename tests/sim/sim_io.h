@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The seam (consensus/io.h) on virtual time over a simulated disk. One sim_clock is the time of a whole
- * simulated world; one sim_io is one process in it. Nothing happens but in sim_clock_step: a job runs some
- * time after it was submitted, and its done comes some time after that, so that a power cut can fall between.
- */
+ * The I/O interface (consensus/io.h) on virtual time over a simulated disk. One sim_clock is the time of a
+ * whole simulated world; one sim_io is one process in it. Things happen only in sim_clock_step. A job runs
+ * some time after it was submitted, and its done callback runs some time after that, so that a power cut can
+ * fall between. */
 #ifndef TESTS_SIM_SIM_IO_H
 #define TESTS_SIM_SIM_IO_H
 
@@ -10,7 +10,7 @@
 #include "consensus/io.h"
 #include "tests/sim/disk.h"
 
-/* Something that will happen. */
+/* A scheduled event. */
 struct sim_event {
     struct heap_node node; /* key: virtual nanoseconds */
     void (*fire)(struct sim_event *event);
@@ -24,7 +24,7 @@ struct sim_clock {
 void sim_clock_add(struct sim_clock *c, struct sim_event *event, uint64_t after_ns);
 void sim_clock_remove(struct sim_clock *c, struct sim_event *event); /* no-op if it is not in it */
 bool sim_clock_step(struct sim_clock *c); /* the next event; false: there is none */
-void sim_clock_run(struct sim_clock *c);  /* until there is none */
+void sim_clock_run(struct sim_clock *c);  /* until there are no events */
 void sim_clock_done(struct sim_clock *c);
 
 /* Draws the same numbers for the same seed, everywhere. */
@@ -38,16 +38,16 @@ struct sim_io_options {
     int64_t wall_offset_ns;          /* of this machine's wall clock */
     uint64_t mono_offset_ns;         /* of its monotonic clock */
     int32_t rate_ppm;                /* how much faster than the world's its clocks run */
-    void (*before_event)(void *arg); /* a timer fires or a job comes back; may be NULL, as on_event */
-    void (*on_event)(void *arg); /* a timer has fired or a job came back: the process has something to do */
+    void (*before_event)(void *arg); /* before a timer fires or a job ends; may be NULL, as on_event */
+    void (*on_event)(void *arg);     /* a timer has fired or a job has ended: the process has work to do */
     void *arg;
 };
 
 struct io *sim_io_new(const struct sim_io_options *options);
-/* kill -9: from now on every operation fails and changes nothing, locks are released, timers are gone. Jobs
- * still run and fail, so that their owners can be closed in the usual way. */
+/* kill -9: from now on every operation fails and changes nothing, locks are released, timers are removed.
+ * Jobs still run and fail, so that their owners can be closed in the usual way. */
 void sim_io_kill(struct io *io);
-/* SIGSTOP till then: timers and jobs wait, the clocks go on. */
+/* SIGSTOP until then: timers and jobs wait, the clocks continue. */
 void sim_io_pause(struct io *io, uint64_t until_ns);
 uint64_t sim_io_paused_until(const struct io *io); /* 0 = it runs */
 void sim_io_set_job_time(struct io *io, uint64_t min_ns, uint64_t max_ns);

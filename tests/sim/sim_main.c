@@ -34,7 +34,7 @@ struct arguments {
     size_t list_count;
 };
 
-/* What the jobs tell; shared memory. */
+/* Reports of the jobs; shared memory. */
 struct board {
     uint64_t next, last;
     uint64_t passed, violated, empty, events, virtual_ms, acknowledged, faults;
@@ -52,7 +52,7 @@ static void print_replay(uint64_t seed)
            settings_given, settings_given[0] ? "'" : "");
 }
 
-/* An assert, or worse: as much a violation as any. */
+/* A failed assertion or a signal: it counts as a violation. */
 static void on_death(int number)
 {
     printf("seed %" PRIu64 ": VIOLATED: no_abort: the process got signal %d\n", seed_under_way, number);
@@ -220,8 +220,8 @@ static int run_one(const struct arguments *a)
 
 /* --- many ---------------------------------------------------------------------------------------------- */
 
-/* Same seed, same run: on another heap, so that an order of pointers would show. What grows once and stays
- * has grown by then: the second run must give back all it took. */
+/* The same seed must give the same run on another heap, so that an order of pointers would show. Memory that
+ * grows once and stays has grown by then: the second run must free all memory that it allocated. */
 static void run_again(const struct arguments *a, const struct plan *plan, struct run_result *r)
 {
     struct run_result again;
@@ -305,7 +305,7 @@ static void print_board(const struct board *b, double seconds, bool is_last)
     fflush(stdout);
 }
 
-/* A job that died left its seed on the board; another takes its place. */
+/* A job that died left its seed in the shared memory; another job replaces it. */
 static int run_many(const struct arguments *a, uint64_t first, uint64_t last, struct board *b)
 {
     pid_t jobs[JOBS_MAX];

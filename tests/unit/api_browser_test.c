@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The native API asked by browsers: every route by pages of other origins, with and without --cors, preflight
- * requests, DNS rebinding, and the body types that need no preflight. */
+ * Tests of the native API with browsers as clients: every route from pages of other origins, with and
+ * without --cors, preflight requests, DNS rebinding, and the body types that need no preflight. */
 #include "tests/unit/api_fake.h"
 
 #include "server/api/table.h"
@@ -26,7 +26,7 @@ static const char *method_of(const struct api_route *r)
     return r->method == HTTP_GET ? "GET" : method;
 }
 
-/* The answer's head is in c->in. */
+/* The response's head is in c->in. */
 static void send_with(struct client *c, const char *method, const char *path, const char *headers,
                       const char *body)
 {
@@ -46,14 +46,14 @@ static void send_head(struct client *c, const char *method, const char *path, co
 static void expect_refusal(const struct api_route *r, const char *headers)
 {
     struct client c = connect_client();
-    door.call = NULL;
+    fake_registry.call = NULL;
     send_head(&c, method_of(r), path_of(r), headers);
     if (!has(&c, "HTTP/1.1 403 "))
         fail_msg("%s %s with %s: %s", method_of(r), path_of(r), headers, buf_text(&c.in));
     expect(&c, "\"code\":\"forbidden\"");
     expect(&c, "X-Content-Type-Options: nosniff\r\n");
     assert_false(has(&c, "Access-Control-Allow"));
-    assert_null(door.call);
+    assert_null(fake_registry.call);
     done(&c);
 }
 
@@ -69,7 +69,7 @@ static const char *const foreign[] = {
 };
 enum { FOREIGN = sizeof foreign / sizeof *foreign };
 
-/* What the options say of etcd's paths opens nothing here. */
+/* The options for etcd's paths open nothing here. */
 static void test_other_origins(void **state)
 {
     (void)state;
@@ -137,7 +137,7 @@ static void test_preflights(void **state)
     }
 }
 
-/* These are no pages of other origins: their writes reach the registry. */
+/* These are not pages of other origins: their writes reach the registry. */
 static void test_allowed(void **state)
 {
     (void)state;
@@ -162,19 +162,19 @@ static void test_allowed(void **state)
         struct client c = connect_client();
         struct buf text = {0};
         buf_addf(&text, "DELETE /api/v1/services/a/instances/b HTTP/1.1\r\n%s\r\n", rows[i].headers);
-        door.call = NULL;
+        fake_registry.call = NULL;
         send_bytes(&c, text.data, text.size);
         uint64_t end = clock_mono_ms() + WAIT_MS;
-        while (!door.call && !c.in.size && clock_mono_ms() < end)
+        while (!fake_registry.call && !c.in.size && clock_mono_ms() < end)
             pump(&c);
-        if (!door.call || strcmp(door.call, "deregister") != 0)
+        if (!fake_registry.call || strcmp(fake_registry.call, "deregister") != 0)
             fail_msg("%s: %s", rows[i].headers, buf_text(&c.in));
         buf_done(&text);
         done(&c);
     }
 }
 
-/* A page whose name in the DNS is made to lead here is of the same origin. */
+/* A page is of the same origin if DNS was made to resolve its name to this server. */
 static void test_rebinding(void **state)
 {
     (void)state;
@@ -225,7 +225,7 @@ static bool is_refused_type(const struct api_route *r, const char *headers)
 {
     struct client c = connect_client();
     char text[300];
-    door.call = NULL;
+    fake_registry.call = NULL;
     snprintf(text, sizeof text, "Host: x\r\nContent-Length: 1\r\n%s", headers);
     send_with(&c, method_of(r), path_of(r), text, "x");
     bool is = has(&c, "HTTP/1.1 415 ");
@@ -233,7 +233,7 @@ static bool is_refused_type(const struct api_route *r, const char *headers)
         expect(&c, "\"code\":\"unsupported_media\"");
     else
         expect(&c, "HTTP/1.1 400 ");
-    assert_null(door.call);
+    assert_null(fake_registry.call);
     done(&c);
     return is;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The config center's routes over HTTP on a real store: waits, tags and gray releases, and clients that leave
- * in between. Every route and error class is in tests/e2e/config.sh. */
+ * Tests of the config center's routes over HTTP on a real store: waits, tags and gray releases, and clients
+ * that disconnect in between. tests/e2e/config.sh tests every route and error class. */
 #include "tests/unit/http_client.h"
 
 #include "base/tar.h"
@@ -14,8 +14,8 @@ static struct config_node node;
 static struct registry *registry;
 static struct api *api;
 static uv_prepare_t turn_handle;
-static uint64_t clock_step_ns; /* 0: real time, and a turn does all there is to do; else each look at the
-                                  clock takes so long, and a turn is one of the API */
+static uint64_t clock_step_ns; /* 0: real time, and a turn does all the work; otherwise each reading of the
+                                * clock advances it by this, and a turn is one of the API */
 static size_t turn_count;
 
 static uint64_t api_clock(void)
@@ -141,13 +141,13 @@ static void test_waits(void **state)
     const struct digest one = digest_of(slice_text("a: 1")), two = digest_of(slice_text("a: 2"));
     put("a.yaml", "a: 1");
     put("a.yaml/gray/b", "{\"match\":{\"zone\":[\"b\"]},\"content\":\"a: 2\"}");
-    /* Each waits for another than it has. */
+    /* Each waits for another version than it has. */
     snprintf(headers, sizeof headers, "If-None-Match: \"%s\"\r\n", one.md5);
     request(&live, "GET", "a.yaml?wait_revision=1&timeout=10m", headers, NULL);
     snprintf(headers, sizeof headers, "If-None-Match: \"%s\"\r\n", two.md5);
     request(&gray, "GET", "a.yaml?wait_revision=1&timeout=10m&labels=zone=b", headers, NULL);
     await_waiting(&live, "a.yaml", 2);
-    /* A rule that changes nothing for them wakes nobody. */
+    /* A rule that changes nothing for a client ends no wait. */
     put("a.yaml/gray/c", "{\"match\":{\"zone\":[\"c\"]},\"seq\":1}");
     await_waiting(&live, "a.yaml", 2);
     put("a.yaml/gray/b", "{\"match\":{\"zone\":[\"b\"]},\"content\":\"a: 3\"}");
@@ -161,7 +161,7 @@ static void test_waits(void **state)
     done(&gray);
 }
 
-/* Others' changes end no wait, neither for what is there nor for what is not. */
+/* Unrelated changes end no wait, neither for an existing item nor for an absent one. */
 static void test_unrelated(void **state)
 {
     (void)state;
@@ -191,7 +191,7 @@ static void test_unrelated(void **state)
     done(&absent);
 }
 
-/* Asked in one turn, by one who may get gray releases and one who does not ask for them. */
+/* Requests of one turn: one client may get gray releases, the other does not ask for them. */
 static void test_same_turn(void **state)
 {
     (void)state;
@@ -208,7 +208,7 @@ static void test_same_turn(void **state)
     done(&plain);
 }
 
-/* Clients leave while they wait, while it is read, while it is written: nothing stays. */
+/* Clients disconnect while they wait, and while the answer is read and written: nothing is left. */
 static void test_client_leaves(void **state)
 {
     (void)state;
@@ -297,7 +297,7 @@ static void test_list_in_slices(void **state)
     assert_in_range(turn_count - before, 50 / 8, 1000);
     assert_int_equal(count_of(&c, "{\"name\":"), 50);
     assert_true(has(&c, "\"continue\":"));
-    /* One that was met goes: it is not shown in a list of a later revision. */
+    /* An item that was already visited is deleted: a list of a later revision does not show it. */
     get_list(&c, "?limit=50");
     await_turns(&c, 4);
     assert_int_equal(c.in.size, 0);
@@ -310,7 +310,7 @@ static void test_list_in_slices(void **state)
     done(&c);
 }
 
-/* The namespace changes in each turn: the page comes all the same, and shows nothing older than it says. */
+/* The namespace changes in each turn. The page still arrives, and shows nothing older than its revision. */
 static void test_list_never_calm(void **state)
 {
     (void)state;
@@ -368,8 +368,8 @@ static void put_noise(const char *name)
     mem_free(text);
 }
 
-/* A client that does not read holds the answer up, not the server's memory; what was collected meanwhile
- * cannot be sent: the answer ends unfinished, and is seen to be. */
+/* A client that does not read delays its answer, not the server's memory. Items that retention removed
+ * meanwhile cannot be sent: the answer ends incomplete, and the client can see that. */
 static void test_export_breaks(void **state)
 {
     (void)state;
@@ -393,7 +393,7 @@ static void test_export_breaks(void **state)
     assert_true(c.in.size > 1000000);
     assert_memory_not_equal(c.in.data + c.in.size - 7, "\r\n0\r\n\r\n", 7);
     done(&c);
-    /* Before the first byte it is an error like others. */
+    /* Before the first byte it is an error like any other. */
     c = connect_client();
     get_export(&c, "");
     expect(&c, "HTTP/1.1 404");
@@ -404,7 +404,7 @@ static void test_export_breaks(void **state)
     done(&c);
 }
 
-/* A release that does not match its digests is not handed on. */
+/* A release that does not match its digests is not sent. */
 static void test_export_digests(void **state)
 {
     (void)state;
@@ -444,7 +444,7 @@ static void add_files(struct buf *out, int count)
     tar_add_end(out);
 }
 
-/* Clients leave at every point: nothing stays, and what counts what is under way comes back to where it was.
+/* Clients disconnect at every point: nothing is left, and the count of running requests returns to its start.
  */
 static void test_transfers_left(void **state)
 {
@@ -483,7 +483,7 @@ static void test_transfers_left(void **state)
     buf_done(&archive);
 }
 
-/* Larger than any other body may be; the room is one for all who come at once. */
+/* Larger than any other body may be; all clients together have room for one such body. */
 static void test_import_room(void **state)
 {
     (void)state;
@@ -493,7 +493,7 @@ static void test_import_room(void **state)
     begin_import(&a, "", archive.size);
     send_bytes(&a, archive.data, archive.size - 1024);
     uint64_t end = clock_mono_ms() + WAIT_MS;
-    size_t held = archive.size - 1024 + 1000 * ARCHIVE_FILE_ROOM; /* but for the end mark */
+    size_t held = archive.size - 1024 + 1000 * ARCHIVE_FILE_ROOM; /* except for the end mark */
     while (api->import_bytes < held && clock_mono_ms() < end)
         pump(&a);
     assert_int_equal(api->import_bytes, held);
@@ -515,7 +515,7 @@ static void test_import_room(void **state)
     buf_done(&archive);
 }
 
-/* A field that is there and empty is not an absent one: its condition would silently not hold. */
+/* A field that is present and empty is not an absent one: otherwise its condition would silently not hold. */
 static void test_empty_fields(void **state)
 {
     (void)state;
@@ -549,7 +549,7 @@ static void test_origins(void **state)
                "last-event-id, x-cairn-session-key\r\n");
     expect(&c, "Access-Control-Max-Age: 600\r\n");
     expect(&c, "Vary: Origin\r\n");
-    /* etcd's own paths say what etcd says. */
+    /* etcd's own paths answer as etcd does. */
     buf_clear(&c.in);
     send_text(&c, "OPTIONS /v3/kv/put HTTP/1.1\r\nHost: x\r\nOrigin: http://good.example\r\n\r\n");
     expect(&c, "Access-Control-Allow-Headers: accept, content-type, authorization\r\n");
@@ -560,7 +560,7 @@ static void test_origins(void **state)
     expect(&c, "Access-Control-Expose-Headers: X-Cairn-Revision, X-Cairn-Seq, ETag, Location");
     expect(&c, "Access-Control-Allow-Origin: http://good.example\r\n");
     expect(&c, "\r\n\r\nx");
-    /* Others: no header says that they may, and a form that asks nobody writes nothing. */
+    /* Other origins: no header allows them, and a form without a preflight writes nothing. */
     buf_clear(&c.in);
     send_text(&c, "OPTIONS /api/v1/configs/a.txt HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.example\r\n\r\n");
     expect(&c, "HTTP/1.1 403");
@@ -571,7 +571,7 @@ static void test_origins(void **state)
     request(&c, "GET", "a.txt", "Origin: http://evil.example\r\n", NULL);
     expect(&c, "\r\n\r\nx");
     assert_false(has(&c, "Access-Control-Allow"));
-    /* A page of this server itself, and what is no page. */
+    /* A page of this server itself, and a client that is no page. */
     request(&c, "PUT", "a.txt", "Origin: http://x\r\n", "z");
     expect(&c, "HTTP/1.1 200 OK\r\n");
     request(&c, "PUT", "a.txt", "", "zz");
@@ -579,7 +579,7 @@ static void test_origins(void **state)
     done(&c);
 }
 
-/* A content that is a page of its own, opened in a browser: it runs nothing and has no origin. */
+/* A content that is an HTML page, opened in a browser: it runs no scripts and has no origin. */
 static void test_content_is_sandboxed(void **state)
 {
     (void)state;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * For tests of the native API: a door of the registry made up over a real catalog, behind a real HTTP server.
- * What came in is remembered; the test says what comes of it. Barriers end by themselves in the next turn
- * unless they are held. Included once by each program: it defines the symbols of the door. */
+ * A fake registry API over a real catalog, behind a real HTTP server, for tests of the native API. The fake
+ * records each request, and the test chooses its result. A barrier ends by itself in the next turn unless
+ * the test holds it. A program includes this file once, because it defines the symbols of the registry's
+ * public API. */
 #ifndef TESTS_UNIT_API_FAKE_H
 #define TESTS_UNIT_API_FAKE_H
 
@@ -25,7 +26,7 @@ static struct registry registry;
 static struct api *api;
 static uv_prepare_t turn_handle;
 static uv_idle_t again_handle;
-static uint64_t api_clock_step_ns; /* 0: real time; else each look at the clock takes so long */
+static uint64_t api_clock_step_ns; /* 0: real time; otherwise each reading of the clock advances it by this */
 
 static struct {
     const char *call; /* the last one, NULL = none since it was cleared */
@@ -37,7 +38,7 @@ static struct {
     int barrier_err;
     unsigned canceled, barriers;
     struct registry_subscribers *subscribers;
-} door;
+} fake_registry;
 
 bool registry_is_ready(const struct registry *r)
 {
@@ -73,11 +74,11 @@ bool registry_session_has_owner(const struct registry *r, int64_t session)
 
 static void remember(const char *call, struct registry_request *q, const struct registry_key *key)
 {
-    door.call = call;
-    door.request = q;
-    door.text[0] = door.key[0] = 0;
+    fake_registry.call = call;
+    fake_registry.request = q;
+    fake_registry.text[0] = fake_registry.key[0] = 0;
     if (key)
-        snprintf(door.key, sizeof door.key, "%.*s|%.*s|%.*s|%.*s", (int)key->ns.size,
+        snprintf(fake_registry.key, sizeof fake_registry.key, "%.*s|%.*s|%.*s|%.*s", (int)key->ns.size,
                  (const char *)key->ns.data, (int)key->group.size, (const char *)key->group.data,
                  (int)key->service.size, (const char *)key->service.data, (int)key->id.size,
                  key->id.size ? (const char *)key->id.data : "");
@@ -85,7 +86,7 @@ static void remember(const char *call, struct registry_request *q, const struct 
 
 static void remember_text(struct buf *text)
 {
-    snprintf(door.text, sizeof door.text, "%s", buf_text(text));
+    snprintf(fake_registry.text, sizeof fake_registry.text, "%s", buf_text(text));
     buf_done(text);
 }
 
@@ -95,7 +96,7 @@ void registry_register(struct registry *r, struct registry_request *q, const str
     struct buf text = {0};
     (void)r;
     remember("register", q, key);
-    door.session = session;
+    fake_registry.session = session;
     instance_write(doc, &text);
     remember_text(&text);
 }
@@ -104,11 +105,23 @@ void registry_deregister(struct registry *r, struct registry_request *q, const s
     (void)r;
     remember("deregister", q, key);
 }
-bool registry_session_instances(const struct registry *r, int64_t session,
-                                bool (*fn)(void *arg, const struct registry_key *key), void *arg)
+bool registry_session_exists(const struct registry *r, int64_t session)
 {
-    (void)r, (void)session, (void)fn, (void)arg;
+    (void)r, (void)session;
     return false;
+}
+
+int registry_session_check(const struct registry *r, int64_t session, const struct auth_who *who,
+                           size_t *ret_count, struct registry_key *ret_refused)
+{
+    (void)r, (void)session, (void)who, (void)ret_count, (void)ret_refused;
+    return OK;
+}
+
+void registry_session_prepare(struct registry *r, struct registry_request *q, int64_t session)
+{
+    (void)r, (void)session;
+    remember("session_prepare", q, NULL);
 }
 
 void registry_session_open(struct registry *r, struct registry_request *q, const struct session *doc)
@@ -123,13 +136,13 @@ void registry_session_heartbeat(struct registry *r, struct registry_request *q, 
 {
     (void)r;
     remember("heartbeat", q, NULL);
-    door.session = session;
+    fake_registry.session = session;
 }
 void registry_session_close(struct registry *r, struct registry_request *q, int64_t session)
 {
     (void)r;
     remember("session_close", q, NULL);
-    door.session = session;
+    fake_registry.session = session;
 }
 void registry_put_settings(struct registry *r, struct registry_request *q, const struct registry_key *key,
                            const struct settings *doc)
@@ -156,27 +169,27 @@ void registry_drain(struct registry *r, struct registry_request *q, const struct
 {
     (void)r;
     remember("drain", q, key);
-    door.deadline_ms = deadline_ms;
-    door.does_wait = does_wait;
+    fake_registry.deadline_ms = deadline_ms;
+    fake_registry.does_wait = does_wait;
 }
 void registry_subscribers(struct registry *r, struct registry_subscribers *s, const struct registry_key *key)
 {
     (void)r;
     remember("subscribers", &s->request, key);
-    door.subscribers = s;
+    fake_registry.subscribers = s;
 }
 
 void registry_barrier(struct registry *r, struct registry_request *q)
 {
     struct barrier *b = mem_new(sizeof *b);
     b->request = q;
-    door.barriers++;
+    fake_registry.barriers++;
     list_add_last(&r->barriers, &b->link);
 }
 
 void registry_cancel(struct registry *r, struct registry_request *q)
 {
-    door.canceled++;
+    fake_registry.canceled++;
     LIST_FOR_EACH_SAFE (l, &r->barriers) {
         struct barrier *b = container_of(l, struct barrier, link);
         if (b->request == q) {
@@ -184,11 +197,11 @@ void registry_cancel(struct registry *r, struct registry_request *q)
             mem_free(b);
         }
     }
-    if (door.request == q)
-        door.request = NULL;
+    if (fake_registry.request == q)
+        fake_registry.request = NULL;
 }
 
-/* --- watches: told from a list that may change meanwhile ------------------------------------------------ */
+/* --- watches: notified from a list that may change meanwhile ---------------------------------------- */
 
 void registry_watch_service(struct registry *r, struct registry_watch *w, const struct registry_key *key)
 {
@@ -199,7 +212,7 @@ void registry_watch_service(struct registry *r, struct registry_watch *w, const 
 void registry_watch_services(struct registry *r, struct registry_watch *w, struct slice ns,
                              struct slice group, struct slice prefix)
 {
-    (void)ns, (void)group, (void)prefix; /* told of everything: the API compares */
+    (void)ns, (void)group, (void)prefix; /* notified of everything: the API compares */
     w->registry = r;
     w->service = NULL;
     list_add_last(&r->watches, &w->link);
@@ -226,8 +239,7 @@ static void on_catalog_changed(void *arg, const struct catalog_change *change)
     }
 }
 
-/* --- the world -------------------------------------------------------------------------------------------
- */
+/* --- the world -------------------------------------------------------------------------------------- */
 
 static const struct registry_result nothing;
 
@@ -247,13 +259,13 @@ static void on_turn(uv_prepare_t *handle)
     (void)handle;
     struct link due;
     list_init(&due);
-    if (!door.holds_barriers)
+    if (!fake_registry.holds_barriers)
         list_move_all(&due, &registry.barriers);
     for (struct link *l; (l = list_take_first(&due));) {
         struct barrier *b = container_of(l, struct barrier, link);
         struct registry_request *q = b->request;
         mem_free(b);
-        q->done(q, door.barrier_err, &nothing);
+        q->done(q, fake_registry.barrier_err, &nothing);
     }
     if (api_turn(api))
         uv_idle_start(&again_handle, on_again);
@@ -273,7 +285,7 @@ HELPER static int start_api(void **state)
 {
     (void)state;
     static struct http_mount mounts[API_MOUNTS];
-    memset(&door, 0, sizeof door);
+    memset(&fake_registry, 0, sizeof fake_registry);
     registry = (struct registry){.is_ready = true};
     list_init(&registry.watches);
     list_init(&registry.barriers);
@@ -345,7 +357,7 @@ HELPER static void request(struct client *c, const char *method, const char *tar
     buf_done(&text);
 }
 
-/* Until one answer is there whole. */
+/* Turns the loop until one whole response has arrived. */
 HELPER static void await_answer(struct client *c)
 {
     uint64_t end = clock_mono_ms() + WAIT_MS;
@@ -363,7 +375,7 @@ HELPER static void await_answer(struct client *c)
     fail_msg("no whole answer in:\n%s", buf_text(&c->in));
 }
 
-/* One exchange; what was received before is forgotten. The status. */
+/* One request and its response; earlier input is dropped. Returns the status. */
 HELPER static int ask(struct client *c, const char *method, const char *target, const char *body)
 {
     buf_clear(&c->in);
@@ -385,20 +397,21 @@ HELPER static int64_t header_revision(struct client *c)
     return atoll(at + 18);
 }
 
-/* The request goes to the door; then it ends so. The status of the answer. */
-HELPER static int ask_door(struct client *c, const char *method, const char *target, const char *body,
+/* The request reaches the registry's public API, which then ends it with err. Returns the response's status.
+ */
+HELPER static int call_api(struct client *c, const char *method, const char *target, const char *body,
                            const char *call, int err, const struct registry_result *result)
 {
     uint64_t end = clock_mono_ms() + WAIT_MS;
     buf_clear(&c->in);
-    door.call = NULL;
+    fake_registry.call = NULL;
     request(c, method, target, NULL, body);
-    while (!door.call && clock_mono_ms() < end)
+    while (!fake_registry.call && clock_mono_ms() < end)
         pump(c);
-    if (!door.call)
-        fail_msg("%s %s does not reach the door:\n%s", method, target, buf_text(&c->in));
-    assert_string_equal(door.call, call);
-    struct registry_request *q = door.request;
+    if (!fake_registry.call)
+        fail_msg("%s %s does not reach the registry:\n%s", method, target, buf_text(&c->in));
+    assert_string_equal(fake_registry.call, call);
+    struct registry_request *q = fake_registry.request;
     q->done(q, err, result);
     await_answer(c);
     return atoi(buf_text(&c->in) + 9);

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Long polls: no change is missed, whatever the client knows; unrelated changes end no wait; what waits costs
- * little and ends with the client and the server. */
+ * Tests of long polls: a poll misses no change, whatever the client knows; unrelated changes end no wait; a
+ * wait costs little and ends with the client and the server. */
 #include "tests/unit/api_fake.h"
 
-/* What a client keeps between two polls. */
+/* The state that a client keeps between two polls. */
 struct poller {
     struct client c;
     const char *target;
     int64_t revision;
     char etag[40];
     bool uses_etag, is_waiting;
-    struct buf result; /* behind the revision */
+    struct buf result; /* at the revision */
     unsigned answers, same;
 };
 
@@ -33,7 +33,7 @@ static void poll_again(struct poller *p, const char *timeout)
     p->is_waiting = true;
 }
 
-/* What has come; true: an answer. */
+/* Applies the response; true: there was one. */
 static bool take_answer(struct poller *p)
 {
     if (!p->c.in.size)
@@ -81,24 +81,23 @@ static void expect_answer(struct poller *p, const char *status)
     take_answer(p);
 }
 
-/* --- one thing after the other ----------------------------------------------------------------------------
- */
+/* --- one thing after the other ---------------------------------------------------------------------- */
 
 static void test_changes(void **state)
 {
     (void)state;
     struct poller p = {.c = connect_client(), .target = "/api/v1/services/a"};
     poll_again(&p, "30s");
-    expect_answer(&p, "404"); /* 0 is before everything: what is there is told */
+    expect_answer(&p, "404"); /* 0 is before everything: the client gets the present content */
     poll_again(&p, "30s");
     expect_waiting(&p);
     put("b", "1", "{\"host\":\"h\"}"); /* another service */
     expect_waiting(&p);
-    put("a", "1", "{\"host\":\"h\"}"); /* it comes to be */
+    put("a", "1", "{\"host\":\"h\"}"); /* it is created */
     expect_answer(&p, "200");
     assert_int_equal(p.revision, 3);
     expect(&p.c, "{\"revision\":3,\"protected\":false,\"instances\":[{\"id\":\"1\"");
-    put("a", "2", "{\"host\":\"h\"}"); /* while nobody waits */
+    put("a", "2", "{\"host\":\"h\"}"); /* while no client waits */
     poll_again(&p, "30s");
     expect_answer(&p, "200");
     poll_again(&p, "30s");
@@ -114,7 +113,7 @@ static void test_changes(void **state)
     change(NAME_SERVICE, "default", "default", "a", "", NULL);
     change(NAME_OVERRIDE, "default", "default", "a", "1", NULL);
     put("a", "1", NULL);
-    put("a", "2", NULL); /* it went, while nobody waits */
+    put("a", "2", NULL); /* it was deleted while no client waits */
     poll_again(&p, "30s");
     expect_answer(&p, "404");
     poll_again(&p, "0");
@@ -133,7 +132,7 @@ static void test_filters(void **state)
     expect_answer(&p, "200");
     poll_again(&p, "30s");
     expect_waiting(&p);
-    put("a", "2", "{\"host\":\"other\"}"); /* what the filter hides */
+    put("a", "2", "{\"host\":\"other\"}"); /* an instance that the filter hides */
     put("a", "3", "{\"host\":\"h\"}");
     expect_waiting(&p);
     put("a", "1", "{\"host\":\"h\",\"tags\":[\"x\"],\"state\":\"down\"}"); /* leaves the result */
@@ -145,10 +144,10 @@ static void test_filters(void **state)
     put("a", "2", "{\"host\":\"fourth\"}");
     p.uses_etag = true;
     poll_again(&p, "30s");
-    expect_waiting(&p); /* but by what the client has */
+    expect_waiting(&p); /* but by the client's content */
     put("a", "3", "{\"host\":\"h\",\"tags\":[\"x\"]}");
     expect_answer(&p, "200");
-    /* Without waiting it is an ordinary conditional request. */
+    /* Without a wait it is an ordinary conditional request. */
     buf_clear(&p.c.in);
     char header[100];
     snprintf(header, sizeof header, "If-None-Match: \"abc\", W/%s\r\n", p.etag);
@@ -210,17 +209,16 @@ static void test_timeout(void **state)
     poll_again(&p, "50ms");
     put("b", "1", "{\"host\":\"h\"}");
     expect_answer(&p, "304");
-    assert_int_equal(p.revision, 3); /* nothing changed up to here */
+    assert_int_equal(p.revision, 3); /* nothing has changed up to here */
     put("a", "2", "{\"host\":\"h\"}");
     poll_again(&p, "30s");
     expect_answer(&p, "200");
     poller_done(&p);
 }
 
-/* --- what this member does not know ------------------------------------------------------------------------
- */
+/* --- revisions that this member does not know ------------------------------------------------------- */
 
-/* A member that was started, or read everything anew, at 50 does not know what went before. */
+/* A member that was started, or read everything anew, at 50 does not know earlier changes. */
 static void test_restart(void **state)
 {
     (void)state;
@@ -251,7 +249,7 @@ static void test_restart(void **state)
     poller_done(&p);
 }
 
-/* A revision that nobody has reached yet is of a cluster that is no more: what is there is told. */
+/* A revision that no member has reached yet is of an earlier cluster: the client gets the present content. */
 static void test_beyond(void **state)
 {
     (void)state;
@@ -261,15 +259,16 @@ static void test_beyond(void **state)
     expect_answer(&p, "200");
     assert_int_equal(p.revision, 2);
     poller_done(&p);
-    /* Locally it may be this member that lags: a barrier tells. */
+    /* Locally this member may lag: a barrier decides. */
     struct poller l = {
         .c = connect_client(), .target = "/api/v1/services/a?consistency=local", .revision = 1000};
-    unsigned barriers = door.barriers;
+    unsigned barriers = fake_registry.barriers;
     poll_again(&l, "30s");
     expect_answer(&l, "200");
-    assert_int_equal(door.barriers, barriers + 1);
-    /* Without a quorum nothing tells: it waits, and what comes before the client's revision is no news. */
-    door.barrier_err = ERR_NO_LEADER;
+    assert_int_equal(fake_registry.barriers, barriers + 1);
+    /* Without a quorum nothing decides: the poll waits, and changes before the client's revision do not end
+     * it. */
+    fake_registry.barrier_err = ERR_NO_LEADER;
     l.revision = 5;
     poll_again(&l, "30s");
     expect_waiting(&l);
@@ -284,8 +283,7 @@ static void test_beyond(void **state)
     poller_done(&l);
 }
 
-/* --- at random --------------------------------------------------------------------------------------------
- */
+/* --- at random -------------------------------------------------------------------------------------- */
 
 static uint64_t seed;
 
@@ -326,7 +324,7 @@ static void result_now(struct client *c, const char *target, struct buf *result)
     keep_result(result, body_of(c));
 }
 
-/* Whoever waits, after everything has settled, has what a plain GET gives. */
+/* After everything has settled, each waiting client has the content that a plain GET gives. */
 static void test_nothing_is_missed(void **state)
 {
     (void)state;
@@ -359,7 +357,7 @@ static void test_nothing_is_missed(void **state)
             pump(&p->c);
             if (p->is_waiting)
                 take_answer(p);
-            if (!p->is_waiting && draw(2)) /* some are late, and meanwhile things change */
+            if (!p->is_waiting && draw(2)) /* some are late, and things change meanwhile */
                 poll_again(p, "600");
         }
         if (draw(4))
@@ -387,12 +385,11 @@ static void test_nothing_is_missed(void **state)
     done(&c);
 }
 
-/* --- results that take many turns -------------------------------------------------------------------------
- */
+/* --- results that take many turns ------------------------------------------------------------------- */
 
 enum { LARGE = 350, LOGGED_MAX = 4000 };
 
-/* Which instance each revision has changed, and whether it was there afterwards. */
+/* The instance that each revision has changed, and whether it existed afterwards. */
 static struct {
     unsigned instance;
     bool is_there;
@@ -443,8 +440,8 @@ static void fill_large(void)
         change_large(i, true);
 }
 
-/* While it is rendered and sent the service changes in each turn. Several wait for it; the first ones leave.
- */
+/* While it is rendered and sent the service changes in each turn. Several clients wait for it; the first ones
+ * disconnect. */
 static void test_large_service(void **state)
 {
     (void)state;
@@ -477,7 +474,7 @@ static void test_large_service(void **state)
     }
 }
 
-/* A poll that waits is answered with the change, also when that came while its result was being rendered. */
+/* A waiting poll is answered with the change, also if the change came while its result was being rendered. */
 static void test_large_poll(void **state)
 {
     (void)state;
@@ -495,7 +492,7 @@ static void test_large_poll(void **state)
         assert_true(p.revision >= revision);
         expect_one_revision(&p.c);
     }
-    /* What has not changed is 304, by its tag and by the end of the wait. */
+    /* An unchanged result is 304, by its tag and by the end of the wait. */
     char header[100];
     snprintf(header, sizeof header, "If-None-Match: %s\r\n", p.etag);
     buf_clear(&p.c.in);
@@ -511,8 +508,7 @@ static void test_large_poll(void **state)
     poller_done(&p);
 }
 
-/* --- many, and the end ------------------------------------------------------------------------------------
- */
+/* --- many clients, and the end ---------------------------------------------------------------------- */
 
 static void test_many(void **state)
 {
@@ -539,7 +535,8 @@ static void test_many(void **state)
     LIST_FOR_EACH (l, &registry.watches)
         left++;
     assert_int_equal(left, POLLERS - POLLERS / 2);
-    /* The server goes: the rest hear that nothing has changed, and that they must connect anew. */
+    /* The server stops: the other clients are told that nothing has changed, and that they must connect
+     * again. */
     http_server_drain(server);
     for (int i = POLLERS / 2; i < POLLERS; i++) {
         expect_answer(&pollers[i], "304");
@@ -550,7 +547,7 @@ static void test_many(void **state)
     assert_int_equal(http_server_waiting(server), 0);
 }
 
-/* A turn of the loop has time for one poll: the others are told of a change turns later. */
+/* A turn of the loop has time for one poll: the others are notified of a change turns later. */
 static int start_slow(void **state)
 {
     api_clock_step_ns = 3000000;
@@ -563,8 +560,8 @@ static int stop_slow(void **state)
     return stop_api(state);
 }
 
-/* While polls of b wait to be told, results are kept; what was rendered before a change of a is not told as
- * that change. */
+/* Results are kept while polls of b wait for their notification. A result that was rendered before a change
+ * of a does not answer for that change. */
 static void test_results_that_are_kept(void **state)
 {
     (void)state;

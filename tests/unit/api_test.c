@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The native API over HTTP: admission, every route of the registry, answers and errors, http_sd, the
- * description. */
+ * Tests of the native API over HTTP: admission, every route of the registry, answers and errors, http_sd,
+ * the API description. */
 #include "tests/unit/api_fake.h"
 
 #include "base/json.h"
@@ -19,8 +19,7 @@
         expect(&c, "X-Cairn-Revision: ");                                                                    \
     } while (0)
 
-/* --- admission --------------------------------------------------------------------------------------------
- */
+/* --- admission -------------------------------------------------------------------------------------- */
 
 static void test_paths(void **state)
 {
@@ -107,14 +106,14 @@ static void test_bodies(void **state)
     large[300 * 1024 - 1] = 0;
     EXPECT_ERROR(413, "PUT", path, large, "too_large", "the body is larger than 256 KiB");
     mem_free(large);
-    /* Beyond what the HTTP server takes at all: said before it comes, in the same form. */
+    /* Beyond the limit of the HTTP server: it refuses before the body arrives, in the same form. */
     buf_clear(&c.in);
     request(&c, "PUT", path, "Content-Length: 100000000\r\nExpect: 100-continue\r\n", NULL);
     expect(&c, "HTTP/1.1 413 Request Entity Too Large\r\n");
     expect(&c, "{\"error\":{\"code\":\"too_large\"");
     assert_false(has(&c, "100 Continue"));
     expect_closed(&c);
-    assert_null(door.call);
+    assert_null(fake_registry.call);
     done(&c);
 }
 
@@ -133,12 +132,12 @@ static void test_not_ready(void **state)
     EXPECT_STATUS(503, "PUT", "/api/v1/services/a/instances/1", "{\"host\":\"h\"}");
     EXPECT_STATUS(200, "GET", "/openapi.json", NULL);
     registry.is_ready = true;
-    door.barrier_err = ERR_NO_LEADER;
+    fake_registry.barrier_err = ERR_NO_LEADER;
     EXPECT_STATUS(503, "GET", "/api/v1/services", NULL);
     expect(&c, "\"code\":\"no_leader\"");
     expect(&c, "Retry-After: 1\r\n");
     EXPECT_STATUS(503, "GET", "/sd/prometheus", NULL);
-    door.barrier_err = ERR_TIMEOUT;
+    fake_registry.barrier_err = ERR_TIMEOUT;
     EXPECT_STATUS(503, "GET", "/sd/prometheus", NULL);
     expect(&c, "\"code\":\"unavailable\"");
     EXPECT_STATUS(200, "GET", "/api/v1/services?consistency=local", NULL);
@@ -146,34 +145,33 @@ static void test_not_ready(void **state)
     done(&c);
 }
 
-/* --- writes -----------------------------------------------------------------------------------------------
- */
+/* --- writes ----------------------------------------------------------------------------------------- */
 
 static void test_instances(void **state)
 {
     (void)state;
     struct client c = connect_client();
     const struct registry_result registered = {.revision = 7, .session = 0x694d9f3b2a1c0e01, .ttl_s = 15};
-    assert_int_equal(ask_door(&c, "PUT", "/api/v1/services/orders/instances/o1",
+    assert_int_equal(call_api(&c, "PUT", "/api/v1/services/orders/instances/o1",
                               "{\"host\":\"10.0.0.5\",\"port\":8080}", "register", 0, &registered),
                      200);
     assert_string_equal(body_of(&c), "{\"revision\":7,\"session\":\"694d9f3b2a1c0e01\",\"ttl\":15,"
                                      "\"heartbeat_ms\":5000}\n");
     expect(&c, "Content-Type: application/json\r\n");
     assert_int_equal(header_revision(&c), 7);
-    assert_string_equal(door.key, "default|default|orders|o1");
-    assert_int_equal(door.session, 0);
-    assert_string_equal(door.text, "{\"host\":\"10.0.0.5\",\"port\":8080,\"weight\":100,\"ttl\":15,"
-                                   "\"grace\":15,\"state\":\"up\"}");
+    assert_string_equal(fake_registry.key, "default|default|orders|o1");
+    assert_int_equal(fake_registry.session, 0);
+    assert_string_equal(fake_registry.text, "{\"host\":\"10.0.0.5\",\"port\":8080,\"weight\":100,\"ttl\":15,"
+                                            "\"grace\":15,\"state\":\"up\"}");
     const struct registry_result same = {.revision = 7, .session = 0x10, .ttl_s = 30, .is_unchanged = true};
-    ask_door(&c, "PUT", "/api/v1/services/orders/instances/o%202?session=10&namespace=n&group=g",
+    call_api(&c, "PUT", "/api/v1/services/orders/instances/o%202?session=10&namespace=n&group=g",
              "{\"host\":\"h\"}", "register", 0, &same);
     assert_string_equal(body_of(&c), "{\"revision\":7,\"session\":\"10\",\"ttl\":30,\"heartbeat_ms\":10000,"
                                      "\"unchanged\":true}\n");
-    assert_string_equal(door.key, "n|g|orders|o 2");
-    assert_int_equal(door.session, 0x10);
+    assert_string_equal(fake_registry.key, "n|g|orders|o 2");
+    assert_int_equal(fake_registry.session, 0x10);
     const struct registry_result written = {.revision = 8};
-    ask_door(&c, "DELETE", "/api/v1/services/orders/instances/o1", NULL, "deregister", 0, &written);
+    call_api(&c, "DELETE", "/api/v1/services/orders/instances/o1", NULL, "deregister", 0, &written);
     assert_string_equal(body_of(&c), "{\"revision\":8}\n");
     done(&c);
 }
@@ -183,21 +181,21 @@ static void test_sessions(void **state)
     (void)state;
     struct client c = connect_client();
     const struct registry_result opened = {.revision = 7, .session = 0x1f, .ttl_s = 9};
-    ask_door(&c, "POST", "/api/v1/sessions", "{\"ttl\":9,\"labels\":{\"app\":\"web\"}}", "session_open", 0,
+    call_api(&c, "POST", "/api/v1/sessions", "{\"ttl\":9,\"labels\":{\"app\":\"web\"}}", "session_open", 0,
              &opened);
     assert_string_equal(body_of(&c), "{\"revision\":7,\"session\":\"1f\",\"ttl\":9,\"heartbeat_ms\":3000}\n");
-    assert_string_equal(door.text, "{\"ttl\":9,\"labels\":{\"app\":\"web\"}}");
-    ask_door(&c, "POST", "/api/v1/sessions", NULL, "session_open", 0, &opened);
-    assert_string_equal(door.text, "{\"ttl\":15}");
-    ask_door(&c, "PUT", "/api/v1/sessions/1f/heartbeat", NULL, "heartbeat", 0, &opened);
-    assert_int_equal(door.session, 0x1f);
+    assert_string_equal(fake_registry.text, "{\"ttl\":9,\"labels\":{\"app\":\"web\"}}");
+    call_api(&c, "POST", "/api/v1/sessions", NULL, "session_open", 0, &opened);
+    assert_string_equal(fake_registry.text, "{\"ttl\":15}");
+    call_api(&c, "PUT", "/api/v1/sessions/1f/heartbeat", NULL, "heartbeat", 0, &opened);
+    assert_int_equal(fake_registry.session, 0x1f);
     assert_int_equal(
-        ask_door(&c, "PUT", "/api/v1/sessions/1f/heartbeat", NULL, "heartbeat", ERR_SESSION_GONE, &nothing),
+        call_api(&c, "PUT", "/api/v1/sessions/1f/heartbeat", NULL, "heartbeat", ERR_SESSION_GONE, &nothing),
         410);
     expect(&c, "HTTP/1.1 410 Gone\r\n");
     expect(&c, "\"code\":\"session_gone\"");
     const struct registry_result closed = {.revision = 9, .instances = 2};
-    ask_door(&c, "DELETE", "/api/v1/sessions/1F", NULL, "session_close", 0, &closed);
+    call_api(&c, "DELETE", "/api/v1/sessions/1F", NULL, "session_close", 0, &closed);
     assert_string_equal(body_of(&c), "{\"revision\":9,\"instances\":2}\n");
     done(&c);
 }
@@ -207,29 +205,29 @@ static void test_operators(void **state)
     (void)state;
     struct client c = connect_client();
     const struct registry_result written = {.revision = 8};
-    ask_door(&c, "PUT", "/api/v1/services/a", "{\"protect_threshold\":0.5}", "put_settings", 0, &written);
-    assert_string_equal(door.text, "{\"protect_threshold\":0.5}");
-    assert_string_equal(door.key, "default|default|a|");
-    ask_door(&c, "DELETE", "/api/v1/services/a", NULL, "delete_settings", 0, &written);
-    ask_door(&c, "PUT", "/api/v1/services/a/instances/1/override", "{\"weight\":0,\"reason\":\"x\"}",
+    call_api(&c, "PUT", "/api/v1/services/a", "{\"protect_threshold\":0.5}", "put_settings", 0, &written);
+    assert_string_equal(fake_registry.text, "{\"protect_threshold\":0.5}");
+    assert_string_equal(fake_registry.key, "default|default|a|");
+    call_api(&c, "DELETE", "/api/v1/services/a", NULL, "delete_settings", 0, &written);
+    call_api(&c, "PUT", "/api/v1/services/a/instances/1/override", "{\"weight\":0,\"reason\":\"x\"}",
              "put_override", 0, &written);
-    assert_string_equal(door.text, "{\"weight\":0,\"reason\":\"x\"}");
+    assert_string_equal(fake_registry.text, "{\"weight\":0,\"reason\":\"x\"}");
     assert_string_equal(body_of(&c), "{\"revision\":8}\n");
-    ask_door(&c, "DELETE", "/api/v1/services/a/instances/1/override", NULL, "delete_override", 0, &written);
+    call_api(&c, "DELETE", "/api/v1/services/a/instances/1/override", NULL, "delete_override", 0, &written);
     const struct registry_waiting waiting[] = {
         {slice_text("web-7"), slice_text("10.0.0.9"), slice_text("n2")}};
     const struct registry_result drained = {
         .revision = 12, .acknowledged = 3, .waiting = waiting, .waiting_count = 1};
-    ask_door(&c, "POST", "/api/v1/services/a/instances/1/drain", NULL, "drain", 0, &drained);
-    assert_true(door.does_wait);
-    assert_int_equal(door.deadline_ms, 30000);
+    call_api(&c, "POST", "/api/v1/services/a/instances/1/drain", NULL, "drain", 0, &drained);
+    assert_true(fake_registry.does_wait);
+    assert_int_equal(fake_registry.deadline_ms, 30000);
     assert_string_equal(body_of(&c),
                         "{\"revision\":12,\"complete\":false,\"acknowledged\":3,\"waiting\":[{\"client_id\":"
                         "\"web-7\",\"peer\":\"10.0.0.9\",\"member\":\"n2\"}],\"waiting_count\":1}\n");
-    ask_door(&c, "POST", "/api/v1/services/a/instances/1/drain", "{\"deadline_ms\":5,\"wait\":false}",
+    call_api(&c, "POST", "/api/v1/services/a/instances/1/drain", "{\"deadline_ms\":5,\"wait\":false}",
              "drain", 0, &written);
-    assert_false(door.does_wait);
-    assert_int_equal(door.deadline_ms, 5);
+    assert_false(fake_registry.does_wait);
+    assert_int_equal(fake_registry.deadline_ms, 5);
     assert_string_equal(body_of(&c), "{\"revision\":8,\"complete\":true,\"acknowledged\":0,\"waiting\":[],"
                                      "\"waiting_count\":0}\n");
     done(&c);
@@ -241,11 +239,11 @@ static void test_subscribers(void **state)
     struct client c = connect_client();
     request(&c, "GET", "/api/v1/services/a/subscribers", NULL, NULL);
     turn(&c, 20);
-    assert_string_equal(door.call, "subscribers");
+    assert_string_equal(fake_registry.call, "subscribers");
     struct document_pair pair = {slice_text("app"), slice_text("web")};
     const struct registry_seen seen = {slice_text("w"),         slice_text("p"), slice_text("n1"),
                                        slice_text("websocket"), {&pair, 1},      41};
-    struct registry_subscribers *s = door.subscribers;
+    struct registry_subscribers *s = fake_registry.subscribers;
     s->seen(s, &seen);
     s->seen(s, &seen);
     s->members_silent = 1;
@@ -262,13 +260,13 @@ static void test_subscribers(void **state)
     c = connect_client();
     request(&c, "GET", "/api/v1/services/a/subscribers", NULL, NULL);
     turn(&c, 20);
-    s = door.subscribers;
+    s = fake_registry.subscribers;
     s->seen(s, &seen);
-    done(&c); /* gone: let go of what was gathered */
-    assert_int_equal(door.canceled, 1);
+    done(&c); /* disconnected: the gathered input is freed */
+    assert_int_equal(fake_registry.canceled, 1);
 }
 
-/* Each error of the door, once. */
+/* Each error of the public API, once. */
 static void test_errors(void **state)
 {
     (void)state;
@@ -297,7 +295,7 @@ static void test_errors(void **state)
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char code[64];
-        int status = ask_door(&c, "DELETE", "/api/v1/services/a/instances/1", NULL, "deregister", rows[i].err,
+        int status = call_api(&c, "DELETE", "/api/v1/services/a/instances/1", NULL, "deregister", rows[i].err,
                               &nothing);
         assert_int_equal(status, rows[i].status);
         snprintf(code, sizeof code, "{\"error\":{\"code\":\"%s\",\"message\":\"", rows[i].code);
@@ -305,9 +303,9 @@ static void test_errors(void **state)
         assert_int_equal(has(&c, "Retry-After: "), status == 503 || status == 429);
     }
     const struct registry_result told = {.error = "the namespace has 3 services"};
-    ask_door(&c, "DELETE", "/api/v1/services/a/instances/1", NULL, "deregister", ERR_QUOTA, &told);
+    call_api(&c, "DELETE", "/api/v1/services/a/instances/1", NULL, "deregister", ERR_QUOTA, &told);
     expect(&c, "\"message\":\"the namespace has 3 services\"");
-    /* All of them lead somewhere. */
+    /* Every link resolves. */
     for (int err = -1; err >= -(int)ERR_COUNT; err--)
         assert_true(api_error_of(err) < API_ERRORS);
     done(&c);
@@ -319,30 +317,29 @@ static void test_client_leaves(void **state)
     struct client c = connect_client();
     request(&c, "DELETE", "/api/v1/services/a/instances/1", NULL, NULL);
     turn(&c, 20);
-    assert_string_equal(door.call, "deregister");
+    assert_string_equal(fake_registry.call, "deregister");
     assert_int_equal(http_server_waiting(server), 1);
     done(&c);
-    assert_int_equal(door.canceled, 1);
+    assert_int_equal(fake_registry.canceled, 1);
     assert_int_equal(http_server_waiting(server), 0);
     c = connect_client();
-    door.holds_barriers = true;
+    fake_registry.holds_barriers = true;
     request(&c, "GET", "/api/v1/services", NULL, NULL);
     turn(&c, 20);
     done(&c);
-    assert_int_equal(door.canceled, 2);
+    assert_int_equal(fake_registry.canceled, 2);
     assert_true(list_is_empty(&registry.barriers));
-    /* A deadline of the client's own. */
+    /* A deadline that the client set. */
     c = connect_client();
     request(&c, "DELETE", "/api/v1/services/a/instances/1", "Grpc-Timeout: 1m\r\n", NULL);
     await_answer(&c);
     expect(&c, "HTTP/1.1 504 ");
     expect(&c, "\"code\":\"deadline\"");
-    assert_int_equal(door.canceled, 3);
+    assert_int_equal(fake_registry.canceled, 3);
     done(&c);
 }
 
-/* --- reads ------------------------------------------------------------------------------------------------
- */
+/* --- reads ------------------------------------------------------------------------------------------ */
 
 static void test_service(void **state)
 {
@@ -399,7 +396,7 @@ static void test_instance_view(void **state)
     EXPECT_ERROR(404, "GET", "/api/v1/services/s/instances/i", NULL, "not_found",
                  "there is no such instance");
     change(NAME_OVERRIDE, "default", "default", "s", "i", "{\"enabled\":false,\"weight\":5}");
-    EXPECT_STATUS(404, "GET", "/api/v1/services/s/instances/i", NULL); /* an override alone is none */
+    EXPECT_STATUS(404, "GET", "/api/v1/services/s/instances/i", NULL); /* an override alone is no instance */
     EXPECT_STATUS(404, "GET", "/api/v1/services/s", NULL);
     put("s", "i", "{\"host\":\"h\"}");
     EXPECT_STATUS(200, "GET", "/api/v1/services/s/instances/i", NULL);
@@ -442,7 +439,7 @@ static void test_list(void **state)
     expect_times(&c, "{\"name\":", 4);
     EXPECT_STATUS(200, "GET", "/api/v1/services?namespace=other", NULL);
     assert_string_equal(body_of(&c), "{\"revision\":7,\"services\":[]}\n");
-    /* Page by page, every one once. */
+    /* Page by page, every item once. */
     char target[300] = "/api/v1/services?limit=1", names[50] = "";
     for (int i = 0; i < 3; i++) {
         EXPECT_STATUS(200, "GET", target, NULL);
@@ -462,23 +459,22 @@ static void test_local(void **state)
 {
     (void)state;
     struct client c = connect_client();
-    door.holds_barriers = true;
+    fake_registry.holds_barriers = true;
     EXPECT_STATUS(200, "GET", "/api/v1/services?consistency=local", NULL);
-    assert_int_equal(door.barriers, 0);
+    assert_int_equal(fake_registry.barriers, 0);
     buf_clear(&c.in);
     request(&c, "GET", "/api/v1/services", NULL, NULL);
     turn(&c, 20);
-    assert_int_equal(door.barriers, 1);
+    assert_int_equal(fake_registry.barriers, 1);
     assert_int_equal(c.in.size, 0);
-    put("a", "1", "{\"host\":\"h\"}"); /* seen: the answer is the state behind the barrier */
-    door.holds_barriers = false;
+    put("a", "1", "{\"host\":\"h\"}"); /* seen: the answer is the state after the barrier */
+    fake_registry.holds_barriers = false;
     await_answer(&c);
     expect(&c, "{\"revision\":2,");
     done(&c);
 }
 
-/* --- http_sd ----------------------------------------------------------------------------------------------
- */
+/* --- http_sd ---------------------------------------------------------------------------------------- */
 
 static void sd(struct client *c, const char *target, struct buf *ret_json)
 {
@@ -495,7 +491,7 @@ static void sd(struct client *c, const char *target, struct buf *ret_json)
     }
 }
 
-/* One that a storm guard holds says so in every answer, and can be left out of each. */
+/* A service that a storm guard protects says so in every answer, and can be left out of each. */
 static void test_guarded(void **state)
 {
     (void)state;
@@ -576,8 +572,8 @@ static void test_prometheus(void **state)
     done(&c);
 }
 
-/* While the answer is made in slices, everything changes: what is there all the while is there once, with all
- * ports as of one revision. */
+/* While the answer is made in slices, everything changes. An instance that exists all the time is there once,
+ * with all ports of one revision. */
 static void test_prometheus_in_slices(void **state)
 {
     (void)state;
@@ -600,7 +596,7 @@ static void test_prometheus_in_slices(void **state)
         int port = 2000 + 10 * (int)turns;
         snprintf(text, sizeof text, form, "h1", port, port + 1, port + 2);
         put("s", id, text);
-        for (unsigned i = 0; turns % 3 == 0 && i < INSTANCES; i++) { /* come and go */
+        for (unsigned i = 0; turns % 3 == 0 && i < INSTANCES; i++) { /* they come and go */
             snprintf(id, sizeof id, "i%02u.5", i);
             change(NAME_INSTANCE, "default", "default", "s", id, turns % 2 ? NULL : text);
         }
@@ -629,7 +625,7 @@ static void test_prometheus_in_slices(void **state)
     done(&c);
 }
 
-/* A client that does not read holds 64 KiB and what the kernel takes, not everything; then it gets all. */
+/* A client that does not read holds 64 KiB and the kernel's buffers, not everything; later it gets all. */
 static void test_prometheus_slow(void **state)
 {
     (void)state;
@@ -659,11 +655,10 @@ static void test_prometheus_slow(void **state)
     request(&c, "GET", "/sd/prometheus", NULL, NULL);
     for (int i = 0; i < 200; i++)
         uv_run(&loop, UV_RUN_NOWAIT);
-    done(&c); /* leaves in the middle */
+    done(&c); /* disconnects in the middle */
 }
 
-/* --- the description --------------------------------------------------------------------------------------
- */
+/* --- the API description ---------------------------------------------------------------------------- */
 
 static void check_refs(const json_t *at, const json_t *schemas)
 {
@@ -676,7 +671,7 @@ static void check_refs(const json_t *at, const json_t *schemas)
             const char *text = json_string_value(value);
             assert_true(strncmp(text, "#/components/schemas/", 21) == 0);
             if (!json_object_get(schemas, text + 21))
-                fail_msg("%s leads nowhere", text);
+                fail_msg("%s resolves to no route", text);
         }
         check_refs(value, schemas);
     }
@@ -707,7 +702,7 @@ static void test_openapi(void **state)
     done(&c);
 }
 
-/* The examples of what clients send are what the strict readers take: alone and all together. */
+/* The strict readers accept the examples of client input: alone and all together. */
 static int read_as(enum api_schema schema, struct slice text, char *error)
 {
     struct arena a = {0};

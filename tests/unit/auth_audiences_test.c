@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The cache of audiences: what its entries take counts against the budget of all caches, an entry that goes
- * for it is made again, and whoever holds an audience keeps it. */
+ * Tests of the cache of audiences. The memory of its entries counts against the budget of all caches. An
+ * entry that was evicted is made again. An audience that is in use stays. */
 #include "server/auth/audiences.h"
 
 #include <stdio.h>
@@ -16,7 +16,7 @@ static struct stream_world world;
 static struct stream_options options;
 static char users[USERS][8];
 
-/* Each user reads ranges of its own, with long keys, of what is projected. */
+/* Each user reads its own ranges, with long keys, of the projected instances. */
 static int open_world(void **state)
 {
     char prefix[RANGE_BYTES + 40];
@@ -95,7 +95,7 @@ static void test_the_budget_is_kept(void **state)
     audience_unref(held);
 }
 
-/* A change of users or roles makes each entry anew; what the old one took is given back. */
+/* A change of users or roles makes each entry anew; the memory of the old one is freed. */
 static void test_a_new_entry_takes_the_old_one_s_place(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The pure parts of users and roles: ranges beside a plain enumeration of keys, tokens on a clock of the
- * test's own. */
+ * Tests of the pure parts of users and roles: ranges against a plain enumeration of keys, tokens on the
+ * test's own clock. */
 #include "consensus/auth/ranges.h"
 
 #include <setjmp.h>
@@ -14,7 +14,7 @@
 #include "consensus/auth/auth.h"
 #include "consensus/auth/token.h"
 
-/* Every key of up to three bytes out of 0, 1 and 2; what a range is for is which of them it holds. */
+/* Every key of up to three bytes of 0, 1 and 2; a range is described by the keys that it holds. */
 enum { ALPHABET = 3, KEYS = 3 + 9 + 27, ROUNDS = 4000, PERMISSIONS = 6 };
 
 static uint8_t key_bytes[KEYS][3];
@@ -66,8 +66,8 @@ static void check_overlap(const struct auth_ranges *r, const struct slice *begin
     assert_int_equal(auth_ranges_overlap(r, from, to), want);
 }
 
-/* Of the keys that are not there at all some lie behind the longest: asked with ends among ours only. */
-static void ranges_are_what_their_keys_are(void **state)
+/* Some absent keys lie after the longest key: queries for them use only ends among our keys. */
+static void ranges_agree_with_their_keys(void **state)
 {
     (void)state;
     make_keys();
@@ -126,7 +126,7 @@ static void ranges_that_touch_are_one(void **state)
     assert_int_equal(r.count, 3);
     for (size_t i = 0; i < sizeof samples / sizeof *samples; i++)
         if (auth_ranges_allow(&r, text(samples[i].key), text(samples[i].end)) != samples[i].is_allowed)
-            fail_msg("[%s, %s) is not as it should be", samples[i].key, samples[i].end);
+            fail_msg("[%s, %s) has a wrong result", samples[i].key, samples[i].end);
     auth_ranges_done(&r);
     assert_false(auth_ranges_allow(&r, text("a"), text("")));
 }
@@ -137,7 +137,7 @@ static int may_write(const struct auth *a, const char *user, const char *key)
     return auth_check_range(a, &who, slice_text(key), (struct slice){0}, true);
 }
 
-/* A change of a role, or of a user's roles, is seen at once; other users' rights stay merged. */
+/* A change of a role, or of a user's roles, is visible at once; other users' rights stay merged. */
 static void rights_are_merged_when_they_change(void **state)
 {
     (void)state;
@@ -196,7 +196,7 @@ static char *role_name(uint32_t i)
     return name;
 }
 
-/* Ranges that touch those of other roles, and some that do not. */
+/* Ranges that touch the ranges of other roles, and some that do not. */
 static void draw_permission(struct auth *a)
 {
     struct auth_role *r = auth_role_find(a, slice_text(role_name(draw(ROLES))));
@@ -205,7 +205,7 @@ static void draw_permission(struct auth *a)
     auth_role_set(r, two_bytes(begin), end, (Authpb__Permission__Type)draw(3));
 }
 
-/* What the permissions say, merged from nothing. */
+/* Expected result: all permissions merged at once. */
 static bool may(const struct auth *a, const struct auth_user *u, struct slice key, struct slice end,
                 bool is_write)
 {
@@ -239,7 +239,7 @@ static void compare_with_plain(const struct auth *a, const struct auth_user *u, 
     }
 }
 
-/* All steps of merges of drawn lengths, among changes of roles and of the user's list of them. */
+/* All steps of merges of drawn lengths, with changes of roles and of the user's role list in between. */
 static void rights_of_many_permissions(void **state)
 {
     (void)state;
@@ -258,7 +258,7 @@ static void rights_of_many_permissions(void **state)
     for (unsigned step = 0; step < STEPS; step++) {
         compare_with_plain(&a, alice, alice->write.merge ? &unmerged : &merged);
         int64_t units = 1 + draw(16000);
-        bool is_whole = draw(2) ? auth_merge_some(&a, &units) : auth_prepare(&a, &who, &units);
+        bool is_whole = draw(2) ? auth_merge_some(&a, &units) : auth_prepare(&a, &who, true, &units);
         waits += !is_whole;
         if (draw(5) == 0)
             draw_permission(&a);
@@ -309,7 +309,7 @@ static void tokens_live_by_being_used(void **state)
     auth_tokens_expire(&t, 1115);
     assert_null(auth_tokens_use(&t, slice_text("two.2"), 1115));
     assert_string_equal(auth_tokens_use(&t, slice_text("one.1"), 1189), "alice");
-    assert_null(auth_tokens_use(&t, slice_text("one.1"), 1289)); /* over, though nobody has looked */
+    assert_null(auth_tokens_use(&t, slice_text("one.1"), 1289)); /* expired, though no check has noticed it */
     assert_int_equal(t.count, 1);
     auth_tokens_expire(&t, 1289);
     assert_int_equal(t.count, 0);
@@ -353,7 +353,7 @@ static void the_index_of_a_token(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ranges_are_what_their_keys_are),
+        cmocka_unit_test(ranges_agree_with_their_keys),
         cmocka_unit_test(ranges_that_touch_are_one),
         cmocka_unit_test(rights_are_merged_when_they_change),
         cmocka_unit_test(rights_of_many_permissions),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The memory backend over its file: every crash of a script that grows, rewrites and copies it, each disk
- * operation failing once, a full disk, damage. */
+ * Tests of the memory backend over its file: every crash of a script that grows, rewrites and copies the
+ * file, each disk operation failing once, a full disk, damage. */
 #include "consensus/store/backend_file.h"
 
 #include <stdio.h>
@@ -12,7 +12,7 @@
 
 #define STEPS    60
 #define NUMBERS  5     /* META rows, overwritten again and again: the file must be rewritten now and then */
-#define ROW_SIZE 20000 /* so that it happens within the script */
+#define ROW_SIZE 20000 /* so that this happens within the script */
 
 static const char path[] = "data/store", copy_path[] = "data/copy";
 
@@ -38,7 +38,8 @@ static void machine_stop(struct machine *m)
     sim_clock_done(&m->clock);
 }
 
-/* Step n: a record of its own, one of the numbered rows, and the mark, in one batch; old records go. */
+/* Step n: a record of its own, one of the numbered rows, and the mark, in one batch; old records are removed.
+ */
 static int step(struct backend *b, unsigned n)
 {
     static uint8_t filler[ROW_SIZE];
@@ -65,7 +66,7 @@ static bool count_row(void *arg, struct slice key, struct slice value)
     return true;
 }
 
-/* The step whose state this is, whole; 0 = empty; -1 = no step's. */
+/* The step whose whole state this is; 0 = empty; -1 = no step's. */
 static int state_of(struct backend *b)
 {
     struct backend_view *view;
@@ -108,7 +109,8 @@ static void check(struct crash_test *t, bool is_well, const struct sim_crash *cr
                  (unsigned long long)crash->mark, crash->what);
 }
 
-/* Mark n + 1: step n has returned. What opens is step n or the one under way, and takes another step. */
+/* Mark n + 1: step n has returned. A file that opens holds step n or the one in progress, and takes another
+ * step. */
 static bool on_crash(void *arg, struct sim_disk *image, const struct sim_crash *crash)
 {
     struct crash_test *t = arg;
@@ -163,7 +165,7 @@ static void test_every_crash(void **state)
     assert_true(shown > 200 && t.opened == shown);
 }
 
-/* Without syncs the same must fail: else it proves nothing. */
+/* Without syncs the same test must fail: otherwise it proves nothing. */
 static void test_missing_syncs_are_noticed(void **state)
 {
     (void)state;
@@ -177,7 +179,7 @@ static void test_missing_syncs_are_noticed(void **state)
 
 /* --- faults ------------------------------------------------------------------------------------ */
 
-/* Every operation fails once: the step that meets it says so, and what comes after is refused. */
+/* Every operation fails once: the step that hits the error reports it, and all later steps are refused. */
 static void test_every_operation_fails(void **state)
 {
     (void)state;
@@ -202,7 +204,7 @@ static void test_every_operation_fails(void **state)
         assert_int_equal(machine_open(&m, disk, path), 0);
         int found = state_of(m.backend);
         assert_true(found == (int)n || found == (int)n + 1);
-        /* What a failed sync lost is not believed to be durable: what follows would hang in the air. */
+        /* Data that a failed sync lost are not believed to be durable: later data would have no base. */
         assert_int_equal(step(m.backend, (unsigned)found + 1), 0);
         machine_stop(&m);
         sim_disk_crash(disk, at);
@@ -238,7 +240,7 @@ static void test_full(void **state)
     sim_disk_free(disk);
 }
 
-/* A flipped bit: in the last batch it cannot be told from a torn one; before it, it is refused. */
+/* A flipped bit in the last batch looks like a torn batch; an earlier one is refused. */
 static void test_damage(void **state)
 {
     (void)state;
@@ -262,7 +264,7 @@ static void test_damage(void **state)
             assert_true(strstr(m.error, path) != NULL);
         } else {
             assert_int_equal(err, 0);
-            assert_in_range(state_of(m.backend), 3, 4); /* 4: the padding was hit */
+            assert_in_range(state_of(m.backend), 3, 4); /* 4: the bit was in the padding */
         }
         machine_stop(&m);
         sim_disk_free(bad);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Both backends under the same tests; then what only one of them has: a crash of the memory backend, and
- * files of LMDB as a kill or a power cut leaves them. */
+ * Tests of both backends, then of what only one of them has: a crash of the memory backend, and files of
+ * LMDB as a kill or a power cut leaves them. */
 #include "consensus/store/backend.h"
 
 #include <fcntl.h>
@@ -255,7 +255,7 @@ static void test_lmdb_every_commit(void **state)
     b->ops->close(b);
 }
 
-/* Killed in the middle of commits: what is left opens, and is one whole commit. */
+/* A kill in the middle of commits: the remaining file opens, and is one whole commit. */
 static void test_lmdb_kill(void **state)
 {
     (void)state;
@@ -287,7 +287,7 @@ static void test_lmdb_kill(void **state)
     }
 }
 
-/* A torn meta page: LMDB falls back to the other one, which is the commit before. */
+/* A torn meta page: LMDB falls back to the other one, which is the previous commit. */
 static void test_lmdb_torn_meta(void **state)
 {
     (void)state;
@@ -300,7 +300,7 @@ static void test_lmdb_torn_meta(void **state)
         uint8_t zeros[4096] = {0};
         copy_file(path_of("torn"), path_of("image"));
         int fd = open(path_of("image"), O_WRONLY);
-        /* The transaction number goes back to 0, as if this meta had never been written. */
+        /* The transaction number returns to 0, as if this meta page had never been written. */
         assert_int_equal(pwrite(fd, zeros, 8, page * 4096 + 16 + 24 + 2 * 48 + 8), 8);
         close(fd);
         marks += check_numbered(path_of("image"));

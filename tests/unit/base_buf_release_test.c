@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * buf_release, mem_release, arena_release: small memory at once, large ones in slices, and where there are no
- * turns all at once. */
+ * Tests of buf_release, mem_release and arena_release. Small memory is released at once, large memory in
+ * slices. Without turns all memory is released at once. */
 #include "tests/unit/unit.h"
 
 #include "base/buf_release.h"
@@ -61,7 +61,7 @@ static void test_allocations(void **state)
     turn_start(NULL, NULL, NULL);
 }
 
-/* Of small pieces and of large ones; what was released is empty and good for new pieces at once. */
+/* Small pieces and large ones; a released buffer is empty and takes new pieces at once. */
 static void test_arenas(void **state)
 {
     (void)state;

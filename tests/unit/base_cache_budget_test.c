@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One budget for all caches: the sum is kept, the one that holds most gives first, and one that has nothing
- * to give does not stop the others. */
+ * Tests of the one budget for all caches. The sum is kept, the cache that holds most evicts first, and a
+ * cache that has nothing to evict does not stop the others. */
 #include "base/cache_budget.h"
 
 #include "tests/unit/unit.h"
@@ -36,13 +36,13 @@ static void test_largest_gives_first(void **state)
     cache_budget_trim(&b);
     assert_int_equal(one.share.bytes, 30);
     assert_int_equal(two.share.bytes, 70);
-    two.kept = 70; /* it gives no more */
+    two.kept = 70; /* it evicts no more */
     cache_share_add(&one.share, 20);
     cache_budget_trim(&b);
     assert_int_equal(one.share.bytes, 30);
     one.kept = 100;
     cache_share_add(&one.share, 20);
-    cache_budget_trim(&b); /* nobody gives: it ends */
+    cache_budget_trim(&b); /* no cache evicts: it ends */
     assert_int_equal(b.bytes, 120);
     assert_int_equal((int)(metric_get(METRIC_CACHE_RECORDS) - before), 50);
     cache_share_done(&one.share);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The CRC-32C by tables, which machines with the instruction would otherwise never run, beside a bitwise one;
- * on ARM the one by instruction too, which the CPU is asked for when the program starts. */
+ * Tests of CRC-32C against a bitwise implementation. Machines with the CRC instruction would otherwise never
+ * run the tables. On ARM the test also runs the instruction, which the program detects when it starts. */
 #include "tests/unit/unit.h"
 
 #ifndef __aarch64__
@@ -47,11 +47,11 @@ static void test_by_instruction(void **state)
     if (!has_crc_instruction)
         skip();
     compare(crc32c_by_instruction);
-    has_crc_instruction = false; /* a CPU that lacks it */
+    has_crc_instruction = false; /* a CPU without it */
     compare(crc32c);
     has_crc_instruction = true;
 #else
-    skip(); /* x86: base_map_test, with what the compiler was told of the CPU */
+    skip(); /* x86: base_map_test, with the compiler's flags for the CPU */
 #endif
 }
 

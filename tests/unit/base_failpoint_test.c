@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * gofail's terms: what is read, what is refused, which of a chain acts when. */
+ * Tests of gofail's failpoint terms: accepted and refused terms, and which term of a chain acts when. */
 #include "base/failpoint_terms.h"
 #include "base/text.h"
 #include "tests/unit/unit.h"
@@ -72,7 +72,7 @@ static void refused(void **state)
         assert_int_equal(failpoint_terms_new(slice_text(cases[i]), &t), ERR_MALFORMED);
 }
 
-static void a_chain_goes_on_where_counts_end(void **state)
+static void a_chain_continues_after_a_count_ends(void **state)
 {
     static const enum failpoint_action want[] = {FAILPOINT_NOTHING, FAILPOINT_NOTHING, FAILPOINT_SLEEP,
                                                  FAILPOINT_RETURN, FAILPOINT_RETURN};
@@ -109,7 +109,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(single_terms),
         cmocka_unit_test(refused),
-        cmocka_unit_test(a_chain_goes_on_where_counts_end),
+        cmocka_unit_test(a_chain_continues_after_a_count_ends),
         cmocka_unit_test(chances),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

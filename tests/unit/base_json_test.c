@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * json: the limits of the parser, the writer's commas and escapes. */
+ * Tests of json: the limits of the parser, the writer's commas and escapes. */
 #include "tests/unit/unit.h"
 
 #include <string.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * log: the shape of a line, field limits, levels, outputs and rotation, lines from several threads. */
+ * Tests of log: the form of a line, field limits, levels, outputs and rotation, lines from several threads.
+ */
 #include "tests/unit/unit.h"
 
 #include <dirent.h>
@@ -209,7 +210,7 @@ static void test_threads(void **state)
     buf_done(&text);
 }
 
-/* Some lines in ten seconds, and how many there were beyond. */
+/* Some lines in ten seconds, and the number of the suppressed ones. */
 static void test_limit(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * map, strmap, heap, hash: each container against a plain model under random operations. */
+ * Tests of map, strmap, heap and hash: each container against a plain model under random operations. */
 #include "tests/unit/unit.h"
 
 #include <openssl/core_names.h>
@@ -116,7 +116,7 @@ static void test_strmap_model(void **state)
     assert_null(strmap_get(&m, slice_text("")));
 }
 
-/* Large enough to be rebuilt a little at a time: growing, shrinking, iterating meanwhile. */
+/* A map that is large enough to be rebuilt in steps: growth, shrinking, and iteration meanwhile. */
 static void test_strmap_large(void **state)
 {
     (void)state;
@@ -145,7 +145,7 @@ static void test_strmap_large(void **state)
         rebuilding += m.old != NULL;
         if (!m.old || was_rebuilding)
             continue;
-        /* All are there, each once, and one in seven goes. */
+        /* All are there, each once, and one in seven is removed. */
         struct slice key;
         void *value;
         size_t met = 0;
@@ -171,7 +171,7 @@ static void test_strmap_large(void **state)
         assert_ptr_equal(strmap_get(&m, slice_text(text)), model[k]);
     }
     strmap_done(&m);
-    /* It may end, or be iterated, in the middle of one. */
+    /* The map may be freed, or iterated, in the middle of a rebuild. */
     for (size_t k = 0; !m.old; k++) {
         char text[32];
         snprintf(text, sizeof text, "key %zu", k);
@@ -310,8 +310,8 @@ static void test_digests(void **state)
     assert_hex(d, 32, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
-/* The key and the inputs of the paper's appendix: bytes 0, 1, 2 and so on. OpenSSL is the judge of all sizes.
- */
+/* The key and the inputs of the paper's appendix: bytes 0, 1, 2 and so on. OpenSSL's results are the
+ * reference for all sizes. */
 static void test_siphash(void **state)
 {
     (void)state;

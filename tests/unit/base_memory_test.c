@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * err, mem, buf, blob, list, clock. */
+ * Tests of err, mem, buf, blob, list and clock. */
 #include "tests/unit/unit.h"
 
 #include <errno.h>
@@ -25,9 +25,9 @@ static void test_err(void **state)
     assert_string_equal(err_text(ERR_COMPACTED), "etcdserver: mvcc: required revision has been compacted");
     assert_int_equal(err_grpc(ERR_COMPACTED), 11);
     assert_int_equal(err_http(ERR_NO_LEADER), 503);
-    for (int stranger = 1; stranger < 3; stranger++) {
-        assert_string_equal(err_name(stranger), "ERR_UNKNOWN");
-        assert_string_equal(err_name(-ERR_COUNT - stranger), "ERR_UNKNOWN");
+    for (int unknown = 1; unknown < 3; unknown++) {
+        assert_string_equal(err_name(unknown), "ERR_UNKNOWN");
+        assert_string_equal(err_name(-ERR_COUNT - unknown), "ERR_UNKNOWN");
     }
     assert_string_not_equal(err_name(-ERR_COUNT), "ERR_UNKNOWN");
     assert_string_equal(err_name(INT32_MIN), "ERR_UNKNOWN");
@@ -65,7 +65,7 @@ static void test_buf(void **state)
     assert_null(moved.data);
 }
 
-/* A formatted text that exactly fills the room, and one a byte longer: both meet vsnprintf's NUL. */
+/* A formatted text that exactly fills the buffer, and one that is a byte longer: both hit vsnprintf's NUL. */
 static void test_buf_format_edges(void **state)
 {
     (void)state;
@@ -141,7 +141,7 @@ static void test_arena(void **state)
     assert_null(a.block);
 }
 
-/* The room left in the newest block survives a big piece, and a big first piece leaves nothing behind. */
+/* The free space of the newest block survives a big piece, and a big first piece leaves nothing. */
 static void test_arena_big(void **state)
 {
     (void)state;
@@ -220,7 +220,7 @@ static void test_clock(void **state)
     assert_true(zeros < 50);
 }
 
-/* Blocks come back to takers of their size only, and what is kept has an end. */
+/* Only allocations of their size reuse blocks, and the number of kept blocks is bounded. */
 static void test_take_and_give(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Sorting in pieces: the same order as a sort at once, whatever the pieces, and stable. */
+ * Tests of the sort in steps: it is stable, and gives the same order as a sort at once, whatever the size of
+ * the steps. */
 #include "tests/unit/unit.h"
 
 #include "base/mem.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * metric: text format, cumulative buckets, collectors, the process's own figures. */
+ * Tests of metric: text format, cumulative buckets, collectors, the process's own metrics. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/metric.h"
+#include "base/metric_family.h"
 
 static double value_of(const char *text, const char *name)
 {
@@ -100,12 +100,52 @@ static void test_collector(void **state)
     buf_done(&b);
 }
 
+/* A series is there from its first use on; a histogram's has the family's buckets. */
+static void test_families(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    metric_print(&b);
+    assert_null(strstr(buf_text(&b), "etcd_server_apply_duration_seconds_count"));
+    assert_null(strstr(buf_text(&b), "etcd_network_snapshot_send_success{"));
+    struct metric_series *s = metric_series_get(FAMILY_APPLY, "op=\"Put\",success=\"true\"");
+    metric_series_observe(s, 0.00015, 3);
+    metric_series_observe(s, 100, 1);
+    metric_series_add(metric_series_of_member(FAMILY_SNAPSHOT_SENT, "To", 0xabc), 2);
+    assert_ptr_equal(metric_series_get(FAMILY_APPLY, "op=\"Put\",success=\"true\""), s);
+    assert_ptr_not_equal(metric_series_get(FAMILY_APPLY, "op=\"Txn\",success=\"true\""), s);
+    metric_series_set(metric_series_get(FAMILY_ALARMS, "alarm_type=\"NOSPACE\""), 1);
+    buf_clear(&b);
+    metric_print(&b);
+    static const char *const wanted[] = {
+        "# TYPE etcd_server_apply_duration_seconds histogram\n",
+        "etcd_server_apply_duration_seconds_bucket{op=\"Put\",success=\"true\",le=\"0.0001\"} 0\n",
+        "etcd_server_apply_duration_seconds_bucket{op=\"Put\",success=\"true\",le=\"0.0002\"} 3\n",
+        "etcd_server_apply_duration_seconds_bucket{op=\"Put\",success=\"true\",le=\"52.4288\"} 3\n",
+        "etcd_server_apply_duration_seconds_bucket{op=\"Put\",success=\"true\",le=\"+Inf\"} 4\n",
+        "etcd_server_apply_duration_seconds_count{op=\"Put\",success=\"true\"} 4\n",
+        "etcd_server_apply_duration_seconds_count{op=\"Txn\",success=\"true\"} 0\n",
+        "# TYPE etcd_network_snapshot_send_success counter\n",
+        "\netcd_network_snapshot_send_success{To=\"abc\"} 2\n",
+        "etcd_debugging_server_alarms{alarm_type=\"NOSPACE\"} 1\n",
+    };
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+        assert_non_null(strstr(buf_text(&b), wanted[i]));
+    metric_family_clear(FAMILY_ALARMS);
+    metric_family_clear(FAMILY_APPLY);
+    buf_clear(&b);
+    metric_print(&b);
+    assert_null(strstr(buf_text(&b), "{alarm_type"));
+    assert_null(strstr(buf_text(&b), "etcd_server_apply_duration_seconds_count"));
+    buf_done(&b);
+}
+
 static void test_process(void **state)
 {
     (void)state;
     const char *emulator = getenv("EMULATOR");
     if (emulator && *emulator)
-        skip(); /* qemu-user makes up /proc/self/stat: no memory, no times */
+        skip(); /* qemu-user invents /proc/self/stat: no memory, no times */
     for (volatile int i = 0; i < 100000000; i++)
         continue;
     struct buf b = {0}, again = {0};
@@ -119,6 +159,9 @@ static void test_process(void **state)
     assert_true(value_of(text, "os_fd_limit") == value_of(text, "process_max_fds"));
     double age = (double)time(NULL) - value_of(text, "process_start_time_seconds");
     assert_true(age > -5 && age < 300);
+    assert_true(value_of(text, "process_virtual_memory_max_bytes") > 0);
+    assert_true(value_of(text, "process_network_receive_bytes_total") >= 0);
+    assert_true(value_of(text, "process_network_transmit_bytes_total") >= 0);
     double fds = value_of(text, "process_open_fds");
     int fd = dup(0);
     metric_print(&again);
@@ -132,10 +175,8 @@ static void test_process(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_print),
-        cmocka_unit_test(test_histogram),
-        cmocka_unit_test(test_collector),
-        cmocka_unit_test(test_process),
+        cmocka_unit_test(test_print),    cmocka_unit_test(test_histogram), cmocka_unit_test(test_collector),
+        cmocka_unit_test(test_families), cmocka_unit_test(test_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

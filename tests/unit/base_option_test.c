@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * option: etcd's rules for flags, environment and YAML over a small table, and every complaint's words. */
+ * Tests of option: etcd's rules for flags, environment and YAML over a small table, and the text of every
+ * error. */
 #include "tests/unit/unit.h"
 
 #include <string.h>
@@ -200,7 +201,7 @@ static void test_yaml(void **state)
                           "client-transport-security:\n"
                           "  cert-file: /c\n"
                           "  client-cert-auth: True\n"
-                          "  stranger: 1\n"
+                          "  unknown: 1\n"
                           "peer-transport-security: {cert-file: x}\n"
                           "bbolt: ~\n"
                           "cert-file: y\n"),
@@ -217,7 +218,7 @@ static void test_yaml(void **state)
     assert_true(option_is_given(&set, "cert-file"));
     assert_string_equal(
         buf_text(&set.warnings),
-        "etcd.yaml, line 10, column 3: client-transport-security.stranger is not a known option and is "
+        "etcd.yaml, line 10, column 3: client-transport-security.unknown is not a known option and is "
         "ignored\n"
         "etcd.yaml, line 11, column 1: peer-transport-security is not a known option and is ignored\n"
         "etcd.yaml, line 13, column 1: cert-file is not a known option and is ignored\n");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The slab allocator: objects do not overlap and keep their content, blocks without objects give their pages
- * back, full ones are used again after a free, and little is lost between objects. */
+ * Tests of the slab allocator. Objects do not overlap and keep their content. Blocks without objects give
+ * their pages back. Full blocks are used again after a free. Little memory is lost between objects. */
 #include "base/slab.h"
 
 #include <unistd.h>
@@ -23,7 +23,7 @@ static void check(const struct object *o)
         assert_int_equal(o->bytes[i], o->mark);
 }
 
-/* Objects of all sizes come and go; each keeps what was written into it. */
+/* Objects of all sizes are allocated and freed; each keeps its content. */
 static void test_objects_keep_their_content(void **state)
 {
     (void)state;
@@ -33,14 +33,22 @@ static void test_objects_keep_their_content(void **state)
     slab_init(&s);
     for (unsigned step = 0; step < 10 * OBJECTS; step++) {
         struct object *o = &objects[rng_below(&r, OBJECTS)];
+        size_t size = rng_below(&r, 20) ? rng_below(&r, 200) : rng_below(&r, 2000);
+        if (o->bytes && rng_below(&r, 2)) {
+            o->bytes = slab_resize(&s, o->bytes, o->size, size);
+            o->size = size < o->size ? size : o->size;
+            check(o);
+            o->size = size;
+            memset(o->bytes, o->mark, o->size);
+            continue;
+        }
         if (o->bytes) {
             check(o);
             slab_free(&s, o->bytes, o->size);
             o->bytes = NULL;
             continue;
         }
-        *o = (struct object){.size = rng_below(&r, 20) ? rng_below(&r, 200) : rng_below(&r, 2000),
-                             .mark = (uint8_t)step};
+        *o = (struct object){.size = size, .mark = (uint8_t)step};
         o->bytes = slab_alloc(&s, o->size);
         assert_int_equal((uintptr_t)o->bytes % 8, 0);
         memset(o->bytes, o->mark, o->size);
@@ -55,7 +63,7 @@ static void test_objects_keep_their_content(void **state)
     slab_done(&s);
 }
 
-/* A hundredth is lost to the heads of blocks and their ends; what is freed serves another size. */
+/* A hundredth is lost to the heads of blocks and their ends; freed memory serves another size. */
 static void test_little_is_lost(void **state)
 {
     (void)state;
@@ -77,7 +85,7 @@ static void test_little_is_lost(void **state)
     slab_done(&s);
 }
 
-/* A full block of which an object is freed has room again: what is allocated next takes that room. */
+/* A full block with a freed object has room again: the next allocation takes that room. */
 static void test_a_full_block_is_open_again(void **state)
 {
     (void)state;

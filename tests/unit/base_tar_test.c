@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Tar and gzip: what is written is read, whatever pieces it comes in; other tools' forms; what is damaged,
- * cut off, lies or grows without end. tests/e2e/config.sh holds them against GNU tar, gzip and Python. */
+ * Tests of tar and gzip: round trips in pieces of any size, the forms of other tools, and archives that are
+ * damaged, truncated, false or endless. tests/e2e/config.sh compares them with GNU tar, gzip and Python. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -9,10 +9,9 @@
 #include "base/mem.h"
 #include "base/tar.h"
 
-/* --- tar -------------------------------------------------------------------------------------------------
- */
+/* --- tar -------------------------------------------------------------------------------------------- */
 
-/* What an archive holds, a line each: "path kind size bytes". */
+/* The content of an archive, a line each: "path kind size bytes". */
 static int list_archive(struct slice archive, size_t piece, struct buf *out, char error[200])
 {
     struct tar_reader r = {0};
@@ -116,7 +115,7 @@ static void test_paths(void **state)
             buf_done(&wanted);
         }
     struct buf archive = {0};
-    add_file(&archive, "caf\xc3\xa9/\xe5\xae\xa2", "x"); /* UTF-8 has its place in pax headers only */
+    add_file(&archive, "caf\xc3\xa9/\xe5\xae\xa2", "x"); /* UTF-8 is allowed in pax headers only */
     tar_add_end(&archive);
     assert_int_equal(archive.data[156], 'x');
     assert_lists(buf_slice(&archive), "caf\xc3\xa9/\xe5\xae\xa2 0 1 x\nend\n");
@@ -132,7 +131,7 @@ static void fix_sum(uint8_t *block)
     snprintf((char *)block + 148, 8, "%06o", sum);
 }
 
-/* A header of one type and size, with bytes behind it. */
+/* A header of one type and size, with bytes after it. */
 static void add_raw(struct buf *out, const char *name, char type, const char *bytes, size_t size)
 {
     size_t at = out->size;
@@ -163,7 +162,7 @@ static void test_other_forms(void **state)
     add_raw(&archive, "fifo", '6', "", 0);
     add_raw(&archive, "sparse", 'S', "data", 4);
     size_t at = archive.size;
-    add_file(&archive, "large", "12345"); /* its size in base 256, as GNU writes what octal cannot say */
+    add_file(&archive, "large", "12345"); /* its size in base 256, as GNU writes large sizes */
     memset(archive.data + at + 124, 0, 12);
     archive.data[at + 124] = 0x80;
     archive.data[at + 135] = 5;
@@ -186,7 +185,7 @@ static void test_damaged(void **state)
     struct buf archive = {0};
     add_file(&archive, "a", "abc");
     tar_add_end(&archive);
-    /* Every byte of the header counts. */
+    /* Every byte of the header matters. */
     for (size_t i = 0; i < TAR_BLOCK; i++) {
         if (i >= 148 && i < 156)
             continue;
@@ -280,8 +279,7 @@ static void test_hostile_headers(void **state)
     buf_done(&archive);
 }
 
-/* --- gzip ------------------------------------------------------------------------------------------------
- */
+/* --- gzip ------------------------------------------------------------------------------------------- */
 
 static void pack(struct slice text, size_t piece, struct buf *out)
 {
@@ -319,7 +317,7 @@ static void test_gzip(void **state)
         buf_addf(&text, "%u,", i * i);
     pack(buf_slice(&text), 1000, &packed);
     pack(buf_slice(&text), 1000, &again);
-    assert_true(slice_equal(buf_slice(&packed), buf_slice(&again))); /* nothing of the moment in it */
+    assert_true(slice_equal(buf_slice(&packed), buf_slice(&again))); /* no time of the moment in it */
     for (size_t piece = 1; piece < 1 << 20; piece = piece * 9 + 1) {
         buf_clear(&back);
         assert_int_equal(unpack(buf_slice(&packed), piece, text.size, &back), OK);
@@ -368,7 +366,7 @@ static void test_gzip_behind(void **state)
     buf_done(&back);
 }
 
-/* A gigabyte in a megabyte: nothing beyond the limit is made. */
+/* A gigabyte in a megabyte: nothing beyond the limit is unpacked. */
 static void test_gzip_bomb(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The tables of durations and floats were printed by Go's own time.ParseDuration, Duration.String and
- * strconv.FormatFloat(v, 'g', -1, 64). */
+ * Tests of the text functions. Go's own time.ParseDuration, Duration.String and strconv.FormatFloat(v, 'g',
+ * -1, 64) printed the tables of durations and floats. */
 #include "tests/unit/unit.h"
 
 #include <string.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * turn_queue: when input has to wait, in which order those that wait are resumed, and shares of a turn. */
+ * Tests of turn_queue: when input has to wait, the order in which waiting clients are resumed, and the
+ * shares of a turn. */
 #include "tests/unit/unit.h"
 
 #include "base/turn_queue.h"
@@ -26,7 +27,7 @@ static void resume(struct turn_waiter *w)
     char name[2] = {(char)('a' + (c - clients)), 0};
     strcat(order, name);
     assert_false(link_is_in_list(&w->link));
-    assert_false(turn_must_wait()); /* it is its turn, however many wait behind it */
+    assert_false(turn_must_wait()); /* it has its turn, however many wait after it */
     now_ns += c->cost_ns;
     c->resumed++;
     if (--c->steps_left > 0)
@@ -58,7 +59,7 @@ static void stop(void)
     turn_start(NULL, NULL, NULL);
 }
 
-static void test_nobody_waits_where_turns_are_not_measured(void **state)
+static void test_no_wait_without_measured_turns(void **state)
 {
     (void)state;
     turn_start(NULL, NULL, NULL);
@@ -99,7 +100,7 @@ static void test_newcomers_wait_behind_others(void **state)
     stop();
 }
 
-/* Each has one share before any has a second; one that waits keeps its place however often it asks. */
+/* Each has one share before any has a second; a waiting one keeps its place however often it asks. */
 static void test_shares_go_round(void **state)
 {
     (void)state;
@@ -115,7 +116,7 @@ static void test_shares_go_round(void **state)
     stop();
 }
 
-/* In one turn nobody is resumed twice, even if there is time. */
+/* None is resumed twice in one turn, even if there is time. */
 static void test_a_turn_has_one_share_for_each(void **state)
 {
     (void)state;
@@ -165,7 +166,7 @@ static void test_each_kind_of_work_has_a_share(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nobody_waits_where_turns_are_not_measured),
+        cmocka_unit_test(test_no_wait_without_measured_turns),
         cmocka_unit_test(test_input_waits_when_its_share_is_spent),
         cmocka_unit_test(test_newcomers_wait_behind_others),
         cmocka_unit_test(test_shares_go_round),

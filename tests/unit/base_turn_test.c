@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * turn: whole turns, the work that names them, the longest of each, and which of them are worth a log line.
- */
+ * Tests of turn: whole turns, the work that a turn names, the longest of each kind, and the turns that get a
+ * log line. */
 #include "tests/unit/unit.h"
 
 #include <string.h>
@@ -32,7 +32,7 @@ static void start(void)
     turn_start(fake_clock, fake_waited, &waited_ns);
 }
 
-/* The loop waits for events: nobody's time. */
+/* The loop waits for events: this time belongs to no work. */
 static void loop_waits(uint64_t ms)
 {
     now_ns += ms * MS;
@@ -61,14 +61,14 @@ static void test_the_longest_work_names_the_turn(void **state)
     loop_waits(1000);
     work(TURN_HTTP_REQUEST, 2);
     work(TURN_KV_APPLY, 3);
-    work(TURN_HTTP_REQUEST, 2); /* in two pieces, and more than the other all the same */
+    work(TURN_HTTP_REQUEST, 2); /* in two pieces, and still more than the other */
     assert_true(turn_end(&r));
     assert_int_equal(r.ns, 7 * MS);
     assert_int_equal(r.work, TURN_HTTP_REQUEST);
     assert_int_equal(r.work_ns, 4 * MS);
 }
 
-static void test_work_goes_back_to_what_was_before(void **state)
+static void test_nested_work_returns_to_the_outer_name(void **state)
 {
     (void)state;
     struct turn_result r;
@@ -93,14 +93,14 @@ static void test_a_turn_without_work_is_none(void **state)
     work(TURN_DNS_QUERY, 1);
     assert_true(turn_end(&r));
     assert_false(turn_end(&r));
-    /* The same work as in the turn before begins a turn as any other. */
+    /* The same work as in the previous turn begins a turn like any other. */
     loop_waits(50);
     work(TURN_DNS_QUERY, 2);
     assert_true(turn_end(&r));
     assert_int_equal(r.ns, 2 * MS);
 }
 
-/* Callbacks that name nothing run between the end of the wait and the first name. */
+/* Callbacks without a name run between the end of the wait and the first name. */
 static void test_time_before_the_first_name_is_unnamed(void **state)
 {
     (void)state;
@@ -115,7 +115,7 @@ static void test_time_before_the_first_name_is_unnamed(void **state)
     assert_int_equal(r.ns, 9 * MS);
     assert_int_equal(r.work, TURN_UNNAMED);
     assert_int_equal(r.work_ns, 7 * MS);
-    /* It is not the time of the work that ended the turn before, nor of the one that begins. */
+    /* It is not the time of the work that ended the previous turn, nor of the work that begins this one. */
     loop_waits(100);
     now_ns += 1 * MS;
     work(TURN_KV_APPLY, 2);
@@ -123,7 +123,7 @@ static void test_time_before_the_first_name_is_unnamed(void **state)
     assert_int_equal(r.ns, 3 * MS);
     assert_int_equal(r.work, TURN_KV_APPLY);
     assert_int_equal(r.work_ns, 2 * MS);
-    /* A turn in which nothing is named ends with the next one that names something. */
+    /* A turn without a named work ends with the next one that names work. */
     loop_waits(100);
     now_ns += 4 * MS;
     assert_false(turn_end(&r));
@@ -134,7 +134,7 @@ static void test_time_before_the_first_name_is_unnamed(void **state)
     assert_int_equal(r.work, TURN_UNNAMED);
 }
 
-/* The first turn begins with its first name: before it there was no loop. */
+/* The first turn begins with its first name: there was no loop before it. */
 static void test_the_start_is_no_turn(void **state)
 {
     (void)state;
@@ -217,7 +217,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_longest_work_names_the_turn),
-        cmocka_unit_test(test_work_goes_back_to_what_was_before),
+        cmocka_unit_test(test_nested_work_returns_to_the_outer_name),
         cmocka_unit_test(test_a_turn_without_work_is_none),
         cmocka_unit_test(test_time_before_the_first_name_is_unnamed),
         cmocka_unit_test(test_the_start_is_no_turn),

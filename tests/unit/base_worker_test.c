@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * worker: order, threads, jobs that submit jobs, stopping with work left. */
+ * Tests of worker: order, threads, jobs that submit jobs, stopping with jobs left. */
 #include "tests/unit/unit.h"
 
 #include <pthread.h>
@@ -19,7 +19,7 @@ struct test_job {
 
 static struct worker *worker;
 static pthread_t loop_thread;
-static int run_count, done_count; /* run_count is the worker's while a job is out */
+static int run_count, done_count; /* run_count belongs to the worker while a job runs */
 static bool runs_on_loop;
 
 static void on_run(struct worker_job *job)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * yaml: the tree, its limits one below and one above, and the place named in each refusal. */
+ * Tests of yaml: the tree, its limits one below and one above, and the place that each refusal names. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -139,7 +139,7 @@ static void test_depth(void **state)
         else
             refused(slice_text(text), "line 1, column 65: nested deeper than 64 levels");
     }
-    /* Depth through aliases counts as if written out. */
+    /* Depth through aliases counts as if it were written out. */
     struct buf b = {0};
     buf_add_text(&b, "- &a0 [[x]]\n");
     for (int i = 1; i <= 70; i++)
@@ -175,7 +175,7 @@ static double refused_in(struct buf *b, const char *why)
     return (double)(clock() - start) / CLOCKS_PER_SEC;
 }
 
-/* Texts that make libyaml itself slow must meet our limits first. */
+/* Texts that make libyaml itself slow must hit our limits first. */
 static void test_fast_refusal(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * boot.c on a real loop and real folders, over a network that is a table of URLs. */
+ * Tests of boot.c on a real loop and real folders, over a network that is a table of URLs. */
 #include "tests/unit/unit.h"
 
 #include <fcntl.h>
@@ -15,13 +15,12 @@
 
 enum { PLACES = 3 };
 
-/* --- the network ------------------------------------------------------------------------------------------
- */
+/* --- the network ------------------------------------------------------------------------------------ */
 struct peer_served_query {
     struct fake_peers *asker;
     uint64_t id;
-    struct buf text;          /* the question, then its answer */
-    struct fake_peers *asked; /* NULL: nobody there */
+    struct buf text;          /* the query, then its answer */
+    struct fake_peers *asked; /* NULL: nothing listens there */
     bool is_answered;
     void (*done)(void *arg, int err, struct slice answer);
     void *arg;
@@ -118,8 +117,7 @@ static void carry(uv_idle_t *handle)
 static const struct peer_ops ops = {
     .set_events = set_events, .query = ask, .cancel = cancel, .answer = answer};
 
-/* --- members ----------------------------------------------------------------------------------------------
- */
+/* --- members ---------------------------------------------------------------------------------------- */
 static const struct kv_member_option cluster[] = {
     {"n1", "http://h1"}, {"n2", "http://h2"}, {"n3", "http://h3"}};
 static const char *const urls[][1] = {{"http://h1"}, {"http://h2"}, {"http://h3"}};
@@ -137,7 +135,7 @@ struct place {
 
 static struct place places[PLACES];
 
-/* What a store that has just begun says: it is blank. */
+/* The answer of a store that has just begun: it is blank. */
 static void answer_blank(void *arg, struct peer_served_query *question, const struct peer_query_sender *asker,
                          struct slice text)
 {
@@ -145,7 +143,7 @@ static void answer_blank(void *arg, struct peer_served_query *question, const st
     struct fake_peers *self = arg;
     struct boot_self flags = {.name = "n1", .token = "t", .cluster = cluster, .cluster_count = 3};
     struct boot_rules rules;
-    Peerpb__Question *q = boot_read_query(text);
+    Peerpb__BootstrapQuery *q = boot_read_query(text);
     Peerpb__Answer a = PEERPB__ANSWER__INIT;
     boot_rules_init(&rules, &flags);
     a.run = q->run;
@@ -156,7 +154,7 @@ static void answer_blank(void *arg, struct peer_served_query *question, const st
     boot_write(&b, &a.base);
     answer(&self->peers, question, buf_slice(&b));
     buf_done(&b);
-    peerpb__question__free_unpacked(q, NULL);
+    peerpb__bootstrap_query__free_unpacked(q, NULL);
     boot_rules_done(&rules);
 }
 
@@ -205,7 +203,7 @@ static void on_limit(uv_timer_t *handle)
     uv_stop(handle->loop);
 }
 
-/* Until all of the first `count` are done, or the time is over. */
+/* Turns until all of the first `count` are done, or the time is over. */
 static bool run(size_t count, uint64_t ms)
 {
     uv_timer_start(&limit, on_limit, ms, 0);
@@ -251,8 +249,8 @@ static int teardown(void **state)
         assert_int_equal(system(buf_text(&command)), 0);
         buf_done(&command);
     }
-    while (!list_is_empty(&under_way)) /* asked by the tests' own leader: nothing should be left */
-        fail_msg("a question is left");
+    while (!list_is_empty(&under_way)) /* the tests' own leader sent it: nothing should be left */
+        fail_msg("a member RPC is left");
     io_real_free(io);
     uv_close((uv_handle_t *)&limit, NULL);
     uv_close((uv_handle_t *)&carrier, NULL);
@@ -296,7 +294,7 @@ static void flags_that_differ_end_it(void **state)
     assert_non_null(strstr(places[0].error, "only this member has n3=http://h3"));
 }
 
-static void alone_needs_nobody(void **state)
+static void a_single_member_needs_no_other(void **state)
 {
     (void)state;
     start_at(0, 1, false);
@@ -304,14 +302,13 @@ static void alone_needs_nobody(void **state)
     assert_int_equal(places[0].err, OK);
 }
 
-/* --- a leader that knows three seats
- * ------------------------------------------------------------------------ */
+/* --- a leader that knows three members ------------------------------------------------------------------ */
 static char n1[] = "n1", n2[] = "n2", nothing[] = "", h1[] = "http://h1", h2[] = "http://h2",
             h3[] = "http://h3";
 static bool was_replaced, was_claimed;
 static unsigned questions;
 
-static bool refuses; /* what it is asked to do */
+static bool refuses; /* the requests that it gets */
 static char refusal[] = "say who you are first";
 
 static void lead(void *arg, struct peer_served_query *question, const struct peer_query_sender *asker,
@@ -320,21 +317,21 @@ static void lead(void *arg, struct peer_served_query *question, const struct pee
     (void)asker;
     struct fake_peers *self = arg;
     char *seat_urls[] = {h1, h2, h3}, *seat_names[] = {n1, n2, nothing};
-    Peerpb__Seat seats[3], *list[3];
-    Peerpb__Question *q = boot_read_query(text);
+    Peerpb__ListedMember members[3], *list[3];
+    Peerpb__BootstrapQuery *q = boot_read_query(text);
     Peerpb__Answer a = PEERPB__ANSWER__INIT;
     assert_non_null(q);
     questions++;
     a.run = q->run;
     for (size_t i = 0; i < 3; i++) {
-        peerpb__seat__init(&seats[i]);
-        seats[i].id = i < 2 ? 100 + i : was_replaced ? 555 : 102;
-        seats[i].name = seat_names[i];
-        seats[i].was_started = i < 2 || !was_replaced;
-        seats[i].is_learner = i == 2 && was_replaced;
-        seats[i].n_peer_urls = 1;
-        seats[i].peer_urls = &seat_urls[i];
-        list[i] = &seats[i];
+        peerpb__listed_member__init(&members[i]);
+        members[i].id = i < 2 ? 100 + i : was_replaced ? 555 : 102;
+        members[i].name = seat_names[i];
+        members[i].was_started = i < 2 || !was_replaced;
+        members[i].is_learner = i == 2 && was_replaced;
+        members[i].n_peer_urls = 1;
+        members[i].peer_urls = &seat_urls[i];
+        list[i] = &members[i];
     }
     a.state = PEERPB__ANSWER__STATE__STARTED;
     a.cluster_id = 7;
@@ -342,14 +339,14 @@ static void lead(void *arg, struct peer_served_query *question, const struct pee
     a.term = 3;
     a.members = list;
     a.n_members = 3;
-    if (refuses && q->kind != PEERPB__QUESTION__KIND__WHO) {
+    if (refuses && q->kind != PEERPB__BOOTSTRAP_QUERY__KIND__WHO) {
         a.outcome = PEERPB__ANSWER__OUTCOME__REFUSED;
         a.reason = refusal;
-    } else if (q->kind == PEERPB__QUESTION__KIND__REPLACE) {
+    } else if (q->kind == PEERPB__BOOTSTRAP_QUERY__KIND__REPLACE) {
         assert_int_equal(q->member_id, 102);
         a.outcome = PEERPB__ANSWER__OUTCOME__DONE;
         was_replaced = true;
-    } else if (q->kind == PEERPB__QUESTION__KIND__CLAIM) {
+    } else if (q->kind == PEERPB__BOOTSTRAP_QUERY__KIND__CLAIM) {
         assert_int_equal(q->member_id, 555);
         assert_string_equal(q->name, "n3");
         a.outcome = PEERPB__ANSWER__OUTCOME__DONE;
@@ -359,7 +356,7 @@ static void lead(void *arg, struct peer_served_query *question, const struct pee
     boot_write(&b, &a.base);
     answer(&self->peers, question, buf_slice(&b));
     buf_done(&b);
-    peerpb__question__free_unpacked(q, NULL);
+    peerpb__bootstrap_query__free_unpacked(q, NULL);
 }
 
 static const struct peer_events leader = {.on_query = lead};
@@ -385,7 +382,8 @@ static void lost_disk_is_replaced(void **state)
     assert_true(places[2].is_join);
     assert_int_equal(places[2].member_id, 555);
     assert_int_equal(places[2].member_count, 3);
-    /* Killed before its state had come: the join is known from the folder, and nobody is asked. */
+    /* It was killed before its state had arrived: the join is known from the folder, and no member is
+     * queried. */
     make_log(places[2].dir);
     questions = 0;
     start_at(2, 3, false);
@@ -395,7 +393,7 @@ static void lost_disk_is_replaced(void **state)
     assert_int_equal(questions, 0);
 }
 
-/* A refusal that asking again does not change ends the start, with the cluster's own sentence. */
+/* A refusal that a repeated query does not change ends the start, with the cluster's own error text. */
 static void a_refusal_ends_it(void **state)
 {
     (void)state;
@@ -420,7 +418,7 @@ static void data_is_enough(void **state)
     assert_false(places[0].is_join);
 }
 
-/* Garbage in place of an answer is nobody's answer. */
+/* Invalid bytes in place of an answer are no answer. */
 static void talk_nonsense(void *arg, struct peer_served_query *question,
                           const struct peer_query_sender *asker, struct slice text)
 {
@@ -448,7 +446,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(three_begin, setup, teardown),
         cmocka_unit_test_setup_teardown(one_is_waited_for, setup, teardown),
         cmocka_unit_test_setup_teardown(flags_that_differ_end_it, setup, teardown),
-        cmocka_unit_test_setup_teardown(alone_needs_nobody, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_single_member_needs_no_other, setup, teardown),
         cmocka_unit_test_setup_teardown(lost_disk_is_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(a_refusal_ends_it, setup, teardown),
         cmocka_unit_test_setup_teardown(data_is_enough, setup, teardown),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * How a member starts: each row of the table in boot_rules.c. The random walks are in boot_walk_test.c, the
- * shell in boot_shell_test.c. */
+ * Tests of how a member starts: each row of the table in boot_rules.c. boot_walk_test.c has the random
+ * walks, boot_shell_test.c tests the shell. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -13,7 +13,7 @@
 static const struct kv_member_option three[] = {
     {"n1", "http://h1:2380"}, {"n2", "http://h2:2380"}, {"n3", "http://h3:2380"}};
 static const char *const own_urls[] = {"http://h1:2380"};
-/* protobuf-c wants what it could write to. */
+/* protobuf-c requires a non-const value. */
 #define TEXT(literal) ((char[]){literal})
 static char texts[3][16] = {"http://h1:2380", "http://h2:2380", "http://h3:2380"},
             names[3][3] = {"n1", "n2", "n3"};
@@ -49,7 +49,7 @@ static enum boot_step decide(void)
     return decide_at(1000);
 }
 
-/* The rules own answers as they come from the wire. */
+/* The rules take ownership of answers that arrive from the wire. */
 static Peerpb__Answer *wire(const Peerpb__Answer *a)
 {
     struct buf b = {0};
@@ -79,27 +79,27 @@ static Peerpb__Answer empty(size_t i)
     return a;
 }
 
-/* Three members of the flags; this one is seats[0]. */
-static Peerpb__Seat seats[3];
-static Peerpb__Seat *list[3];
+/* Three members of the flags; this one is members[0]. */
+static Peerpb__ListedMember members[3];
+static Peerpb__ListedMember *list[3];
 
 static Peerpb__Answer started(size_t i)
 {
     Peerpb__Answer a = PEERPB__ANSWER__INIT;
     for (size_t j = 0; j < 3; j++) {
-        peerpb__seat__init(&seats[j]);
-        seats[j].id = j ? 100 + j : rules.member_id;
-        seats[j].name = names[j];
-        seats[j].was_started = true;
-        seats[j].n_peer_urls = 1;
-        seats[j].peer_urls = other_urls[j];
-        list[j] = &seats[j];
+        peerpb__listed_member__init(&members[j]);
+        members[j].id = j ? 100 + j : rules.member_id;
+        members[j].name = names[j];
+        members[j].was_started = true;
+        members[j].n_peer_urls = 1;
+        members[j].peer_urls = other_urls[j];
+        list[j] = &members[j];
     }
     a.run = RUN;
     a.state = PEERPB__ANSWER__STATE__STARTED;
-    a.name = seats[i].name;
+    a.name = members[i].name;
     a.cluster_id = rules.cluster_id;
-    a.member_id = seats[i].id;
+    a.member_id = members[i].id;
     a.leader = 101;
     a.term = 5;
     a.applied_index = 10;
@@ -108,7 +108,7 @@ static Peerpb__Answer started(size_t i)
     return a;
 }
 
-static void say(size_t peer, Peerpb__Answer a)
+static void answer_query(size_t peer, Peerpb__Answer a)
 {
     boot_rules_answer(&rules, peer - 1, wire(&a));
 }
@@ -155,43 +155,61 @@ static void test_all_empty(void **state)
     begin(false, true);
     assert_int_equal(decide(), BOOT_WAIT);
     expect_text("n2 (http://h2:2380), n3 (http://h3:2380)");
-    say(1, empty(1));
+    answer_query(1, empty(1));
     assert_int_equal(decide(), BOOT_WAIT);
     expect_text("n3 (http://h3:2380)");
     assert_null(strstr(d.text, "n2"));
-    say(2, empty(2));
+    answer_query(2, empty(2));
     assert_int_equal(decide(), BOOT_BOOTSTRAP);
     assert_int_equal(d.member_id, rules.member_id);
     boot_rules_done(&rules);
 }
 
-/* Found empty once in this run is enough, whatever it is by now. */
+/* n1 lost the disk with which n3 and it had begun, n2 is new, and n3 cannot be reached. n1 sees what it would
+ * see at a first start with n3 late (boot_rules.h): it must wait, however long, until n3 has answered. */
+static void test_a_quorum_is_not_enough(void **state)
+{
+    (void)state;
+    begin(false, true);
+    for (uint64_t now = 0; now < 3600000; now += 600000) {
+        answer_query(1, empty(1));
+        boot_rules_answer(&rules, 1, NULL);
+        assert_int_equal(decide_at(now), BOOT_WAIT);
+        expect_text("n3 (http://h3:2380)");
+    }
+    answer_query(2, started(2)); /* it has a term and entries: no new cluster */
+    assert_int_equal(decide(), BOOT_REQUEST);
+    assert_int_equal(d.kind, PEERPB__BOOTSTRAP_QUERY__KIND__REPLACE);
+    boot_rules_done(&rules);
+}
+
+/* A member that was blank once in this run counts as blank, whatever its state is now. */
 static void test_blank_is_remembered(void **state)
 {
     (void)state;
     begin(false, true);
-    say(1, empty(1));
+    answer_query(1, empty(1));
     boot_rules_answer(&rules, 0, NULL);
     assert_int_equal(decide(), BOOT_WAIT);
-    say(2, empty(2));
-    say(1, started(1)); /* it has begun, with n3, and leads */
+    answer_query(2, empty(2));
+    answer_query(1, started(1)); /* it has begun, with n3, and leads */
     assert_int_equal(decide(), BOOT_BOOTSTRAP);
     boot_rules_done(&rules);
 }
 
-/* The leader may have done what it was asked for: no way back in this run. */
+/* The leader may have executed the request: there is no way back in this run. */
 static void test_replaced_or_not(void **state)
 {
     (void)state;
     begin(false, true);
-    say(1, empty(1));
-    say(1, started(1));
-    assert_int_equal(decide(), BOOT_REQUEST); /* n3 was not found blank: no way to know */
-    assert_int_equal(d.kind, PEERPB__QUESTION__KIND__REPLACE);
+    answer_query(1, empty(1));
+    answer_query(1, started(1));
+    assert_int_equal(decide(), BOOT_REQUEST); /* n3 was not found blank: its state is unknown */
+    assert_int_equal(d.kind, PEERPB__BOOTSTRAP_QUERY__KIND__REPLACE);
     boot_rules_outcome(&rules, &d, NULL);
-    say(2, empty(2));
+    answer_query(2, empty(2));
     assert_int_equal(decide(), BOOT_WAIT);
-    say(1, started(1));
+    answer_query(1, started(1));
     assert_int_equal(decide(), BOOT_REQUEST);
     boot_rules_done(&rules);
 }
@@ -202,15 +220,15 @@ static void test_begun_without_a_term_is_blank(void **state)
     begin(false, true);
     Peerpb__Answer a = started(1);
     a.leader = 0, a.term = 1, a.applied_index = 1, a.is_blank = true;
-    say(1, a);
+    answer_query(1, a);
     assert_int_equal(decide(), BOOT_WAIT);
-    say(2, empty(2));
+    answer_query(2, empty(2));
     assert_int_equal(decide(), BOOT_BOOTSTRAP);
     boot_rules_done(&rules);
     begin(false, true); /* blank, but begun from other flags */
     a.cluster_id++;
-    say(1, a);
-    say(2, empty(2));
+    answer_query(1, a);
+    answer_query(2, empty(2));
     assert_int_not_equal(decide(), BOOT_BOOTSTRAP);
     boot_rules_done(&rules);
 }
@@ -221,8 +239,8 @@ static void test_answer_to_another_run(void **state)
     begin(false, true);
     Peerpb__Answer a = empty(1);
     a.run--;
-    say(1, a);
-    say(2, empty(2));
+    answer_query(1, a);
+    answer_query(2, empty(2));
     assert_int_equal(decide(), BOOT_WAIT);
     assert_false(rules.peers[0].was_blank);
     boot_rules_done(&rules);
@@ -232,18 +250,19 @@ static void test_lost_disk(void **state)
 {
     (void)state;
     begin(false, true);
-    say(2, started(2));
+    answer_query(2, started(2));
     assert_int_equal(decide(), BOOT_REQUEST);
-    assert_int_equal(d.kind, PEERPB__QUESTION__KIND__REPLACE);
+    assert_int_equal(d.kind, PEERPB__BOOTSTRAP_QUERY__KIND__REPLACE);
     assert_int_equal(d.member_id, rules.member_id);
     assert_string_equal(d.urls[0], "http://h2:2380");
     outcome(PEERPB__ANSWER__OUTCOME__DONE);
-    assert_int_equal(decide(), BOOT_WAIT); /* what was known is old */
+    assert_int_equal(decide(), BOOT_WAIT); /* the known data are old */
     Peerpb__Answer a = started(1);         /* replaced: listed under a new id */
-    seats[0].id = 555, seats[0].name = nothing, seats[0].was_started = false, seats[0].is_learner = true;
-    say(1, a);
+    members[0].id = 555, members[0].name = nothing, members[0].was_started = false,
+    members[0].is_learner = true;
+    answer_query(1, a);
     assert_int_equal(decide(), BOOT_REQUEST);
-    assert_int_equal(d.kind, PEERPB__QUESTION__KIND__CLAIM);
+    assert_int_equal(d.kind, PEERPB__BOOTSTRAP_QUERY__KIND__CLAIM);
     assert_int_equal(d.member_id, 555);
     outcome(PEERPB__ANSWER__OUTCOME__DONE);
     assert_int_equal(decide(), BOOT_JOIN);
@@ -252,16 +271,16 @@ static void test_lost_disk(void **state)
     boot_rules_done(&rules);
 }
 
-/* Died between claim and start: the seat has a name now. */
+/* Killed between claim and start: the member has a name now. */
 static void test_claimed_before(void **state)
 {
     (void)state;
     begin(true, true);
     Peerpb__Answer a = started(1);
-    seats[0].id = 555, seats[0].is_learner = true;
-    say(1, a);
+    members[0].id = 555, members[0].is_learner = true;
+    answer_query(1, a);
     assert_int_equal(decide(), BOOT_REQUEST);
-    assert_int_equal(d.kind, PEERPB__QUESTION__KIND__REPLACE);
+    assert_int_equal(d.kind, PEERPB__BOOTSTRAP_QUERY__KIND__REPLACE);
     assert_int_equal(d.member_id, 555);
     boot_rules_done(&rules);
 }
@@ -271,19 +290,19 @@ static void test_claim_refused_or_lost(void **state)
     (void)state;
     begin(true, true);
     Peerpb__Answer a = started(1);
-    seats[0].id = 555, seats[0].name = nothing, seats[0].was_started = false;
-    say(1, a);
+    members[0].id = 555, members[0].name = nothing, members[0].was_started = false;
+    answer_query(1, a);
     assert_int_equal(decide(), BOOT_REQUEST);
     outcome(PEERPB__ANSWER__OUTCOME__LATER);
     assert_int_equal(rules.claimed_id, 0);
     assert_int_equal(decide(), BOOT_WAIT);
-    say(1, a);
+    answer_query(1, a);
     assert_int_equal(decide(), BOOT_REQUEST);
     boot_rules_outcome(&rules, &d, NULL);
     assert_int_equal(rules.claimed_id, 0);
-    say(1, a);
+    answer_query(1, a);
     assert_int_equal(decide(), BOOT_REQUEST);
-    a.run--; /* the outcome of somebody else's */
+    a.run--; /* the result of another member's claim */
     a.outcome = PEERPB__ANSWER__OUTCOME__DONE;
     boot_rules_outcome(&rules, &d, &a);
     assert_int_equal(rules.claimed_id, 0);
@@ -296,8 +315,8 @@ static void test_no_leader(void **state)
     begin(false, true);
     Peerpb__Answer a = started(1);
     a.leader = 0;
-    say(1, a);
-    say(2, empty(2)); /* two of three have lost their disks */
+    answer_query(1, a);
+    answer_query(2, empty(2)); /* two of three have lost their disks */
     assert_int_equal(decide(), BOOT_WAIT);
     expect_text("a leader of cluster");
     expect_text("--force-new-cluster");
@@ -310,20 +329,20 @@ static void test_second_voter(void **state)
     begin(true, true);
     Peerpb__Answer a = started(1);
     a.n_members = 2, a.leader = 0, a.is_settled = true;
-    seats[0].id = 555, seats[0].name = nothing, seats[0].was_started = false;
-    say(1, a);
+    members[0].id = 555, members[0].name = nothing, members[0].was_started = false;
+    answer_query(1, a);
     assert_int_equal(decide(), BOOT_JOIN);
     assert_int_equal(d.member_id, 555);
-    a.is_settled = false; /* a third may be on its way in */
-    say(1, a);
+    a.is_settled = false; /* a third one may be joining */
+    answer_query(1, a);
     assert_int_equal(decide(), BOOT_WAIT);
     a.is_settled = true;
-    seats[0].was_started = true;
-    say(1, a);
+    members[0].was_started = true;
+    answer_query(1, a);
     assert_int_equal(decide(), BOOT_WAIT);
-    seats[0].was_started = false;
+    members[0].was_started = false;
     a.n_members = 3;
-    say(1, a);
+    answer_query(1, a);
     assert_int_equal(decide(), BOOT_WAIT);
     boot_rules_done(&rules);
 }
@@ -334,24 +353,24 @@ static void test_not_listed(void **state)
     begin(true, true);
     Peerpb__Answer a = started(1);
     a.n_members = 2, a.members = list + 1;
-    say(1, a);
+    answer_query(1, a);
     assert_int_equal(decide(), BOOT_REQUEST);
-    assert_int_equal(d.kind, PEERPB__QUESTION__KIND__ADD);
+    assert_int_equal(d.kind, PEERPB__BOOTSTRAP_QUERY__KIND__ADD);
     boot_rules_done(&rules);
     begin(true, false);
-    say(1, a); /* the leader's word */
+    answer_query(1, a); /* the leader's claim */
     assert_int_equal(decide(), BOOT_REFUSE);
     expect_text("unmatched member while checking PeerURLs");
     boot_rules_done(&rules);
     begin(false, true);
     rules.self.is_auto = true;
-    say(1, a);
+    answer_query(1, a);
     assert_int_equal(decide(), BOOT_REQUEST);
-    assert_int_equal(d.kind, PEERPB__QUESTION__KIND__ADD);
+    assert_int_equal(d.kind, PEERPB__BOOTSTRAP_QUERY__KIND__ADD);
     boot_rules_done(&rules);
     begin(false, true);
     a.member_id = 102; /* a follower's: it may lag */
-    say(2, a);
+    answer_query(2, a);
     assert_int_equal(decide_at(5000), BOOT_WAIT);
     assert_int_equal(decide_at(5000 + BOOT_NOT_LISTED_MS - 1), BOOT_WAIT);
     assert_int_equal(decide_at(5000 + BOOT_NOT_LISTED_MS), BOOT_REFUSE);
@@ -363,7 +382,7 @@ static void test_bootstrapped_already(void **state)
 {
     (void)state;
     begin(false, false);
-    say(1, started(1));
+    answer_query(1, started(1));
     assert_int_equal(decide(), BOOT_REFUSE);
     expect_text("has already been bootstrapped");
     boot_rules_done(&rules);
@@ -375,66 +394,66 @@ static void test_flags_differ(void **state)
     begin(false, true);
     Peerpb__Answer a = empty(1);
     a.n_initial_cluster = 4;
-    say(1, a);
+    answer_query(1, a);
     assert_int_equal(decide(), BOOT_REFUSE);
     expect_text("between this member and n2: only that one has n4=http://h4:2380");
     assert_false(rules.peers[0].was_blank);
     a.n_initial_cluster = 2;
-    say(1, a);
+    answer_query(1, a);
     assert_int_equal(decide(), BOOT_REFUSE);
     expect_text("only this member has n3=http://h3:2380");
     a = empty(1);
     a.token = TEXT("u");
-    say(1, a);
+    answer_query(1, a);
     assert_int_equal(decide(), BOOT_REFUSE);
     expect_text("--initial-cluster-token is \"t\" here and \"u\" on n2");
     a = empty(1);
     a.name = names[2];
-    say(1, a);
+    answer_query(1, a);
     assert_int_equal(decide(), BOOT_REFUSE);
     expect_text("the member there is named n3");
-    say(2, started(2)); /* a running cluster counts for more */
+    answer_query(2, started(2)); /* a running cluster counts for more */
     assert_int_equal(decide(), BOOT_REQUEST);
     boot_rules_done(&rules);
 }
 
-static void test_told_to_join_what_is_not_there(void **state)
+static void test_join_of_an_absent_cluster(void **state)
 {
     (void)state;
     begin(true, true);
     Peerpb__Answer a = empty(1), b = empty(2);
-    say(1, a);
-    say(2, b);
+    answer_query(1, a);
+    answer_query(2, b);
     assert_int_equal(decide(), BOOT_WAIT); /* the others begin, with us */
     expect_text("to begin the cluster");
     a.is_existing = b.is_existing = true;
-    say(1, a);
-    say(2, b);
+    answer_query(1, a);
+    answer_query(2, b);
     assert_int_equal(decide(), BOOT_REFUSE);
     boot_rules_done(&rules);
 }
 
-/* Told either way: with the others it begins as one that was told to. */
+/* Either order: with the others it begins like a member that was told to begin. */
 static void test_auto_begins(void **state)
 {
     (void)state;
     begin(false, true);
     rules.self.is_auto = true;
-    say(1, empty(1));
+    answer_query(1, empty(1));
     assert_int_equal(decide(), BOOT_WAIT);
-    say(2, empty(2));
+    answer_query(2, empty(2));
     assert_int_equal(decide(), BOOT_BOOTSTRAP);
     boot_rules_done(&rules);
 }
 
-/* They did: we are listed under the identity of the flags, and all were blank in this run. */
-static void test_told_to_join_what_then_begins(void **state)
+/* The others began: this member is listed under the identity of the flags, and all were blank in this run. */
+static void test_join_of_a_cluster_that_begins_later(void **state)
 {
     (void)state;
     begin(true, true);
-    say(1, empty(1));
-    say(2, empty(2));
-    say(1, started(1));
+    answer_query(1, empty(1));
+    answer_query(2, empty(2));
+    answer_query(1, started(1));
     assert_int_equal(decide(), BOOT_BOOTSTRAP);
     boot_rules_done(&rules);
 }
@@ -443,10 +462,10 @@ static void test_two_clusters(void **state)
 {
     (void)state;
     begin(true, true);
-    say(1, started(1));
+    answer_query(1, started(1));
     Peerpb__Answer a = started(2);
     a.cluster_id++;
-    say(2, a);
+    answer_query(2, a);
     assert_int_equal(decide(), BOOT_REFUSE);
     expect_text("members of two clusters");
     boot_rules_done(&rules);
@@ -458,32 +477,32 @@ static void test_removed_knows_nothing(void **state)
     begin(false, true);
     Peerpb__Answer a = started(1);
     a.state = PEERPB__ANSWER__STATE__REMOVED;
-    say(1, a);
-    say(2, empty(2));
+    answer_query(1, a);
+    answer_query(2, empty(2));
     assert_int_equal(decide(), BOOT_WAIT);
     expect_text("n2");
     boot_rules_done(&rules);
 }
 
-/* Who sees a leader is believed, then the higher term, then who applied more. */
+/* The rules believe a member that has a leader, then the higher term, then the higher applied index. */
 static void test_best_answer(void **state)
 {
     (void)state;
     begin(true, true);
     Peerpb__Answer old = started(1);
     old.leader = 0, old.term = 9;
-    say(1, old);
+    answer_query(1, old);
     Peerpb__Answer fresh = started(2);
     fresh.leader = 102;
-    say(2, fresh);
+    answer_query(2, fresh);
     assert_int_equal(decide(), BOOT_REQUEST);
     assert_string_equal(d.urls[0], "http://h3:2380");
     old.leader = 101;
-    say(1, old);
+    answer_query(1, old);
     assert_int_equal(decide(), BOOT_REQUEST);
     assert_string_equal(d.urls[0], "http://h2:2380");
     old.term = fresh.term, old.applied_index = fresh.applied_index - 1;
-    say(1, old);
+    answer_query(1, old);
     assert_int_equal(decide(), BOOT_REQUEST);
     assert_string_equal(d.urls[0], "http://h3:2380");
     boot_rules_done(&rules);
@@ -494,6 +513,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_all_empty),
+        cmocka_unit_test(test_a_quorum_is_not_enough),
         cmocka_unit_test(test_blank_is_remembered),
         cmocka_unit_test(test_replaced_or_not),
         cmocka_unit_test(test_begun_without_a_term_is_blank),
@@ -507,8 +527,8 @@ int main(void)
         cmocka_unit_test(test_auto_begins),
         cmocka_unit_test(test_bootstrapped_already),
         cmocka_unit_test(test_flags_differ),
-        cmocka_unit_test(test_told_to_join_what_is_not_there),
-        cmocka_unit_test(test_told_to_join_what_then_begins),
+        cmocka_unit_test(test_join_of_an_absent_cluster),
+        cmocka_unit_test(test_join_of_a_cluster_that_begins_later),
         cmocka_unit_test(test_two_clusters),
         cmocka_unit_test(test_removed_knows_nothing),
         cmocka_unit_test(test_best_answer),

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Three to five members with the real rules of a start (boot_rules.c) over a small model of raft: each is
- * started, killed, robbed of its disk; answers are lost, come late, come to the next run. Elections, commits
- * and changes of members happen at random between. Held at every step:
+ * Random walks of three to five members with the real rules of a start (boot_rules.c) over a small model of
+ * raft. Each member is started, is killed, and loses its disk. Answers are lost, arrive late, or arrive in
+ * the next run. Elections, commits and member changes happen at random between. Each step checks two rules:
  *
- *   no committed entry is lost or differs anywhere (two clusters from one set of flags would begin the same
- *   log with different entries), and no id ever counts in a quorum from two disks.
+ * - No committed entry is lost or differs anywhere. Two clusters from one set of flags would begin the same
+ *   log with different entries.
+ * - No id ever counts in a quorum from two disks.
  *
- * Afterwards nothing is lost any more, and all must come together. Never more disks are lost at a time than
- * the members can bear: with more, nothing can be promised. */
+ * Afterwards nothing is lost any more, and all members must join one cluster. The walk never loses more
+ * disks at a time than the members can tolerate: after more losses no rule can hold. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -16,7 +17,7 @@
 #include "consensus/node/boot.h"
 #include "consensus/node/boot_rules.h"
 
-enum { NODES_MAX = 5, LOG_MAX = 600, SEATS_MAX = 8, IDS_MAX = 4096, LATE_MAX = 64 };
+enum { NODES_MAX = 5, LOG_MAX = 600, MEMBERS_MAX = 8, IDS_MAX = 4096, LATE_MAX = 64 };
 
 enum what { NOTHING, REPLACE, NAME, PROMOTE };
 
@@ -25,14 +26,14 @@ struct entry {
     enum what what;
 };
 
-struct seat {
+struct member {
     uint64_t id;
     int node;
     bool is_learner, has_name;
 };
 
 struct config {
-    struct seat seats[SEATS_MAX];
+    struct member members[MEMBERS_MAX];
     int count;
 };
 
@@ -47,12 +48,12 @@ struct model_node {
     enum { DOWN, BOOTING, RUNNING } state;
     bool is_leader;
     uint64_t leader, run;
-    uint64_t heard[SEATS_MAX];
-    int heard_count;
+    uint64_t known_ids[MEMBERS_MAX];
+    int known_count;
     uint64_t matches; /* nodes that have all of the leader's log, as bits */
     struct boot_rules rules;
     struct boot_decision request;
-    int asked_leader; /* -1 = nothing under way */
+    int asked_leader; /* -1 = no change in progress */
     uint64_t asked_serial;
 };
 
@@ -69,7 +70,7 @@ static unsigned promised_disks[IDS_MAX];
 static size_t promised_count;
 static unsigned next_disk;
 static struct {
-    int asker, peer; /* peer: as the asker's rules count */
+    int asker, peer; /* peer: as the rules of the querying member count */
     uint64_t run;
     Peerpb__Answer *answer;
 } late[LATE_MAX];
@@ -84,12 +85,11 @@ static uint64_t draw(uint64_t n)
     return seed % n;
 }
 
-/* --- the model of raft ------------------------------------------------------------------------------------
- */
+/* --- the model of raft ------------------------------------------------------------------------------ */
 static int seat_of(const struct config *c, uint64_t id)
 {
     for (int i = 0; i < c->count; i++)
-        if (c->seats[i].id == id)
+        if (c->members[i].id == id)
             return i;
     return -1;
 }
@@ -98,17 +98,17 @@ static void config_at(const struct entry *log, size_t count, struct config *c)
 {
     c->count = node_count;
     for (int i = 0; i < node_count; i++)
-        c->seats[i] = (struct seat){first_ids[i], i, false, true};
+        c->members[i] = (struct member){first_ids[i], i, false, true};
     for (size_t i = 0; i < count; i++) {
         int at = seat_of(c, log[i].what == REPLACE ? log[i].old_id : log[i].id);
         if (at < 0)
             continue;
         if (log[i].what == REPLACE)
-            c->seats[at] = (struct seat){log[i].id, c->seats[at].node, true, false};
+            c->members[at] = (struct member){log[i].id, c->members[at].node, true, false};
         else if (log[i].what == NAME)
-            c->seats[at].has_name = true;
+            c->members[at].has_name = true;
         else if (log[i].what == PROMOTE)
-            c->seats[at].is_learner = false;
+            c->members[at].is_learner = false;
     }
 }
 
@@ -116,7 +116,7 @@ static int voters_of(const struct config *c)
 {
     int n = 0;
     for (int i = 0; i < c->count; i++)
-        n += !c->seats[i].is_learner;
+        n += !c->members[i].is_learner;
     return n;
 }
 
@@ -124,7 +124,7 @@ static int voters_of(const struct config *c)
 static bool is_voter(const struct config *c, const struct model_node *n)
 {
     int at = n->has_data ? seat_of(c, n->id) : -1;
-    return at >= 0 && !c->seats[at].is_learner;
+    return at >= 0 && !c->members[at].is_learner;
 }
 
 static void counts_in_quorum(const struct model_node *n)
@@ -141,19 +141,19 @@ static void counts_in_quorum(const struct model_node *n)
     promised_disks[promised_count++] = n->disk;
 }
 
-static void hear(struct model_node *n, uint64_t id)
+static void learn_id(struct model_node *n, uint64_t id)
 {
-    for (int i = 0; i < n->heard_count; i++)
-        if (n->heard[i] == id)
+    for (int i = 0; i < n->known_count; i++)
+        if (n->known_ids[i] == id)
             return;
-    if (n->heard_count < SEATS_MAX)
-        n->heard[n->heard_count++] = id;
+    if (n->known_count < MEMBERS_MAX)
+        n->known_ids[n->known_count++] = id;
 }
 
-static bool has_heard(const struct model_node *n, uint64_t id)
+static bool knows_id(const struct model_node *n, uint64_t id)
 {
-    for (int i = 0; i < n->heard_count; i++)
-        if (n->heard[i] == id)
+    for (int i = 0; i < n->known_count; i++)
+        if (n->known_ids[i] == id)
             return true;
     return false;
 }
@@ -174,8 +174,8 @@ static bool is_up_to_date(const struct model_node *candidate, const struct model
     return a != b ? a > b : candidate->size >= voter->size;
 }
 
-/* With pre-vote: nothing changes when too few would vote. Who is refused for its term learns the higher one.
- */
+/* With pre-vote: nothing changes when too few would vote. A candidate that is refused for its term learns the
+ * higher one. */
 static void campaign(int i, uint64_t reached)
 {
     struct model_node *n = &nodes[i];
@@ -205,9 +205,9 @@ static void campaign(int i, uint64_t reached)
         nodes[j].is_leader = false;
         nodes[j].leader = n->id;
         counts_in_quorum(&nodes[j]);
-        hear(n, nodes[j].id);
+        learn_id(n, nodes[j].id);
         if (j != i)
-            hear(&nodes[j], n->id);
+            learn_id(&nodes[j], n->id);
     }
     n->is_leader = true;
     append(n, NOTHING);
@@ -220,7 +220,7 @@ static void commit(struct model_node *n)
         if (i >= committed_size)
             committed[committed_size++] = n->log[i];
         else if (committed[i].serial != n->log[i].serial)
-            fail_msg("entry %zu was committed and is another one now", i);
+            fail_msg("entry %zu was committed and has changed", i);
     }
 }
 
@@ -250,7 +250,7 @@ static void replicate(int i, uint64_t reached)
         f->size = n->size;
         if (n->commit > f->commit)
             f->commit = n->commit;
-        hear(n, f->id);
+        learn_id(n, f->id);
         acks |= 1u << j;
         count += is_voter(&c, f);
     }
@@ -279,23 +279,22 @@ static void promote(int i)
         return;
     config_at(n->log, n->commit, &c);
     for (int k = 0; k < c.count; k++) {
-        const struct model_node *l = &nodes[c.seats[k].node];
-        if (c.seats[k].is_learner && l->has_data && l->id == c.seats[k].id &&
-            n->matches >> c.seats[k].node & 1) {
-            append(n, PROMOTE)->id = c.seats[k].id;
+        const struct model_node *l = &nodes[c.members[k].node];
+        if (c.members[k].is_learner && l->has_data && l->id == c.members[k].id &&
+            n->matches >> c.members[k].node & 1) {
+            append(n, PROMOTE)->id = c.members[k].id;
             return;
         }
     }
 }
 
-/* --- answers ----------------------------------------------------------------------------------------------
- */
+/* --- answers ---------------------------------------------------------------------------------------- */
 static Peerpb__Answer *answer_of(int j, uint64_t run)
 {
     struct model_node *n = &nodes[j];
     Peerpb__Answer a = PEERPB__ANSWER__INIT;
-    Peerpb__Seat seats[SEATS_MAX], *list[SEATS_MAX];
-    char *seat_urls[SEATS_MAX];
+    Peerpb__ListedMember members[MEMBERS_MAX], *list[MEMBERS_MAX];
+    char *seat_urls[MEMBERS_MAX];
     struct config c;
     if (n->state == BOOTING) {
         boot_rules_describe(&n->rules, &a);
@@ -312,15 +311,15 @@ static Peerpb__Answer *answer_of(int j, uint64_t run)
         a.is_blank = !n->is_joined && n->term <= 1 && !n->size;
         a.is_settled = !has_change_waiting(n);
         for (int k = 0; k < c.count; k++) {
-            peerpb__seat__init(&seats[k]);
-            seats[k].id = c.seats[k].id;
-            seats[k].name = c.seats[k].has_name ? names[c.seats[k].node] : names[NODES_MAX - 1] + 3;
-            seats[k].is_learner = c.seats[k].is_learner;
-            seats[k].was_started = c.seats[k].has_name || has_heard(n, c.seats[k].id);
-            seat_urls[k] = urls[c.seats[k].node];
-            seats[k].n_peer_urls = 1;
-            seats[k].peer_urls = &seat_urls[k];
-            list[k] = &seats[k];
+            peerpb__listed_member__init(&members[k]);
+            members[k].id = c.members[k].id;
+            members[k].name = c.members[k].has_name ? names[c.members[k].node] : names[NODES_MAX - 1] + 3;
+            members[k].is_learner = c.members[k].is_learner;
+            members[k].was_started = c.members[k].has_name || knows_id(n, c.members[k].id);
+            seat_urls[k] = urls[c.members[k].node];
+            members[k].n_peer_urls = 1;
+            members[k].peer_urls = &seat_urls[k];
+            list[k] = &members[k];
         }
         a.n_members = (size_t)c.count;
         a.members = list;
@@ -372,8 +371,7 @@ static void deliver(int k)
     late[k] = late[--late_count];
 }
 
-/* --- processes
- * ---------------------------------------------------------------------------------------------- */
+/* --- processes ------------------------------------------------------------------------------------------ */
 static void start(int i, bool is_existing)
 {
     struct model_node *n = &nodes[i];
@@ -381,7 +379,7 @@ static void start(int i, bool is_existing)
         return;
     n->is_leader = false;
     n->leader = 0;
-    n->heard_count = 0;
+    n->known_count = 0;
     n->asked_leader = -1;
     n->run = ++next_run;
     n->state = n->has_data ? RUNNING : BOOTING;
@@ -416,19 +414,19 @@ static void kill_node(int i)
     n->is_leader = false;
 }
 
-/* Would this configuration still have a quorum with its disks, without node i? */
+/* True if this configuration still has a quorum with its disks without node i. */
 static bool can_bear(const struct config *c, int i)
 {
     int left = 0;
     for (int k = 0; k < c->count; k++) {
-        const struct model_node *m = &nodes[c->seats[k].node];
-        left += c->seats[k].node != i && m->has_data && m->id == c->seats[k].id && is_voter(c, m);
+        const struct model_node *m = &nodes[c->members[k].node];
+        left += c->members[k].node != i && m->has_data && m->id == c->members[k].id && is_voter(c, m);
     }
     return left > voters_of(c) / 2;
 }
 
-/* So many disks may be lost as the members can bear, in the configuration that is committed and in those that
- * some still or already go by: more is not promised by anybody. */
+/* As many disks may be lost as the members can tolerate. The committed configuration counts, and so do those
+ * that some members still have or already have. There is no promise for more losses. */
 static void wipe(int i)
 {
     struct model_node *n = &nodes[i];
@@ -463,7 +461,7 @@ static void begin(int i, uint64_t id, bool is_joined)
     n->run = ++next_run;
 }
 
-/* What the leader does with a wish: an entry, or nothing. */
+/* The leader executes a request: it appends an entry, or does nothing. */
 static uint64_t fetch(struct model_node *l, const struct boot_decision *d)
 {
     struct config c;
@@ -471,13 +469,13 @@ static uint64_t fetch(struct model_node *l, const struct boot_decision *d)
     int at = seat_of(&c, d->member_id);
     if (l->state != RUNNING || !l->is_leader || l->commit != l->size || at < 0 || l->size > LOG_MAX - 20)
         return 0;
-    if (d->kind == PEERPB__QUESTION__KIND__CLAIM) {
-        if (c.seats[at].has_name || has_heard(l, d->member_id))
+    if (d->kind == PEERPB__BOOTSTRAP_QUERY__KIND__CLAIM) {
+        if (c.members[at].has_name || knows_id(l, d->member_id))
             return 0;
         append(l, NAME)->id = d->member_id;
         return serial;
     }
-    assert_int_equal(d->kind, PEERPB__QUESTION__KIND__REPLACE);
+    assert_int_equal(d->kind, PEERPB__BOOTSTRAP_QUERY__KIND__REPLACE);
     struct entry *e = append(l, REPLACE);
     e->old_id = d->member_id;
     e->id = ++next_id;
@@ -502,7 +500,7 @@ static void step(int i, bool dies)
                 n->asked_leader = j;
         n->asked_serial = nodes[n->asked_leader].state == RUNNING ? fetch(&nodes[n->asked_leader], &d) : 0;
         break;
-    case BOOT_REFUSE: /* only when all were told to join what nobody has begun */
+    case BOOT_REFUSE: /* only when all were told to join a cluster that no member has begun */
         assert_non_null(strstr(d.text, "have --initial-cluster-state=existing"));
         kill_node(i);
         break;
@@ -518,7 +516,7 @@ static void step(int i, bool dies)
     }
 }
 
-/* The outcome of a wish, when the leader has committed it; it may be lost. */
+/* The result of a request, when the leader has committed it; it may be lost. */
 static void end_fetch(int i, bool is_lost)
 {
     struct model_node *n = &nodes[i];
@@ -534,13 +532,12 @@ static void end_fetch(int i, bool is_lost)
     a.run = n->run;
     a.outcome = is_done ? PEERPB__ANSWER__OUTCOME__DONE : PEERPB__ANSWER__OUTCOME__LATER;
     if (is_done)
-        *(n->request.kind == PEERPB__QUESTION__KIND__CLAIM ? &seen.claimed : &seen.replaced) += 1;
+        *(n->request.kind == PEERPB__BOOTSTRAP_QUERY__KIND__CLAIM ? &seen.claimed : &seen.replaced) += 1;
     boot_rules_outcome(&n->rules, &n->request, is_lost ? NULL : &a);
     n->asked_leader = -1;
 }
 
-/* --- the walk
- * ----------------------------------------------------------------------------------------------- */
+/* --- the walk ------------------------------------------------------------------------------------------- */
 static void set_up(uint64_t from)
 {
     memset(nodes, 0, sizeof nodes);
@@ -634,7 +631,7 @@ static void walk(uint64_t from)
     unsigned faults = 5 + (unsigned)draw(40);
     for (int n = 0; n < 1500; n++)
         random_step(faults);
-    /* From here on nothing is lost, and who was told to join may begin. */
+    /* From here on nothing is lost, and a member that was told to join may begin. */
     for (int i = 0; i < node_count; i++)
         if (nodes[i].state == BOOTING)
             kill_node(i);
@@ -663,7 +660,7 @@ static void walk(uint64_t from)
             fprintf(stderr, "node %d: state %d data %d id %llx term %llu size %zu commit %zu leader %d\n", i,
                     nodes[i].state, nodes[i].has_data, (unsigned long long)nodes[i].id,
                     (unsigned long long)nodes[i].term, nodes[i].size, nodes[i].commit, nodes[i].is_leader);
-        fail_msg("seed %llu: they do not come together", (unsigned long long)from);
+        fail_msg("seed %llu: the members do not join one cluster", (unsigned long long)from);
     }
     while (late_count)
         deliver(late_count - 1);
@@ -679,7 +676,7 @@ static void test_walks(void **state)
         walk(n);
     print_message("begun %u, joined %u, replaced %u, claimed %u, disks lost %u, waits %u\n", seen.begun,
                   seen.joined, seen.replaced, seen.claimed, seen.wiped, seen.waited);
-    /* The walks went where the rules are. */
+    /* The walks reached every rule. */
     assert_true(one || (seen.joined > 100 && seen.replaced > 100 && seen.wiped > 100));
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See check_fake.h. */
+ * The fake store and its clients; see check_fake.h. */
 #include "check_fake.h"
 
 #include <assert.h>
@@ -49,7 +49,7 @@ static struct fake_lease *find_lease(struct fake *f, int64_t id)
     return NULL;
 }
 
-/* The state under way is that of revision + 1 until somebody commits it. */
+/* The pending state is that of revision + 1 until it is committed. */
 struct transaction {
     struct fake_state state;
     struct history_change changes[4 * FAKE_KEYS];
@@ -355,8 +355,7 @@ void fake_wait(struct fake *f, int64_t ms)
         pass_time(f, FAKE_MS);
 }
 
-/* --- all at once ------------------------------------------------------------------------------------------
- */
+/* --- all at once ------------------------------------------------------------------------------------ */
 
 static struct slice new_value(struct fake *f)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A store of a few keys that is too simple to be wrong, with clients that use it and record a history: one by
- * one, for examples made by hand, or many at once with lost replies, delayed requests, lagging reads, watches
- * that are delivered late and leases that run out. What it records is correct; the checkers must agree. It
- * shares no code with them: every state that ever was is kept as a plain copy. */
+ * A fake store of a few keys, too simple to be wrong, with clients that use it and record a history. The
+ * clients run one by one, for examples made by hand, or many at once. Then replies are lost, requests are
+ * delayed, reads lag, watches are delivered late and leases expire. The recorded history is correct, so the
+ * checkers must accept it. The store shares no code with them: it keeps every past state as a plain copy. */
 #ifndef TESTS_UNIT_CHECK_FAKE_H
 #define TESTS_UNIT_CHECK_FAKE_H
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Recording and the NDJSON form: what is written is read back the same, and what is wrong is named. */
+ * Tests of history recording and its NDJSON form: a written history reads back the same, and an error is
+ * named. */
 #include "unit.h"
 
 #include <stdio.h>
@@ -59,13 +60,13 @@ static void test_record(void **state)
     struct history h = {0};
     record_example(&h);
     assert_int_equal(h.op_count, 3);
-    /* Order is kept though the clock stands still or goes back. */
+    /* The order is kept when the clock stands still or goes back. */
     assert_int_equal(h.ops[1]->call_ns, 2001);
     assert_int_equal(h.ops[1]->return_ns, HISTORY_NEVER);
     assert_int_equal(h.ops[1]->outcome, HISTORY_UNKNOWN);
     assert_int_equal(h.ops[2]->call_ns, 2002);
     assert_int_equal(h.ops[2]->return_ns, 2003);
-    /* Of what failed nothing is kept but the reason. */
+    /* Of a failed operation only the reason is kept. */
     assert_int_equal(h.ops[2]->reply.revision, 0);
     assert_true(slice_equal(h.ops[2]->reply.error, S("compacted")));
     assert_int_equal(h.watches[0]->count, 2);
@@ -164,8 +165,8 @@ static void test_commits_from_watch(void **state)
     history_done(&h);
 }
 
-/* Two deletes that nobody acknowledged, one unknown operation. Each might be the end of a lease; the first
- * is, all of its keys go; the second lease lives on, so the operation came late. */
+/* Two deletes without an acknowledgement, one unknown operation. Each might be the end of a lease; the first
+ * is, so all of its keys are deleted. The second lease lives on, so the operation came late. */
 static void test_late_delete_is_no_end_of_a_lease(void **state)
 {
     static const char text[] =

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See check_mutate.h. */
+ * The mutations of a history; see check_mutate.h. */
 #include "check_mutate.h"
 
 /* --- finding something to change ------------------------------------------------------------------------ */
@@ -74,8 +74,7 @@ static bool is_acked_put(struct fake *f, const struct history_op *op)
     return is_ok(op, HISTORY_PUT);
 }
 
-/* --- reads and writes -------------------------------------------------------------------------------------
- */
+/* --- reads and writes ------------------------------------------------------------------------------- */
 
 static bool returns_pairs(struct fake *f, const struct history_op *op)
 {
@@ -201,7 +200,7 @@ static bool write_happens_twice(struct fake *f)
     return false;
 }
 
-static bool nobody_wrote_that(struct fake *f)
+static bool unwritten_value(struct fake *f)
 {
     add_commit(f, &(struct history_change){false, {.key = fake_key(0), .value = slice_text("ghost")}}, 1);
     return true;
@@ -470,7 +469,7 @@ static bool previous_pair_is_missing(struct fake *f)
     if (!pick_event(f, false, &p) || !p.events[p.index].has_prev ||
         p.events[p.index].change.kv.mod <= f->revision - 20)
         return false;
-    /* No compaction of the generator's reaches so far. */
+    /* The generator compacts no revision as early as this. */
     for (size_t i = 0; i < f->history.op_count; i++)
         if (f->history.ops[i]->request.compact_revision >= p.events[p.index].change.kv.mod)
             return false;
@@ -616,7 +615,7 @@ static bool lease_ends_early(struct fake *f)
     return true;
 }
 
-/* Everything about the lease happened a second before: then it lived a second too long. */
+/* Everything about the lease happened a second earlier: so it lived a second too long. */
 static bool lease_ends_late(struct fake *f)
 {
     struct history_commit *end;
@@ -751,7 +750,7 @@ const struct mutation mutations[] = {
     {"an acknowledged write is not in the replay", write_is_lost},
     {"the replay's tail is lost", tail_is_lost},
     {"a write is committed again", write_happens_twice},
-    {"a write that nobody asked for", nobody_wrote_that},
+    {"a value that no operation wrote", unwritten_value},
     {"a write that failed for certain is committed", failed_write_happens},
     {"two acknowledged revisions are exchanged", revisions_are_exchanged},
     {"two writes are acknowledged with one revision", revision_is_shared},

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Lies to tell about a correct history: each mutation changes what a fake store recorded into something that
- * no correct store could have done. */
+ * Mutations of a correct history. Each changes a record of a fake store into one that no correct store could
+ * have made. */
 #ifndef TESTS_UNIT_CHECK_MUTATE_H
 #define TESTS_UNIT_CHECK_MUTATE_H
 
@@ -8,7 +8,7 @@
 
 struct mutation {
     const char *name;
-    bool (*apply)(struct fake *f); /* false: this history has nothing to change so */
+    bool (*apply)(struct fake *f); /* false: this history has nothing to change in this way */
 };
 
 extern const struct mutation mutations[];

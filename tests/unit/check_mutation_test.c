@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Random histories of a fake store pass all checkers; the same histories with one lie in them do not. The
- * table of lies and of the rules that found them is printed. On histories of single keys the search for a
- * linearization, which knows nothing of revisions, must agree. */
+ * Tests of the checkers with mutated histories. Random histories of a fake store pass all checkers; the same
+ * histories with one mutation do not. The test prints the table of mutations and the rules that detected
+ * them. On histories of single keys the search for a linearization, which ignores revisions, must give the
+ * same result. */
 #include "unit.h"
 
 #include <stdio.h>
@@ -33,7 +34,7 @@ static void test_correct_histories_pass(void **state)
     }
 }
 
-/* Written and read again a history is judged the same. */
+/* A history that was written and read again gets the same verdict. */
 static void test_correct_histories_pass_as_text(void **state)
 {
     (void)state;
@@ -57,7 +58,7 @@ static void test_correct_histories_pass_as_text(void **state)
     }
 }
 
-/* Whatever a damaged file says, reading and checking it ends with a verdict. */
+/* Reading and checking a damaged file ends with a verdict, whatever its content is. */
 static void test_damaged_text(void **state)
 {
     (void)state;
@@ -75,7 +76,7 @@ static void test_damaged_text(void **state)
         for (uint64_t n = 1 + rng_below(&f->rng, 3); n > 0; n--) {
             size_t at = rng_below(&f->rng, damaged.size);
             while (at < damaged.size && (damaged.data[at] < '0' || damaged.data[at] > '9'))
-                at++; /* numbers: most other damage is no JSON any more */
+                at++; /* numbers: most other damage makes invalid JSON */
             if (at < damaged.size)
                 damaged.data[at] = "0123456789-e,"[rng_below(&f->rng, 13)];
         }
@@ -205,7 +206,8 @@ static void test_second_opinion(void **state)
         struct check_report r = {0};
         assert_true(check_history(&f->history, &fake_options, &r));
         assert_int_not_equal(second_opinion(&f->history), WGL_ILLEGAL);
-        /* What it refuses, the revisions must refuse; they may see more. */
+        /* A history that this search refuses must be refused by the revision checkers; they may detect more.
+         */
         f->rng.state = seed;
         if (mutations[seed % 4].apply(f) && second_opinion(&f->history) == WGL_ILLEGAL) {
             illegal++;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * For every rule of the checkers a history that it, and no other, refuses: a few operations one after the
- * other, recorded rightly, then one thing changed. Before the change all rules accept it. */
+ * Tests of every rule of the checkers with a history that only this rule refuses. The history is a few
+ * operations in sequence, recorded correctly. All rules accept it; then the test changes one thing. */
 #include "unit.h"
 
 #include <stdio.h>
@@ -180,7 +180,7 @@ static void serializable_may_be_stale(struct example *e)
 {
     stale_read(e);
     e->f->history.ops[1]->request.is_serializable = true;
-    if (e->is_bad) /* but is of one state */
+    if (e->is_bad) /* but has one state */
         result_of(e->f, e->f->history.ops[1])->kv_count = 0;
 }
 
@@ -202,7 +202,7 @@ static void read_at_revision(struct example *e)
     struct history_step s = {.kind = HISTORY_RANGE, .key = slice_text("k0"), .at_revision = 2};
     struct history_request r = history_one_step(&s);
     struct history_op *get = fake_do(e->f, &r);
-    if (e->is_bad) /* the answer is that of revision 2, the question is not */
+    if (e->is_bad) /* the answer is that of revision 2, the request is not */
         get->request.then.items = arena_copy(
             &e->f->arena,
             &(struct history_step){.kind = HISTORY_RANGE, .key = slice_text("k0"), .at_revision = 3},
@@ -251,8 +251,7 @@ static void compacted(struct example *e)
         move_behind(e->f, get);
 }
 
-/* --- watches ----------------------------------------------------------------------------------------------
- */
+/* --- watches ---------------------------------------------------------------------------------------- */
 
 /* Revisions 2 to 5 on k0, k1, k0 and both, watched from revision 2; all come in one response. */
 static struct history_watch *watch_example(struct example *e, bool with_progress)
@@ -370,7 +369,7 @@ static void watch_bookmark_before_all(struct example *e)
 {
     struct history_watch *w = watch_example(e, true);
     w->complete_to = 0;
-    if (e->is_bad) { /* the events never came, though the notification says so */
+    if (e->is_bad) { /* the events never came, though the notification implies it */
         w->responses[1] = w->responses[2];
         w->count = 2;
     }
@@ -473,7 +472,7 @@ static struct history_watch *cancel_example(struct example *e, int64_t from)
     return w;
 }
 
-static void watch_canceled_for_what_was_not(struct example *e)
+static void watch_canceled_without_a_compaction(struct example *e)
 {
     struct history_watch *w = cancel_example(e, 2);
     assert_int_equal(w->responses[1].compact_revision, 3);
@@ -512,8 +511,7 @@ static void watch_after_cancel(struct example *e)
     }
 }
 
-/* --- leases
- * ------------------------------------------------------------------------------------------------- */
+/* --- leases --------------------------------------------------------------------------------------------- */
 
 /* Lease 7 of 5 seconds with two keys, revisions 2 and 3; ends after a keepalive with revision 4. */
 static void lease_example(struct example *e)
@@ -565,7 +563,7 @@ static void lease_whole(struct example *e)
 {
     lease_example(e);
     commit_of(e->f, 4)->count -= e->is_bad;
-    e->f->history.op_count--; /* nobody looks: else the other key is late as well */
+    e->f->history.op_count--; /* no read: otherwise the other key is late as well */
     e->f->history.commit_count--;
 }
 
@@ -604,8 +602,7 @@ static void lease_ttl(struct example *e)
     keepalive->reply.ttl_s += e->is_bad;
 }
 
-/* --- all of them ------------------------------------------------------------------------------------------
- */
+/* --- all of them ------------------------------------------------------------------------------------ */
 
 static const struct {
     enum check_rule rule;
@@ -653,7 +650,7 @@ static const struct {
     {RULE_WATCH_PREV_KV, watch_prev_kv_compacted},
     {RULE_WATCH_CREATE, watch_create},
     {RULE_WATCH_HEADER, watch_header},
-    {RULE_WATCH_CANCEL, watch_canceled_for_what_was_not},
+    {RULE_WATCH_CANCEL, watch_canceled_without_a_compaction},
     {RULE_WATCH_CANCEL, watch_canceled_without_need},
     {RULE_WATCH_CANCEL, watch_not_canceled},
     {RULE_WATCH_CANCEL, watch_after_cancel},
@@ -728,7 +725,7 @@ static void test_without_replay(void **state)
     fake_free(f);
 }
 
-/* Unknown deletes of one key look alike: each finds its place, whatever the order of looking. */
+/* Unknown deletes of one key look alike: each finds its place, independent of the order of the search. */
 static void test_unknown_operations_are_matched(void **state)
 {
     (void)state;
@@ -742,7 +739,8 @@ static void test_unknown_operations_are_matched(void **state)
     fake_get(f, "k0");
     make_unknown(late);
     make_unknown(early);
-    /* The second delete was called first; the first, called later, cannot have been seen so early else. */
+    /* The second delete was called first. The first, called later, could not have been seen so early
+     * otherwise. */
     early->call_ns = 0;
     assert_true(revisions_check(&order, &f->history, &fake_options, &r));
     assert_int_equal(r.count, 0);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The search for a linearization: small histories whose verdict a person sees, the readers' formats, and
- * random histories of a register compared with trying every order. */
+ * Tests of the search for a linearization: small histories with an obvious verdict, the formats of the
+ * readers, and random histories of a register against a trial of every order. */
 #include "unit.h"
 
 #include <stdio.h>
@@ -37,7 +37,7 @@ static void test_register(void **state)
 {
     (void)state;
     assert_int_equal(register_verdict(""), WGL_LINEARIZABLE);
-    /* A read sees what was written before it... */
+    /* A read returns a value that was written before it... */
     assert_int_equal(register_verdict(AT "0 :invoke :write 1\n" AT "0 :ok :write 1\n" AT
                                          "1 :invoke :read nil\n" AT "1 :ok :read 1\n"),
                      WGL_LINEARIZABLE);
@@ -58,7 +58,8 @@ static void test_register(void **state)
 static void test_register_unknown(void **state)
 {
     (void)state;
-    /* A write of unknown outcome may be seen much later, or never, but not be seen and then be gone. */
+    /* A write of unknown outcome may become visible much later, or never. It may not be visible and then
+     * disappear. */
     const char *lost = AT "0\t:invoke\t:write\t7\n" AT "0\t:info\t:write\t:timed-out\n" AT
                           "1\t:invoke\t:read\tnil\n" AT "1\t:ok\t:read\tnil\n";
     assert_int_equal(register_verdict(lost), WGL_LINEARIZABLE);
@@ -70,7 +71,7 @@ static void test_register_unknown(void **state)
                                          "1 :invoke :read nil\n" AT "1 :ok :read 7\n" AT
                                          "1 :invoke :read nil\n" AT "1 :ok :read nil\n"),
                      WGL_ILLEGAL);
-    /* A read that failed says nothing. */
+    /* A failed read proves nothing. */
     assert_int_equal(register_verdict(AT "1 :invoke :read nil\n" AT "1 :fail :read :timed-out\n"),
                      WGL_LINEARIZABLE);
 }
@@ -141,7 +142,8 @@ static void test_malformed(void **state)
 
 /* --- against every order -------------------------------------------------------------------------- */
 
-/* Operations in `left` after those taken, state reached; tries each that no other one left must precede. */
+/* Operations in `left` after the taken ones, in the state reached. It tries each operation that no other one
+ * left must precede. */
 static bool any_order(const struct wgl_history *h, unsigned left, uint64_t state)
 {
     bool is_forced = false;

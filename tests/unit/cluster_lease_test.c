@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the log knows of a long lease: its rest, every few minutes, so that a change of leaders neither
- * prolongs it by much nor, after a renewal, ends it early. On virtual time. */
+ * Tests of a long lease's remaining time in the log, on virtual time. The leader writes it every few
+ * minutes, so that a change of leaders neither prolongs the lease by much nor, after a renewal, ends it
+ * early. */
 #include "tests/unit/cluster_world.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -53,7 +55,7 @@ static struct machine *next_leader(struct world *w)
     return next;
 }
 
-static void a_change_of_leaders_gives_no_whole_time(void **state)
+static void a_new_leader_does_not_grant_the_whole_ttl(void **state)
 {
     (void)state;
     struct world *w = world_new(3);
@@ -65,7 +67,7 @@ static void a_change_of_leaders_gives_no_whole_time(void **state)
     world_free(w);
 }
 
-/* The longer time must be in the log before the renewal is answered: the leader may be gone right after. */
+/* The longer time must be in the log before the renewal is answered: the leader may fail right after. */
 static void a_renewal_outlives_the_leader_that_answered_it(void **state)
 {
     (void)state;
@@ -77,8 +79,8 @@ static void a_renewal_outlives_the_leader_that_answered_it(void **state)
     world_free(w);
 }
 
-/* All members stand still for longer than the TTL, as on a hypervisor that stops. Their clocks go on, but no
- * renewal could be heard: the first one after it is in time, and so is one a second later. */
+/* All members are paused for longer than the TTL, as by a hypervisor. Their clocks continue, but they could
+ * receive no renewal. The first renewal after the pause is in time, and so is one a second later. */
 static void no_lease_ends_by_a_pause(void **state)
 {
     (void)state;
@@ -102,13 +104,82 @@ static void no_lease_ends_by_a_pause(void **state)
     }
 }
 
+/* --- the keys of a lease, asked of a follower ---------------------------------------------------------- */
+
+enum { KEYS = 700 };
+
+struct keys_question {
+    struct question q;
+    size_t keys, largest;
+};
+
+static bool on_part(struct kv_request *r, const ProtobufCMessage *part)
+{
+    struct keys_question *k = container_of(r, struct keys_question, q.request);
+    size_t count = part ? ((const Etcdserverpb__LeaseTimeToLiveResponse *)part)->n_keys : 0;
+    k->keys = part ? k->keys + count : 0;
+    k->largest = count > k->largest ? count : k->largest;
+    return true;
+}
+
+static struct keys_question ask_for_keys(struct machine *m, int64_t id, int64_t *ret_ttl)
+{
+    struct keys_question k = {.q.request = {.done = question_on_done, .on_part = on_part}};
+    Etcdserverpb__LeaseTimeToLiveRequest live = ETCDSERVERPB__LEASE_TIME_TO_LIVE_REQUEST__INIT;
+    live.id = id;
+    live.keys = true;
+    kv_lease_time_to_live(m->kv, &k.q.request, &live);
+    world_wait_for(m->world, &k.q);
+    assert_int_equal(k.q.err, OK);
+    const Etcdserverpb__LeaseTimeToLiveResponse *response =
+        (const Etcdserverpb__LeaseTimeToLiveResponse *)k.q.response;
+    *ret_ttl = response->ttl;
+    assert_int_equal(response->header->revision, kv_revision(m->kv));
+    assert_int_equal(response->id, id);
+    k.keys += response->n_keys;
+    k.largest = response->n_keys > k.largest ? response->n_keys : k.largest;
+    question_done(&k.q);
+    return k;
+}
+
+static void a_follower_answers_the_keys_in_parts(void **state)
+{
+    (void)state;
+    struct world *w = world_new(3);
+    struct machine *leader = world_wait_for_leader(w), *follower = world_follower(w);
+    int64_t ttl;
+    char key[16];
+    grant(leader, 7, TTL);
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "k%04d", i);
+        assert_int_equal(world_put(leader, key, "v", 7), OK);
+        if (i == 3) { /* few keys, and one that the follower has not applied yet */
+            assert_int_equal(ask_for_keys(follower, 7, &ttl).keys, 4);
+            assert_in_range(ttl, 1, TTL);
+        }
+    }
+    assert_int_equal(ask_for_keys(leader, 7, &ttl).keys, KEYS);
+    struct keys_question k = ask_for_keys(follower, 7, &ttl);
+    assert_int_equal(k.keys, KEYS);
+    assert_true(k.largest < KEYS);
+    assert_in_range(ttl, 1, TTL);
+    /* The time of a follower's lease does not run: it is the leader's. */
+    world_run_ms(w, 5000);
+    ask_for_keys(follower, 7, &ttl);
+    assert_in_range(ttl, 1, TTL - 5);
+    assert_int_equal(ask_for_keys(follower, 8, &ttl).keys, 0);
+    assert_int_equal(ttl, -1);
+    world_free(w);
+}
+
 int main(void)
 {
     log_set_level(getenv("VERBOSE") ? LOG_INFO : LOG_FATAL);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_change_of_leaders_gives_no_whole_time),
+        cmocka_unit_test(a_new_leader_does_not_grant_the_whole_ttl),
         cmocka_unit_test(a_renewal_outlives_the_leader_that_answered_it),
         cmocka_unit_test(no_lease_ends_by_a_pause),
+        cmocka_unit_test(a_follower_answers_the_keys_in_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Members that fell behind the log get the whole state, through the door: what clients, watchers and leases
- * see of it, and what a crash in the middle leaves. */
+ * Tests of whole-state snapshots to members that fell behind the log, through the public API (kv.h).
+ * Clients, watchers and leases see the right state during a snapshot, and after a crash in the middle. */
 #include "consensus/store/watch.h"
 
 #include <stdio.h>
@@ -124,7 +124,7 @@ static void a_slow_member_gets_the_state(void **state)
     world_run_ms(w, 200);
     take_events(&seen);
     assert_int_equal(seen.events, 108);
-    /* What it was given it keeps. */
+    /* The member keeps the snapshot that it received. */
     watch_stream_close(seen.stream);
     machine_crash(m);
     machine_start(m, false);
@@ -134,7 +134,7 @@ static void a_slow_member_gets_the_state(void **state)
     world_free(w);
 }
 
-static void a_watcher_behind_the_compaction_is_told(void **state)
+static void a_watcher_behind_the_compaction_is_canceled(void **state)
 {
     (void)state;
     struct world *w = world_new(3);
@@ -179,7 +179,7 @@ static void requests_wait(void **state)
     assert_int_equal(read.err, OK);
     assert_int_equal(((Etcdserverpb__RangeResponse *)read.response)->count, 1);
     assert_memory_equal(((Etcdserverpb__RangeResponse *)read.response)->kvs[0]->value.data, "99", 2);
-    world_wait_for(w, &write); /* done, or its end is not known */
+    world_wait_for(w, &write); /* done, or its result is unknown */
     assert_true(write.err == OK || write.err == ERR_TIMEOUT || write.err == ERR_TIMEOUT_CONNECTION_LOST ||
                 write.err == ERR_TIMEOUT_LEADER_FAIL);
     question_done(&read);
@@ -187,8 +187,8 @@ static void requests_wait(void **state)
     world_free(w);
 }
 
-/* A request to defragment that comes while a snapshot is installed is answered of the store that it brought.
- * kv_defrag_test has those that the install cancels. */
+/* A request to defragment that arrives while a snapshot is installed is executed on the snapshot's store.
+ * kv_defrag_test.c tests requests that the install cancels. */
 static void a_defrag_waits_for_the_install(void **state)
 {
     (void)state;
@@ -217,7 +217,7 @@ static void a_defrag_waits_for_the_install(void **state)
     world_free(w);
 }
 
-static void leases_and_alarms_come_along(void **state)
+static void snapshots_hold_leases_and_alarms(void **state)
 {
     (void)state;
     struct world *w = world_new(3);
@@ -240,7 +240,7 @@ static void leases_and_alarms_come_along(void **state)
     assert_int_equal(q.err, OK);
     question_done(&q);
     assert_int_equal(world_put(leader, "leased", "1", 7), OK);
-    world_run_ms(w, 5000); /* lease 6 ends unseen by m */
+    world_run_ms(w, 5000); /* lease 6 expires while m does not see it */
     put_many(leader, "k", 100);
     a.action = ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
     a.memberid = leader->id;
@@ -256,7 +256,7 @@ static void leases_and_alarms_come_along(void **state)
     a.action = ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE;
     ASK(m, &q, kv_alarm, &a);
     question_done(&q);
-    /* It leads now: the lease ends by its clock. */
+    /* It leads now: the lease expires by its clock. */
     Etcdserverpb__MoveLeaderRequest move = ETCDSERVERPB__MOVE_LEADER_REQUEST__INIT;
     move.targetid = m->id;
     ASK(leader, &q, kv_move_leader, &move);
@@ -278,7 +278,7 @@ static bool has_file(const struct machine *m, const char *name)
     return sim_disk_find(m->disk, path, &inode);
 }
 
-/* Until the file is there, or gone; a hundred seconds at most. */
+/* Runs until the file is there, or removed; a hundred seconds at most. */
 static void run_until(struct machine *m, const char *name, bool is_there)
 {
     for (unsigned i = 0; i < 200000 && has_file(m, name) != is_there; i++)
@@ -286,8 +286,8 @@ static void run_until(struct machine *m, const char *name, bool is_there)
     assert_int_equal(has_file(m, name), is_there);
 }
 
-/* Power cuts at moments of the transfer and the installation: it begins again or is finished, and the member
- * is level in the end. */
+/* Power cuts at moments of the transfer and the installation: the transfer begins again or is finished, and
+ * the member is up to date in the end. */
 static void crashes_in_the_middle(void **state)
 {
     (void)state;
@@ -296,7 +296,7 @@ static void crashes_in_the_middle(void **state)
     world_wait_for_leader(w);
     put_many(world_leader(w), "k", 5);
     for (unsigned at = 0; at < 30; at++) {
-        world_run_ms(w, 11000); /* the log is kept for who has just got a snapshot */
+        world_run_ms(w, 11000); /* the log is kept for a member that has just received a snapshot */
         struct machine *m = leave_behind(w, 30);
         m->is_cut = false;
         run_until(m, at % 3 ? "snapshot-in" : "snapshot-in.tmp", true);
@@ -318,7 +318,7 @@ static void crashes_in_the_middle(void **state)
     world_free(w);
 }
 
-/* The leader goes while it sends: the next one begins anew. */
+/* The leader fails while it sends: the next one begins anew. */
 static void the_sender_dies(void **state)
 {
     (void)state;
@@ -346,10 +346,10 @@ int main(void)
     world_catchup_entries = 10;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_slow_member_gets_the_state),
-        cmocka_unit_test(a_watcher_behind_the_compaction_is_told),
+        cmocka_unit_test(a_watcher_behind_the_compaction_is_canceled),
         cmocka_unit_test(requests_wait),
         cmocka_unit_test(a_defrag_waits_for_the_install),
-        cmocka_unit_test(leases_and_alarms_come_along),
+        cmocka_unit_test(snapshots_hold_leases_and_alarms),
         cmocka_unit_test(crashes_in_the_middle),
         cmocka_unit_test(the_sender_dies),
     };

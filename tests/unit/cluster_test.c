@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The door of several members on virtual time: elections, writes and reads on each member, a leader that goes
- * away, restarts, leases over members. */
+ * Tests of the public API (kv.h) of several members on virtual time: elections, writes and reads on each
+ * member, a leader that is lost, restarts, leases over members. */
 #include "tests/unit/cluster_world.h"
 
 #include <stdio.h>
@@ -55,7 +55,7 @@ static void every_member_serves_writes_and_reads(void **state)
     world_free(w);
 }
 
-static void another_leads_when_the_leader_goes(void **state)
+static void another_member_leads_when_the_leader_fails(void **state)
 {
     (void)state;
     struct world *w = world_new(3);
@@ -73,7 +73,7 @@ static void another_leads_when_the_leader_goes(void **state)
     world_free(w);
 }
 
-/* A write that comes while nobody leads waits for a leader. */
+/* A write that arrives without a leader waits for one. */
 static void writes_and_reads_wait_for_a_leader(void **state)
 {
     (void)state;
@@ -88,8 +88,8 @@ static void writes_and_reads_wait_for_a_leader(void **state)
     world_free(w);
 }
 
-/* Power cuts on all members, one after the other and all at once: what was acknowledged is there. */
-static void what_was_acknowledged_survives_crashes(void **state)
+/* Power cuts on all members, one after the other and all at once: acknowledged writes are there. */
+static void acknowledged_writes_survive_crashes(void **state)
 {
     (void)state;
     struct world *w = world_new(3);
@@ -127,8 +127,8 @@ static void start_put(struct machine *m, struct question *q, Etcdserverpb__PutRe
     kv_turn(m->kv); /* it is on its way to the leader */
 }
 
-/* What was under way when the lane broke is lost; its asker hears of it when that is certain. */
-static void a_write_that_a_broken_lane_loses_ends_soon(void **state)
+/* A message in flight is lost when its stream breaks; the client gets the error when the loss is certain. */
+static void a_write_that_a_broken_stream_loses_ends_soon(void **state)
 {
     (void)state;
     struct world *w = world_new(3);
@@ -176,12 +176,12 @@ static void a_write_that_a_dying_leader_loses_ends_soon(void **state)
     world_free(w);
 }
 
-/* All members were killed; from their start until one leads. */
+/* All members were killed; measures from their start until one leads. */
 static uint64_t restart_all(struct world *w)
 {
     for (unsigned i = 0; i < 3; i++)
         machine_crash(&w->machines[i]);
-    sim_clock_run(&w->clock); /* what they said before is lost */
+    sim_clock_run(&w->clock); /* their earlier messages are lost */
     for (unsigned i = 0; i < 3; i++)
         machine_start(&w->machines[i], false);
     uint64_t before = w->clock.now_ns;
@@ -195,7 +195,7 @@ static uint64_t restart_all(struct world *w)
     return w->clock.now_ns - before;
 }
 
-/* Who reaches a majority at its start does not wait for a leader that would have been heard by then. */
+/* A member that reaches a majority at its start does not wait longer than a leader's heartbeat would take. */
 static void members_that_start_together_elect_soon(void **state)
 {
     (void)state;
@@ -224,7 +224,7 @@ static void without_a_quorum_nothing_is_answered(void **state)
     struct question q = {.request.done = question_on_done};
     Etcdserverpb__RangeRequest range = ETCDSERVERPB__RANGE_REQUEST__INIT;
     range.key = world_bytes("a");
-    kv_range(leader->kv, &q.request, &range); /* the leader of the past does not know it */
+    kv_range(leader->kv, &q.request, &range); /* the former leader does not know it */
     struct machine *next = world_wait_for_leader(w);
     assert_int_equal(world_put(next, "a", "2", 0), OK);
     world_wait_for(w, &q);
@@ -266,7 +266,8 @@ static void leases_are_kept_through_every_member(void **state)
     assert_true(r->header->member_id == kv_member_id(follower->kv));
     question_done(&q);
 
-    /* A leader that is cut off neither renews nor ends it; the next one gives it its whole time. */
+    /* A leader that is cut off neither renews the lease nor ends it; the next leader gives it its full time.
+     */
     leader->is_cut = true;
     struct machine *next = world_wait_for_leader(w);
     assert_int_equal(keep_alive(leader, 7, &err), -1);
@@ -303,7 +304,7 @@ static void a_lease_outlives_its_leader(void **state)
     world_free(w);
 }
 
-static void the_lead_moves_when_asked(void **state)
+static void leadership_is_transferred_on_request(void **state)
 {
     (void)state;
     struct world *w = world_new(3);
@@ -328,7 +329,7 @@ static void the_lead_moves_when_asked(void **state)
     world_free(w);
 }
 
-/* Writes that come while the lead moves wait for whoever leads next, on every member; each happens once. */
+/* Writes that arrive while leadership moves wait for the next leader, on every member; each happens once. */
 static void no_write_is_lost_when_the_lead_moves(void **state)
 {
     (void)state;
@@ -363,8 +364,8 @@ static void no_write_is_lost_when_the_lead_moves(void **state)
     world_free(w);
 }
 
-/* Calls and answers that nobody sent, whole or not, with the numbers of calls under way among them. */
-static void nonsense_on_the_lanes_is_survived(void **state)
+/* Forged RPCs and answers, whole or truncated, with the numbers of pending calls among them. */
+static void forged_messages_are_survived(void **state)
 {
     (void)state;
     struct world *w = world_new(3);
@@ -419,7 +420,8 @@ static void a_leader_hands_over_before_it_stops(void **state)
     world_free(w);
 }
 
-/* Also in the moment in which it has forgotten of whom it has heard, as it does once per election timeout. */
+/* Also at the moment when the member has just cleared its list of active members, once per election timeout.
+ */
 static void a_leader_hands_over_at_any_time(void **state)
 {
     (void)state;
@@ -431,7 +433,7 @@ static void a_leader_hands_over_at_any_time(void **state)
         unsigned before = leader->done_count;
         kv_hand_over(leader->kv, world_count_done, leader);
         if (leader->done_count != before)
-            fail_msg("%u ms after it began to lead it knows of nobody", ms);
+            fail_msg("%u ms after it became leader it knows no follower", ms);
         world_run_ms(w, 200);
         assert_ptr_not_equal(world_wait_for_leader(w), leader);
     }
@@ -443,18 +445,18 @@ int main(void)
     log_set_level(getenv("VERBOSE") ? LOG_INFO : LOG_FATAL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_member_serves_writes_and_reads),
-        cmocka_unit_test(another_leads_when_the_leader_goes),
+        cmocka_unit_test(another_member_leads_when_the_leader_fails),
         cmocka_unit_test(writes_and_reads_wait_for_a_leader),
-        cmocka_unit_test(what_was_acknowledged_survives_crashes),
-        cmocka_unit_test(a_write_that_a_broken_lane_loses_ends_soon),
+        cmocka_unit_test(acknowledged_writes_survive_crashes),
+        cmocka_unit_test(a_write_that_a_broken_stream_loses_ends_soon),
         cmocka_unit_test(a_write_that_a_dying_leader_loses_ends_soon),
         cmocka_unit_test(members_that_start_together_elect_soon),
         cmocka_unit_test(without_a_quorum_nothing_is_answered),
         cmocka_unit_test(leases_are_kept_through_every_member),
         cmocka_unit_test(a_lease_outlives_its_leader),
-        cmocka_unit_test(the_lead_moves_when_asked),
+        cmocka_unit_test(leadership_is_transferred_on_request),
         cmocka_unit_test(no_write_is_lost_when_the_lead_moves),
-        cmocka_unit_test(nonsense_on_the_lanes_is_survived),
+        cmocka_unit_test(forged_messages_are_survived),
         cmocka_unit_test(a_leader_hands_over_before_it_stops),
         cmocka_unit_test(a_leader_hands_over_at_any_time),
     };

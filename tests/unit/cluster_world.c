@@ -286,7 +286,7 @@ void machine_stop(struct machine *m)
     finish_stop(m);
 }
 
-/* As kill -9 and a power cut. */
+/* Like kill -9 and a power cut. */
 void machine_crash(struct machine *m)
 {
     sim_io_kill(m->io);
@@ -345,7 +345,7 @@ struct machine *world_follower(struct world *w)
     return NULL;
 }
 
-/* All that run and are not cut off follow one leader. */
+/* All members that run and are not cut off follow one leader. */
 struct machine *world_wait_for_leader(struct world *w)
 {
     for (unsigned round = 0; round < 200; round++) {
@@ -413,7 +413,7 @@ int world_put(struct machine *m, const char *key, const char *value, int64_t lea
     return err;
 }
 
-/* The value as a linearizable read through m finds it; "" when there is none, NULL on an error. */
+/* The value that a linearizable read through m returns; "" when there is none, NULL on an error. */
 const char *world_get(struct machine *m, const char *key, int *ret_err)
 {
     static char value[64];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Several members in one thread on virtual time, for the tests of the door of a cluster. The lanes are
- * mailboxes that lose nothing unless a machine is cut off; what faults do to a cluster is the simulator's
- * business (tests/sim). */
+ * Several members in one thread on virtual time, for tests of a cluster through its public API (kv.h).
+ * Streams between members are mailboxes that lose nothing unless a machine is cut off. The simulator
+ * (tests/sim) tests the effects of faults on a cluster. */
 #ifndef TESTS_UNIT_CLUSTER_WORLD_H
 #define TESTS_UNIT_CLUSTER_WORLD_H
 
@@ -19,9 +19,9 @@ enum { WORLD_MACHINES = 5 };
 struct world;
 
 struct machine {
-    struct peers peers; /* first: the seam hands this out */
+    struct peers peers; /* first: the I/O interface returns this */
     struct world *world;
-    uint64_t id; /* once it was started */
+    uint64_t id; /* after it was started once */
     char name[4], url[32];
     struct sim_disk *disk;
     struct io *io;
@@ -30,7 +30,7 @@ struct machine {
     void *events_arg;
     uint64_t known[16], removed[16];
     size_t known_count, removed_count;
-    unsigned feature_level; /* of the build that is started next; 0 = this one's */
+    unsigned feature_level; /* of the build that starts next; 0 = this one's */
     bool is_cut, is_ready, is_closed, promotes_learners;
     unsigned done_count;     /* of world_count_done */
     void (*turn)(void *arg); /* after kv_turn, in each step while it runs; may be NULL */
@@ -44,7 +44,7 @@ struct world {
     uint64_t seed;
 };
 
-/* Of members that start from now on: */
+/* For members that start from now on: */
 extern uint64_t world_catchup_entries;   /* 5,000 */
 extern size_t world_max_snapshots;       /* 0 = no limit */
 extern int64_t world_slice_units;        /* 0 = by the clock */
@@ -70,7 +70,7 @@ struct machine *world_wait_for_leader(struct world *w); /* until all follow one 
 /* As machine_start; false: it was refused, with this sentence. */
 bool machine_try_start(struct machine *m, char *error, size_t size);
 
-/* A request and what came of it; the response is a copy. */
+/* A request and its result; the response is a copy. */
 struct question {
     struct kv_request request;
     bool is_done;
@@ -92,7 +92,7 @@ void world_wait_for(struct world *w, struct question *q);
 
 ProtobufCBinaryData world_bytes(const char *text);
 int world_put(struct machine *m, const char *key, const char *value, int64_t lease);
-/* The value as a linearizable read through m finds it; "" when there is none or on an error. */
+/* The value that a linearizable read through m returns; "" when there is none or on an error. */
 const char *world_get(struct machine *m, const char *key, int *ret_err);
 void world_expect(struct machine *m, const char *key, const char *value);
 void world_expect_equal_stores(struct world *w);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Raft's messages as bytes: every kind with every field comes back as it was, every shortened or changed
- * encoding is refused or means something else, and lies about sizes cost nothing.
+ * Tests of raft's messages as bytes. Every kind with every field survives a round trip. Every truncated or
+ * changed encoding is refused or means something else. False sizes cost nothing.
  * codec_test --corpus DIR writes its messages as the corpus of tests/fuzz/codec_fuzz.c. */
 #include "consensus/peer/codec.h"
 
@@ -167,7 +167,7 @@ static void refuse(struct slice bytes)
 {
     struct arena a = {0};
     struct raft_message m;
-    /* The size as it is: the sanitizer sees a step beyond it. */
+    /* Memory of the exact size: the sanitizer detects a read beyond it. */
     uint8_t *exact = mem_copy(bytes.data, bytes.size);
     assert_int_equal(codec_read_raft(slice_of(exact, bytes.size), &a, &m), ERR_MALFORMED);
     mem_free(exact);
@@ -199,7 +199,7 @@ static void test_round_trip(void **state)
     arena_done(&a);
 }
 
-/* No beginning of a message is a message, and nothing may follow one. */
+/* No prefix of a message is a message, and nothing may follow one. */
 static void test_cut_and_longer(void **state)
 {
     (void)state;
@@ -219,7 +219,7 @@ static void test_cut_and_longer(void **state)
     buf_done(&out);
 }
 
-/* A changed byte is refused, or the message it makes has just those bytes as its encoding. */
+/* A changed byte is refused, or its message has exactly these bytes as its encoding. */
 static void test_changed_bytes(void **state)
 {
     (void)state;
@@ -287,7 +287,7 @@ static void test_hostile(void **state)
     assert_int_equal(
         codec_read_raft(HAND(RAFT_MSG_HEARTBEAT, 2, "\x80\x80\x80\x80\x80\x80\x80\x80\x40"), &a, &m), OK);
     assert_true(m.term == RAFT_POSITION_MAX);
-    refuse(HAND(RAFT_MSG_HEARTBEAT, 1u << 10, "")); /* a field nobody knows */
+    refuse(HAND(RAFT_MSG_HEARTBEAT, 1u << 10, "")); /* an unknown field */
     refuse(HAND(RAFT_MSG_HEARTBEAT, 1u << 7,
                 "\x11"
                 "0123456789abcdefg")); /* a context of 17 bytes */
@@ -298,8 +298,8 @@ static void test_hostile(void **state)
     refuse(HAND(RAFT_MSG_APP, 1u << 8, "\x00"));             /* no entries */
     refuse(HAND(RAFT_MSG_APP, 1u << 8, "\x7f\x04"));         /* 127 entries in one byte */
     refuse(HAND(RAFT_MSG_APP, 1u << 8, "\x01\x07"));         /* entry type 3 */
-    refuse(HAND(RAFT_MSG_APP, 1u << 8, "\x01\x14"));         /* a bit nobody knows */
-    refuse(HAND(RAFT_MSG_APP, 1u << 8, "\x01\x00\x01\x00")); /* it follows, but does not say so */
+    refuse(HAND(RAFT_MSG_APP, 1u << 8, "\x01\x14"));         /* an unknown bit */
+    refuse(HAND(RAFT_MSG_APP, 1u << 8, "\x01\x00\x01\x00")); /* it follows, but the flag is not set */
     refuse(HAND(RAFT_MSG_APP, 1u << 8,
                 "\x01\x0c\x7f"
                 "little")); /* 127 bytes of payload */
@@ -337,7 +337,7 @@ static void test_members_limit(void **state)
     arena_done(&a);
 }
 
-/* Few bytes cannot ask for much memory. */
+/* Few bytes cannot request much memory. */
 static void test_entries_limit(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Archives of configurations: paths, the manifest there and back, folders that a person packed, and each lie
- * that an archive can tell. */
+ * Tests of archives of configurations: paths, the manifest's round trip, folders that a person packed, and
+ * each false claim that an archive can make. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -28,7 +28,7 @@ static void add_file(struct buf *out, const char *path, const char *text)
     tar_add_padding(out, strlen(text));
 }
 
-/* Reads it in pieces of some size. NULL: err says why, the sentence is in error. */
+/* Reads it in pieces of some size. NULL: err is the error, and `error` has its text. */
 static struct archive *read_archive(struct slice bytes, size_t piece, int *ret_err, char error[512])
 {
     struct archive *a = archive_new(&options);
@@ -93,8 +93,7 @@ static void assert_refused(struct slice bytes, int wanted, const char *why)
         fail_msg("%d \"%s\", wanted %d \"%s\"", err, error, wanted, why);
 }
 
-/* --- paths ------------------------------------------------------------------------------------------------
- */
+/* --- paths ------------------------------------------------------------------------------------------ */
 
 static void add_path(struct buf *out, const char *ns, const char *group, struct slice name)
 {
@@ -114,8 +113,8 @@ static void test_paths(void **state)
     assert_string_equal(buf_text(&path), "prod/100%25/caf\xc3\xa9 \\");
     add_path(&path, "manifest.json", "g", slice_text("x"));
     assert_string_equal(buf_text(&path), "%~manifest.json/g/x");
-    /* Long names, of one byte, of several, of what is encoded: each part fits into a file system and is its
-     * own. */
+    /* Long names with one byte, several bytes or encoded letters: each part fits into a file system and is
+     * unique. */
     static const char *const letters[] = {"x", "\xc3\xa9", "\xf0\x9f\x98\x80", "%"};
     for (size_t l = 0; l < COUNT_OF(letters); l++)
         for (size_t lead = 0; lead < 4; lead++)
@@ -129,7 +128,7 @@ static void test_paths(void **state)
                 assert_true(path.size <= 4 + 255);
                 assert_int_equal(utf8_valid_size(buf_slice(&path)), path.size);
                 void *before = strmap_put(&seen, buf_slice(&path), &seen);
-                (void)before; /* of letters that are longer the same name comes again */
+                (void)before; /* with longer letters the same name repeats */
                 if (strlen(letters[l]) == 1)
                     assert_null(before);
                 buf_done(&name);
@@ -138,8 +137,7 @@ static void test_paths(void **state)
     buf_done(&path);
 }
 
-/* --- the manifest ------------------------------------------------------------------------------------------
- */
+/* --- the manifest ----------------------------------------------------------------------------------- */
 
 static void test_there_and_back(void **state)
 {
@@ -252,8 +250,7 @@ static void test_manifests(void **state)
     buf_done(&archive);
 }
 
-/* --- what a person packs
- * ------------------------------------------------------------------------------------- */
+/* --- archives that a person packs ----------------------------------------------------------------------- */
 
 static void test_folders(void **state)
 {
@@ -267,7 +264,7 @@ static void test_folders(void **state)
     tar_add_end(&archive);
     assert_holds(buf_slice(&archive),
                  "default/default/top.json -  {}\ndefault/g/app.yaml -  a: 1\n"
-                 "prod/g/100%25 100%20 -  x\n"); /* not wholly as we encode: stands for itself */
+                 "prod/g/100%25 100%20 -  x\n"); /* not encoded exactly as ours: it is taken literally */
     options.ns = slice_text("test");
     assert_holds(buf_slice(&archive), "test/default/top.json -  {}\ntest/g/app.yaml -  a: 1\n"
                                       "test/g/100%25 100%20 -  x\n");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Writes whose contents are checked by the worker: the same outcomes as those of small ones, the order of one
- * configuration's writes, cancels, and what a stop leaves. */
+ * Tests of writes whose contents the worker checks: the same results as for small contents, the order of one
+ * configuration's writes, cancellation, and the state after a stop. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -26,7 +26,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* "a: 1\n" and a comment that makes it so long. */
+/* "a: 1\n" and a comment that makes it this long. */
 static struct slice large(struct buf *text, const char *line)
 {
     buf_clear(text);
@@ -72,7 +72,7 @@ static void test_outcomes(void **state)
     buf_done(&text);
 }
 
-/* Contents that stand as base64, whole again when they are read. */
+/* Contents that are stored as base64, and whole again when they are read. */
 static void test_encoded(void **state)
 {
     struct config_node *n = *state;
@@ -110,7 +110,7 @@ static void test_order(void **state)
     config_bundle(n->config, &a[2].request, both, 2, NULL, 0);
     p = publish_of("b.yaml", slice_text("v: 1\n"));
     config_publish(n->config, &a[3].request, &p);
-    p = publish_of("c.yaml", slice_text("v: 0\n")); /* another one waits for nobody */
+    p = publish_of("c.yaml", slice_text("v: 0\n")); /* another one waits for none */
     config_publish(n->config, &a[4].request, &p);
     config_node_wait(n, &a[4]);
     assert_false(a[1].is_done || a[2].is_done || a[3].is_done);
@@ -125,7 +125,7 @@ static void test_order(void **state)
     buf_done(&text);
 }
 
-/* A draft that is published is read first, then checked: later ones do not overtake it. */
+/* A published draft is read first, then checked: later requests do not overtake it. */
 static void test_draft_order(void **state)
 {
     struct config_node *n = *state;
@@ -146,7 +146,7 @@ static void test_draft_order(void **state)
     buf_done(&text);
 }
 
-/* What is canceled before it was sent has never been; those behind it go on. */
+/* A request that is canceled before it was sent has no effect; those after it continue. */
 static void test_cancel(void **state)
 {
     struct config_node *n = *state;
@@ -165,13 +165,13 @@ static void test_cancel(void **state)
     assert_int_equal(a[2].err, OK);
     assert_int_equal(a[2].result.seq, 1);
     assert_false(a[0].is_done || a[1].is_done);
-    one_node_run_ms(&n->node, 50); /* the worker comes back with what nobody wants */
+    one_node_run_ms(&n->node, 50); /* the worker returns with a result that no client waits for */
     config_node_settle(n);
     assert_int_equal(config_node_find(n, "a.yaml")->head->last_seq, 1);
     buf_done(&text);
 }
 
-/* More than may wait is refused, and nothing else is. */
+/* Only requests beyond the queue's limit are refused. */
 static void test_too_many(void **state)
 {
     enum { COUNT = 80 };
@@ -187,7 +187,7 @@ static void test_too_many(void **state)
         char name[32];
         snprintf(name, sizeof name, "a%zu.yaml", i);
         a[i] = config_reply();
-        a[i].request.address = slice_text("192.0.2.1");
+        a[i].request.author.address = slice_text("192.0.2.1");
         struct config_publish p = publish_of(name, buf_slice(&text));
         p.only_validate = true;
         config_publish(n->config, &a[i].request, &p);

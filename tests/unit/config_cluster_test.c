@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The config center on three members: what is published through one is read through the others at once, every
- * member tells its own watchers, listeners are listed wherever they are, the leader's death loses nothing and
- * nobody collects twice. Virtual time. */
+ * Tests of the config center on three members, on virtual time. A release that is published through one
+ * member is read through the others at once. Every member notifies its own watchers. The list of listeners
+ * covers all members. The leader's death loses nothing, and retention runs on one member only. */
 #include "tests/unit/trio.h"
 
 #include <stdio.h>
@@ -10,32 +10,32 @@
 #include "base/metric.h"
 #include "tests/unit/config_node.h"
 
-static void *open_door(struct kv *kv, const char *member)
+static void *open_module(struct kv *kv, const char *member)
 {
     struct config_options o = {.kv = kv, .member = member, .releases_kept = 4, .releases_kept_s = 10};
     return config_new(&o);
 }
 
-static void close_door(void *door)
+static void close_module(void *module)
 {
-    config_free(door);
+    config_free(module);
 }
 
-static void turn(void *door)
+static void turn(void *module)
 {
-    config_turn(door);
+    config_turn(module);
 }
 
-static bool is_ready(const void *door)
+static bool is_ready(const void *module)
 {
-    return config_is_ready(door);
+    return config_is_ready(module);
 }
 
-static const struct trio_kind kind = {open_door, close_door, turn, is_ready};
+static const struct trio_kind kind = {open_module, close_module, turn, is_ready};
 
 static struct config *at(const struct trio *t, unsigned i)
 {
-    return t->doors[i];
+    return t->modules[i];
 }
 
 static int setup(void **state)
@@ -73,7 +73,7 @@ static struct config_reply read_release(struct trio *t, unsigned i, const char *
     return a;
 }
 
-/* Each through another member than the one before, read at once everywhere. */
+/* Each publish goes through another member than the previous one, and is readable on all members at once. */
 static void test_read_everywhere(void **state)
 {
     struct trio *t = *state;
@@ -90,7 +90,7 @@ static void test_read_everywhere(void **state)
     }
 }
 
-/* From views that are behind, on all three at once: one wins a condition, and seqs are given once. */
+/* From outdated views, on all three at once: one wins a condition, and each seq is given once. */
 static void test_races(void **state)
 {
     struct trio *t = *state;
@@ -237,7 +237,7 @@ static void test_listeners(void **state)
         assert_listed(&l, "two@m1 2/1/0/0; ");
         assert_listed(&l, "three@m2 1/1/0/1 no such port; ");
     }
-    /* It takes the next one: what it rejected is over. */
+    /* The client takes the next release: the rejected one is over. */
     config_applied(&x[2].watch, &key, 1, true, (struct slice){0});
     struct config_id unknown = config_id_of("nothing");
     config_applied(&x[1].watch, &unknown, 1, true, (struct slice){0});
@@ -246,7 +246,7 @@ static void test_listeners(void **state)
     assert_listed(&l, "three@m2 1/1/1/0; ");
     list(t, 0, &l, "nothing");
     assert_string_equal(l.text, "two@m1 0/0/0/0; ");
-    /* A member that cannot be asked is silent. */
+    /* A member that cannot be reached is silent. */
     unsigned cut = trio_index(t, world_follower(t->world));
     t->world->machines[cut].is_cut = true;
     world_run_ms(t->world, 500);
@@ -257,7 +257,7 @@ static void test_listeners(void **state)
         config_unwatch(&x[i].watch);
 }
 
-/* Publishes go on behind another leader; watchers on the others miss nothing. */
+/* Publishes continue after a change of the leader; watchers on the other members miss nothing. */
 static void test_leader_dies(void **state)
 {
     struct trio *t = *state;
@@ -282,7 +282,7 @@ static void test_leader_dies(void **state)
     config_unwatch(&x.watch);
 }
 
-/* A member is cut off, and no write through it is answered. Those of one configuration that wait for the
+/* A member is cut off, and no write through it is answered. Writes of one configuration that wait for the
  * first do not wait for each other: all of them end after twice the time of one. */
 static void test_unanswered(void **state)
 {
@@ -329,7 +329,7 @@ static size_t count_releases(struct trio *t, unsigned i, uint64_t last)
     return count;
 }
 
-/* The leader collects, whoever it is by then. */
+/* The present leader runs retention. */
 static void test_retention(void **state)
 {
     struct trio *t = *state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Diffs: the exact text of small ones, and that thousands of random ones turn the old text into the new one,
- * by our own reading of the changes and by patch(1). */
+ * Tests of diffs: the exact text of small ones, and thousands of random ones that turn the old text into the
+ * new one. The test's own reader of changes and patch(1) check them. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -13,7 +13,7 @@
 #include "base/json.h"
 #include "config/diff.h"
 
-static void gives(const char *from, const char *to, const char *expected)
+static void assert_diff(const char *from, const char *to, const char *expected)
 {
     struct diff d;
     struct buf out = {0};
@@ -27,20 +27,20 @@ static void gives(const char *from, const char *to, const char *expected)
 static void test_text(void **state)
 {
     (void)state;
-    gives("", "", "");
-    gives("x\n", "x\n", "");
-    gives("x", "x", "");
-    gives("", "a\n", "--- a\n+++ b\n@@ -0,0 +1 @@\n+a\n");
-    gives("a\nb\n", "", "--- a\n+++ b\n@@ -1,2 +0,0 @@\n-a\n-b\n");
-    gives("a", "a\n", "--- a\n+++ b\n@@ -1 +1 @@\n-a\n\\ No newline at end of file\n+a\n");
-    gives("a\n", "b", "--- a\n+++ b\n@@ -1 +1 @@\n-a\n+b\n\\ No newline at end of file\n");
-    gives("1\n2\n3\n4\n5\n6\n7\n8\n9\n", "1\n2\n3\n4\nx\n6\n7\n8\n9\n",
-          "--- a\n+++ b\n@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-5\n+x\n 6\n 7\n 8\n");
+    assert_diff("", "", "");
+    assert_diff("x\n", "x\n", "");
+    assert_diff("x", "x", "");
+    assert_diff("", "a\n", "--- a\n+++ b\n@@ -0,0 +1 @@\n+a\n");
+    assert_diff("a\nb\n", "", "--- a\n+++ b\n@@ -1,2 +0,0 @@\n-a\n-b\n");
+    assert_diff("a", "a\n", "--- a\n+++ b\n@@ -1 +1 @@\n-a\n\\ No newline at end of file\n+a\n");
+    assert_diff("a\n", "b", "--- a\n+++ b\n@@ -1 +1 @@\n-a\n+b\n\\ No newline at end of file\n");
+    assert_diff("1\n2\n3\n4\n5\n6\n7\n8\n9\n", "1\n2\n3\n4\nx\n6\n7\n8\n9\n",
+                "--- a\n+++ b\n@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-5\n+x\n 6\n 7\n 8\n");
     /* Six lines between two changes: one hunk; seven: two. */
-    gives("a\n1\n2\n3\n4\n5\n6\nb\n", "1\n2\n3\n4\n5\n6\n",
-          "--- a\n+++ b\n@@ -1,8 +1,6 @@\n-a\n 1\n 2\n 3\n 4\n 5\n 6\n-b\n");
-    gives("a\n1\n2\n3\n4\n5\n6\n7\nb\n", "1\n2\n3\n4\n5\n6\n7\n",
-          "--- a\n+++ b\n@@ -1,4 +1,3 @@\n-a\n 1\n 2\n 3\n@@ -6,4 +5,3 @@\n 5\n 6\n 7\n-b\n");
+    assert_diff("a\n1\n2\n3\n4\n5\n6\nb\n", "1\n2\n3\n4\n5\n6\n",
+                "--- a\n+++ b\n@@ -1,8 +1,6 @@\n-a\n 1\n 2\n 3\n 4\n 5\n 6\n-b\n");
+    assert_diff("a\n1\n2\n3\n4\n5\n6\n7\nb\n", "1\n2\n3\n4\n5\n6\n7\n",
+                "--- a\n+++ b\n@@ -1,4 +1,3 @@\n-a\n 1\n 2\n 3\n@@ -6,4 +5,3 @@\n 5\n 6\n 7\n-b\n");
 }
 
 static void test_shortest(void **state)
@@ -181,7 +181,7 @@ static void add_line(struct buf *b)
         buf_addf(b, "line %u\n", below(50));
 }
 
-/* A text, and the same with some lines taken away and some added; either may end without LF. */
+/* A text, and the same text with some lines removed and some added; either may end without LF. */
 static void random_pair(struct buf *from, struct buf *to)
 {
     unsigned lines = below(below(10) ? 30 : 300), rate = 1 + below(40);
@@ -252,7 +252,7 @@ static void patch_pairs(const char *folder, struct buf *news)
     assert_int_equal(system(command), 0);
     for (int i = 0; i < PAIRS; i++)
         if (!file_is(folder, i, &news[i]))
-            fail_msg("pair %d is not what patch made of it", i);
+            fail_msg("pair %d differs from the output of patch", i);
     file_is(folder, PAIRS, &patch);
     buf_done(&from);
     buf_done(&patch);

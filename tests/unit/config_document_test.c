@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The config center's keys, and heads, releases and drafts: round trips, canonical bytes, what is unreadable.
- */
+ * Tests of the config center's keys, heads, releases and drafts: round trips, canonical bytes, unreadable
+ * documents. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -90,7 +90,7 @@ static struct config_release read_release(struct slice text)
     return r;
 }
 
-/* One that somebody put through the etcd API: it is not parsed, on any member. */
+/* A document that was written through the etcd API: no member parses it. */
 static void test_head_too_long(void **state)
 {
     (void)state;
@@ -147,7 +147,7 @@ static void test_release(void **state)
     buf_done(&again);
 }
 
-/* Whatever the bytes are, they come back, in at most 4/3 of their size and a little. */
+/* All bytes survive the round trip, in at most 4/3 of their size and a little. */
 static void test_content(void **state)
 {
     (void)state;
@@ -295,7 +295,7 @@ static void test_words(void **state)
     assert_int_equal(config_check_note(slice_of(text, CONFIG_NOTE_MAX + 1), error, sizeof error),
                      ERR_INVALID);
     assert_int_equal(config_check_note(slice_text("a\nb"), error, sizeof error), OK);
-    /* The worst note and title fit into the room that is promised for them. */
+    /* The worst note and title fit into the size that is promised for them. */
     struct buf out = {0};
     memset(text, 1, sizeof text);
     char title[CONFIG_TITLE_MAX];

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Formats: how one is found, what each refuses and where it says the fault is, and that hostile texts of a
- * megabyte are refused. Others' conformance suites run in tests/interop/config/. */
+ * Tests of formats: how a format is recognized, the refusals and their places, and the refusal of hostile
+ * texts of a megabyte. tests/interop/config/ runs the conformance suites of others. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -43,9 +43,9 @@ static void refused(enum format f, const char *text, const char *why)
     check_is(f, slice_text(text), why);
 }
 
-/* --- finding ------------------------------------------------------------------------------------- */
+/* --- recognition --------------------------------------------------------------------------------- */
 
-static void found(const char *explicit, const char *type, const char *name, enum format expected)
+static void assert_format(const char *explicit, const char *type, const char *name, enum format expected)
 {
     enum format f = FORMATS;
     int err = format_find(slice_text(explicit), slice_text(type), slice_text(name), &f);
@@ -60,31 +60,31 @@ static void test_find(void **state)
         enum format f = FORMATS;
         assert_int_equal(format_from_name(slice_text(format_name((enum format)i)), &f), OK);
         assert_int_equal(f, i);
-        found(format_name(f), "", "", f);
+        assert_format(format_name(f), "", "", f);
         if (f != FORMAT_BIN && f != FORMAT_TEXT)
-            found("", format_content_type(f), "x.txt", f);
+            assert_format("", format_content_type(f), "x.txt", f);
         else
-            found("", format_content_type(f), "x", f);
+            assert_format("", format_content_type(f), "x", f);
     }
-    found("", "", "app.yaml", FORMAT_YAML);
-    found("", "", "app.YML", FORMAT_YAML);
-    found("", "", "a.b/c.properties", FORMAT_PROPERTIES);
-    found("", "", "Dockerfile", FORMAT_TEXT);
-    found("", "", "yaml", FORMAT_TEXT);
-    found("", "", "app.", FORMAT_TEXT);
-    found("", "", "app.exe", FORMAT_TEXT);
-    found("", "", "", FORMAT_TEXT);
-    found("JSON", "text/html", "app.yaml", FORMAT_JSON);
-    found("", "application/x-www-form-urlencoded", "app.toml", FORMAT_TOML);
-    found("", "Application/JSON ; charset=utf-8", "app.yaml", FORMAT_JSON);
-    found("", "application/vnd.api+json", "x", FORMAT_JSON);
-    found("", "image/svg+xml", "x", FORMAT_XML);
-    found("", "text/x-yaml", "x", FORMAT_YAML);
-    found("", "a+html", "x", FORMAT_TEXT);
-    found("", "text/plain;charset=UTF-8", "app.json", FORMAT_JSON);
-    found("", "application/octet-stream", "app.json", FORMAT_JSON);
-    found("", "application/octet-stream", "logo", FORMAT_BIN);
-    found("text", "application/json", "app.json", FORMAT_TEXT);
+    assert_format("", "", "app.yaml", FORMAT_YAML);
+    assert_format("", "", "app.YML", FORMAT_YAML);
+    assert_format("", "", "a.b/c.properties", FORMAT_PROPERTIES);
+    assert_format("", "", "Dockerfile", FORMAT_TEXT);
+    assert_format("", "", "yaml", FORMAT_TEXT);
+    assert_format("", "", "app.", FORMAT_TEXT);
+    assert_format("", "", "app.exe", FORMAT_TEXT);
+    assert_format("", "", "", FORMAT_TEXT);
+    assert_format("JSON", "text/html", "app.yaml", FORMAT_JSON);
+    assert_format("", "application/x-www-form-urlencoded", "app.toml", FORMAT_TOML);
+    assert_format("", "Application/JSON ; charset=utf-8", "app.yaml", FORMAT_JSON);
+    assert_format("", "application/vnd.api+json", "x", FORMAT_JSON);
+    assert_format("", "image/svg+xml", "x", FORMAT_XML);
+    assert_format("", "text/x-yaml", "x", FORMAT_YAML);
+    assert_format("", "a+html", "x", FORMAT_TEXT);
+    assert_format("", "text/plain;charset=UTF-8", "app.json", FORMAT_JSON);
+    assert_format("", "application/octet-stream", "app.json", FORMAT_JSON);
+    assert_format("", "application/octet-stream", "logo", FORMAT_BIN);
+    assert_format("text", "application/json", "app.json", FORMAT_TEXT);
     enum format f = FORMAT_XML;
     assert_int_equal(format_find(slice_text("cobol"), (struct slice){0}, (struct slice){0}, &f), ERR_INVALID);
     assert_int_equal(format_from_name(slice_text("yam"), &f), ERR_NOT_FOUND);
@@ -192,6 +192,8 @@ static void test_yaml(void **state)
     refused(FORMAT_YAML, "&x [1, *x]\n", "alias inside its own anchor");
     refused(FORMAT_YAML, "a: [1\n",
             "did not find expected ',' or ']', while parsing a flow sequence from line 1");
+    refused(FORMAT_YAML, "a: [", "while parsing a flow node from line 1");
+    refused(FORMAT_YAML, "a: 1\nb: [\n", "while parsing a flow node from line 2");
     refused(FORMAT_YAML, "a: b: c\n", "line 1, column 5: mapping values are not allowed");
     refused(FORMAT_YAML, "a:\n\t- b\n", "line 2, column 1");
     refused(FORMAT_YAML, "a: 1\nb: \xc3\xa9\xff\n", "line 2, column 5: byte 0xff is not UTF-8");
@@ -364,12 +366,12 @@ static void test_depth(void **state)
     nested(FORMAT_XML, "<a>", "", "</a>", 0, "");
 }
 
-/* The most memory of a child that checks the text, or that does nothing. */
+/* The peak memory of a child process that checks the text, or that does nothing. */
 static long kib_in_child(enum format f, struct slice text, bool checks)
 {
     struct rusage usage;
     fflush(stdout);
-    mem_give_back(); /* what is free already would not be counted */
+    mem_give_back(); /* memory that is free already would not count */
     pid_t child = fork();
     if (child == 0) {
         struct format_error e;
@@ -380,7 +382,8 @@ static long kib_in_child(enum format f, struct slice text, bool checks)
     return usage.ru_maxrss;
 }
 
-/* What hostile texts of up to a megabyte cost is printed. No times are asserted: the machine may be slow. */
+/* The test prints the cost of hostile texts of up to a megabyte. It asserts no times: the machine may be
+ * slow. */
 static void hostile(enum format f, const char *what, struct buf *text, const char *why)
 {
     clock_t start = clock();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Gray rules: who is chosen, buckets as other languages compute them, strict reading, canonical writing. */
+ * Tests of gray rules: which clients a rule chooses, buckets as other languages compute them, strict
+ * reading, canonical writing. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -52,7 +53,7 @@ static void test_bucket(void **state)
                  {"10.0.0.5:8080", 95}}; /* printed by Python */
     for (size_t i = 0; i < COUNT_OF(known); i++)
         assert_int_equal(gray_bucket(slice_text(known[i].id), slice_text(ITEM)), known[i].bucket);
-    /* Of another item others come first. */
+    /* For another item other clients come first. */
     unsigned same = 0;
     for (int i = 0; i < 1000; i++) {
         char id[32];
@@ -61,7 +62,7 @@ static void test_bucket(void **state)
                 gray_bucket(slice_text(id), slice_text("default/default/app.yml")) < 10;
     }
     assert_in_range(same, 1, 30);
-    /* Every bucket is met, and none by far too many. */
+    /* Every bucket is used, and none by far too many. */
     unsigned hits[100] = {0};
     for (int i = 0; i < 20000; i++) {
         char id[32];

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Imports through the config center's door: what each policy does with what is there, that nothing is written
- * before everything is right, what happens when it is more than one transaction and somebody interferes. */
+ * Tests of imports through the config center's public API: what each policy does with existing items, and
+ * imports of several transactions with other writes between. Nothing is written before everything is valid.
+ */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -153,7 +154,7 @@ static void test_policies(void **state)
     struct config_reply a = config_node_read(n, "b", 0);
     assert_int_equal(a.release.operation, CONFIG_IMPORT);
     assert_string_equal(a.title, "of the import");
-    /* What was deleted may come again, also with abort. */
+    /* A deleted item may be created again, also with abort. */
     config_node_delete(n, "b");
     struct run *r = mem_new(sizeof *r);
     add(r, "b", "back");
@@ -199,7 +200,7 @@ static void test_refused(void **state)
     end(r);
 }
 
-/* By the manifest; else what is live already; else by the ending. */
+/* The format comes from the manifest, otherwise from the live release, otherwise from the file's ending. */
 static void test_formats(void **state)
 {
     struct config_node *n = *state;
@@ -245,7 +246,7 @@ static void test_transactions(void **state)
     assert_int_equal(config_node_find(n, "n00")->revision, before + 1);
     assert_int_equal(config_node_find(n, "n09")->revision, before + 3);
     end(r);
-    /* Beyond the namespace's limit nothing is begun. */
+    /* Beyond the namespace's limit no transaction starts. */
     r = mem_new(sizeof *r);
     add_many(r, 21, "x");
     assert_int_equal(run_import(n, r, CONFIG_IMPORT_ABORT), ERR_QUOTA);
@@ -254,7 +255,8 @@ static void test_transactions(void **state)
     end(r);
 }
 
-/* Another's write, when the first transaction shows: the second is under way then, the third is not. */
+/* Another client writes when the first transaction is visible: the second is in progress then, the third is
+ * not. */
 static struct {
     struct config_node *node;
     struct config_reply asked;
@@ -293,7 +295,7 @@ static void interfere(void **state, enum config_import_policy policy)
         assert_int_equal(r->import.actions[CONFIG_CREATED], 8);
         assert_int_equal(r->import.actions[CONFIG_LEFT], 2);
         assert_non_null(strstr(r->import.error, "8 were written in 2 transactions, 2 were not"));
-        /* The same again goes on, but for what is theirs. */
+        /* The same import again completes, except for the other client's items. */
         struct run *again = mem_new(sizeof *again);
         add_many(again, 10, "x");
         assert_int_equal(run_import(n, again, CONFIG_IMPORT_SKIP), OK);
@@ -390,7 +392,7 @@ static void test_cancel(void **state)
     }
 }
 
-/* The door closes under it: it ends, once. */
+/* The config center closes during the import: the import ends, once. */
 static void test_closed(void **state)
 {
     struct config_node *n = *state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Retention: the newer of a number and an age, never what is live or gray, deleted items altogether, in small
- * transactions. Ages are those that the documents say. */
+ * Tests of retention. It keeps the newest releases by number and age, never removes a live or gray release,
+ * and removes deleted items completely, in small transactions. The ages are those in the documents. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -75,7 +75,7 @@ static bool is_there(struct config_node *n, const char *name, uint64_t seq)
     return config_node_read(n, name, seq).err == OK;
 }
 
-/* "done" is collected last: then all that came before it was looked at. */
+/* "done" is collected last: then all earlier items were examined. */
 static void wait_for_turn(struct config_node *n)
 {
     put_release(n, "done", 1, OLD);
@@ -88,7 +88,7 @@ static void wait_for_turn(struct config_node *n)
 static void test_number_and_age(void **state)
 {
     struct config_node *n = *state;
-    /* Old ones beyond the newest three; 5 and 6 are young; 2 is gray; 9 is the newest, 4 is live. */
+    /* Old releases beyond the newest three; 5 and 6 are young; 2 is gray; 9 is the newest, 4 is live. */
     for (uint64_t seq = 1; seq <= 9; seq++)
         put_release(n, "a", seq, seq == 5 || seq == 6 ? now_ms(n) : OLD);
     double collected = metric_get(METRIC_CONFIG_COLLECTED);
@@ -101,11 +101,11 @@ static void test_number_and_age(void **state)
         assert_true(is_there(n, "a", seq));
     assert_true(is_there(n, "a", 2));
     assert_true(metric_get(METRIC_CONFIG_COLLECTED) >= collected + 2);
-    /* History goes on over the hole. */
+    /* The history continues after the hole. */
     assert_int_equal(config_node_rollback(n, "a", 5).result.seq, 10);
 }
 
-/* What is among the newest stays, however old; also in an item with few. */
+/* The newest releases stay, however old; also in an item with few. */
 static void test_few(void **state)
 {
     struct config_node *n = *state;
@@ -116,7 +116,7 @@ static void test_few(void **state)
     assert_int_equal(config_node_keys(n, CONFIG_RELEASE, "a"), 3);
 }
 
-/* More than one transaction deletes; an unreadable one is left alone and holds nothing up. */
+/* More than one transaction deletes; an unreadable release stays and blocks nothing. */
 static void test_many(void **state)
 {
     struct config_node *n = *state;
@@ -141,8 +141,8 @@ static void test_deleted(void **state)
     config_node_settle(n);
     assert_null(config_node_find(n, "a"));
     assert_int_equal(config_node_keys(n, CONFIG_HEAD, "a"), 0);
-    assert_int_equal(config_node_keys(n, CONFIG_DRAFT, "a"), 1); /* somebody's work */
-    /* Deleted just now: only what is old goes. */
+    assert_int_equal(config_node_keys(n, CONFIG_DRAFT, "a"), 1); /* another client's write */
+    /* Deleted just now: only old releases are removed. */
     put_release(n, "b", 1, OLD);
     for (uint64_t seq = 2; seq <= 5; seq++)
         put_release(n, "b", seq, now_ms(n));
@@ -155,7 +155,7 @@ static void test_deleted(void **state)
     assert_true(config_node_find(n, "b")->head->is_deleted);
 }
 
-/* By the clock: what is published becomes old by itself. */
+/* By the clock: a published release becomes old by itself. */
 static void test_time_passes(void **state)
 {
     (void)state;
@@ -177,7 +177,7 @@ static void test_time_passes(void **state)
     config_node_close(&n);
 }
 
-/* --- bounds: what goes however young -------------------------------------------------------------------- */
+/* --- bounds: releases that are removed however young ---------------------------------------------------- */
 
 static void open_bounded(struct config_node *n, uint64_t releases_max, uint64_t history_bytes_max)
 {
@@ -242,7 +242,7 @@ static void test_bytes(void **state)
     size_t left = config_node_keys(&n, CONFIG_RELEASE, "a");
     assert_in_range(left, 13, 16);
     assert_int_equal(config_node_keys(&n, CONFIG_RELEASE, "few"), 10);
-    /* It goes on: what comes later is counted too, and collected soon, not within the minute. */
+    /* It continues: later releases count too, and are collected soon, not only after a minute. */
     publish_many(&n, "a", 5, 1001);
     wait_for(&n, "a", left);
     assert_true(is_there(&n, "a", 105));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Requests that come late or twice: upon a revision they do no harm. */
+ * Tests of requests that arrive late or twice: they do no harm if they name a revision. */
 #include "tests/unit/unit.h"
 
 #include "tests/unit/config_node.h"
@@ -42,7 +42,8 @@ static struct config_reply promote_rule(struct config_node *n, int64_t if_revisi
     return a;
 }
 
-/* What comes late, or twice, brings no rule back, and only what one looked at is promoted. */
+/* A late or repeated request restores no rule, and a promotion takes only the release that its caller has
+ * seen. */
 static void test_gray_condition(void **state)
 {
     struct config_node *n = *state;
@@ -56,14 +57,14 @@ static void test_gray_condition(void **state)
     config_node_publish(n, "b", "another one");
     int64_t later = config_node_publish(n, "c", "and another").result.revision;
     assert_int_equal(promote_rule(n, later).err, OK);
-    /* There is no such rule, as at first; yet it is another time. */
+    /* There is no such rule, as at the beginning; but it is another time. */
     assert_int_equal(put_rule(n, "y", first).err, ERR_PRECONDITION);
     assert_int_equal(put_rule(n, "z", changed).err, ERR_PRECONDITION);
     assert_string_equal(config_node_read(n, "a", 0).text, "z");
     assert_int_equal(config_node_find(n, "a")->head->gray.count, 0);
 }
 
-/* The same content is live again, by a rollback: its md5 is as it was, and the revision is not. */
+/* The same content is live again, by a rollback: its md5 is the same, and the revision is not. */
 static void test_revision_condition(void **state)
 {
     struct config_node *n = *state;

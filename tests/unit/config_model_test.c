@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Thousands of random requests against a model of a few lines: what each answers, what is live, gray and in
- * the history afterwards. SEED=7 in the environment replays one run. */
+ * Tests of the config center with thousands of random requests against a model of a few lines: each answer,
+ * the live and gray releases, and the history afterwards. SEED=7 in the environment replays one run. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -64,7 +64,7 @@ static const char *content_text(int content)
     return text;
 }
 
-/* What the request must answer is worked out before the model changes. */
+/* The expected answer is computed before the model changes. */
 static void step_publish(struct config_node *n, unsigned at)
 {
     struct model_item *m = &items[at];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See config_node.h. */
+ * A config center on a store of one member; see config_node.h. */
 #include "tests/unit/config_node.h"
 
 #include <assert.h>
@@ -175,7 +175,7 @@ struct config_reply config_node_gray(struct config_node *n, const char *name, co
     assert(err == OK);
     gray.rule.name = slice_text(rule);
     config_put_gray(n->config, &a.request, &key, &gray.rule, gray.has_content ? &gray.content : NULL, NULL);
-    arena_done(&arena); /* what was given is copied */
+    arena_done(&arena); /* the arguments are copied */
     config_node_wait(n, &a);
     return a;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Writes through the config center's door, each outcome: what stands in the store and in the view afterwards,
- * what a view that is behind must not lead to, limits. */
+ * Tests of writes through the config center's public API, each result: the store and the view afterwards,
+ * the errors that an outdated view must not cause, limits. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -40,8 +40,7 @@ static struct config_publish publish_of(const char *name, const char *content)
     return (struct config_publish){.key = config_id_of(name), .content = slice_text(content)};
 }
 
-/* --- publish ----------------------------------------------------------------------------------------------
- */
+/* --- publish ---------------------------------------------------------------------------------------- */
 
 static void test_publish(void **state)
 {
@@ -56,7 +55,7 @@ static void test_publish(void **state)
     assert_int_equal(a.result.revision, before + 1); /* one revision */
     assert_false(a.result.is_unchanged);
     assert_string_equal(a.head.digest.md5, "e0ccdaf42c593022e15b18cc0e96d201");
-    /* Its writer reads it here without a barrier. */
+    /* Its writer reads it on this member without a barrier. */
     const struct config_item *i = config_node_find(n, "app.yaml");
     assert_non_null(i);
     assert_int_equal(i->revision, a.result.revision);
@@ -87,14 +86,14 @@ static void test_same_again(void **state)
     assert_true(a.result.is_unchanged);
     assert_int_equal(a.result.seq, 1);
     assert_int_equal(kv_revision(n->node.kv), before);
-    /* Another type is another release. */
+    /* Another type makes another release. */
     struct config_publish p = publish_of("app.yaml", "a: 1\n");
     p.has_format = true;
     p.format = FORMAT_TEXT;
     a = config_node_publish_with(n, &p);
     assert_false(a.result.is_unchanged);
     assert_int_equal(a.result.seq, 2);
-    /* The head's format stays for who says none. */
+    /* The head's format stays if the request names none. */
     a = config_node_publish(n, "app.yaml", "a: [\n");
     assert_int_equal(a.err, OK);
     assert_int_equal(config_node_find(n, "app.yaml")->head->format, FORMAT_TEXT);
@@ -134,7 +133,7 @@ static void test_names(void **state)
     struct config_reply a = config_node_publish_with(n, &p);
     assert_int_equal(a.err, ERR_INVALID);
     assert_non_null(strstr(a.error, "title"));
-    /* What would be two segments or a pattern elsewhere is one name. */
+    /* A name that would be two segments or a pattern elsewhere is one name here. */
     assert_int_equal(config_node_publish(n, "a%2Fb", "x").err, OK);
     assert_int_equal(config_node_publish(n, "\xe5\xae\xa2 \xe6\x88\xb7", "x").err, OK);
     assert_non_null(config_node_find(n, "a%2Fb"));
@@ -175,7 +174,7 @@ static void test_conditions(void **state)
     assert_int_equal(a.result.seq, 3);
 }
 
-/* Several at once on one member take turns: each is decided on what the one before it left. */
+/* Several requests at once on one member take turns: each is decided on the result of the previous one. */
 static void test_race(void **state)
 {
     struct config_node *n = *state;
@@ -208,7 +207,7 @@ static void test_race(void **state)
         snprintf(other, sizeof other, "w%d", i);
         p.content = slice_text(other);
         a[i] = config_reply();
-        config_publish(n->config, &a[i].request, &p); /* `other` goes: it was copied */
+        config_publish(n->config, &a[i].request, &p); /* `other` is freed: it was copied */
     }
     unsigned won = 0;
     for (int i = 0; i < 6; i++) {
@@ -236,7 +235,7 @@ static void on_raw(struct kv_request *r, int err, const ProtobufCMessage *respon
     container_of(r, struct raw, request)->is_done = true;
 }
 
-/* A put beside the door, not waited for: the next request's view does not show it. */
+/* A direct write to the store that is not awaited: the next request's view does not show it. */
 static void put_behind(struct config_node *n, struct raw *w, const char *name, const char *value)
 {
     struct config_id id = config_id_of(name);
@@ -289,7 +288,7 @@ static void test_view_behind(void **state)
     assert_int_equal(a.result.seq, 4);
     free_raw(&raw);
 
-    /* Sent as the view has it: the compare is lost, and it is decided again. */
+    /* The request is sent as the view has it. The compare fails, and it is decided again. */
     put_behind(n, &raw, "a", "{\"seq\":9,\"type\":\"text\"," DIGESTS "}");
     a = config_node_publish(n, "a", "three");
     assert_int_equal(a.err, OK);
@@ -298,7 +297,7 @@ static void test_view_behind(void **state)
     free_raw(&raw);
 }
 
-/* A head that was deleted beside the door does not let a release be overwritten. */
+/* A direct delete of a head does not let a release be overwritten. */
 static void test_never_overwritten(void **state)
 {
     struct config_node *n = *state;
@@ -332,8 +331,7 @@ static void test_unreadable(void **state)
     assert_int_equal(config_node_publish(n, "a", "one").err, OK);
 }
 
-/* --- rollback, delete
- * --------------------------------------------------------------------------------------- */
+/* --- rollback, delete ----------------------------------------------------------------------------------- */
 
 static void test_rollback(void **state)
 {
@@ -383,13 +381,12 @@ static void test_delete(void **state)
     assert_int_equal(a.err, OK);
     assert_int_equal(a.release.operation, CONFIG_DELETE);
     assert_int_equal(config_node_delete(n, "a").err, ERR_NOT_FOUND);
-    a = config_node_publish(n, "a", "x"); /* the same as before it went is a change */
+    a = config_node_publish(n, "a", "x"); /* the same content as before the delete is a change */
     assert_int_equal(a.result.seq, 3);
     assert_false(a.result.is_unchanged);
 }
 
-/* --- bundles
- * -------------------------------------------------------------------------------------------------- */
+/* --- bundles -------------------------------------------------------------------------------------------- */
 
 static struct config_reply bundle(struct config_node *n, const struct config_publish *p, size_t publish_count,
                                   const char *const *names, size_t remove_count)
@@ -440,7 +437,7 @@ static void test_bundle(void **state)
     const char *a_too[] = {"a.json"};
     assert_int_equal(bundle(n, p, 1, a_too, 1).err, ERR_INVALID);
     assert_int_equal(kv_revision(n->node.kv), before);
-    /* Everything in it is there already. */
+    /* Every item of the bundle is there already. */
     p[0].content = slice_text("[1]");
     a = bundle(n, p, 1, NULL, 0);
     assert_true(a.err == OK && a.result.is_unchanged && a.result.items == 0);
@@ -462,8 +459,7 @@ static void test_bundle_limit(void **state)
     assert_int_equal(a.result.items, 64);
 }
 
-/* --- drafts
- * --------------------------------------------------------------------------------------------------- */
+/* --- drafts --------------------------------------------------------------------------------------------- */
 
 static struct config_reply put_draft(struct config_node *n, const char *name, const char *content)
 {
@@ -521,7 +517,7 @@ static void test_drafts(void **state)
     assert_string_equal(a.note, "n");
     assert_string_equal(a.title, "t");
     assert_int_equal(with_key(n, "a.json", config_read_draft).err, ERR_NOT_FOUND); /* in the same revision */
-    /* What is live already: the draft goes, nothing else. */
+    /* A draft that equals the live release: the draft is removed, nothing else. */
     put_draft(n, "a.json", "[2]");
     a = publish_draft(n, "a.json", NULL);
     assert_int_equal(a.err, OK);
@@ -532,8 +528,7 @@ static void test_drafts(void **state)
     assert_int_equal(with_key(n, "a.json", config_delete_draft).err, ERR_NOT_FOUND);
 }
 
-/* --- gray
- * ----------------------------------------------------------------------------------------------------- */
+/* --- gray ----------------------------------------------------------------------------------------------- */
 
 static struct config_reply with_rule(struct config_node *n, const char *name, const char *rule, bool promotes)
 {
@@ -554,7 +549,7 @@ static uint64_t choose(struct config_node *n, const char *name, const char *zone
     return config_choose(config_node_find(n, name), &labels, slice_text(""), slice_text("c"));
 }
 
-/* The draft changes while it is published: what was put is not lost, whichever comes first. */
+/* The draft changes while it is published: the new draft is not lost, whichever comes first. */
 static void test_draft_race(void **state)
 {
     struct config_node *n = *state;
@@ -602,7 +597,7 @@ static void test_gray(void **state)
     assert_int_equal(a.result.seq, 3);
     assert_int_equal(choose(n, "a.json", "b"), 2);
     assert_int_equal(choose(n, "a.json", "c"), 3);
-    /* Another rule for an old release, a changed one, one too many to find. */
+    /* A rule for an old release, a changed rule, a rule too many. */
     assert_int_equal(config_node_gray(n, "a.json", "s", "{\"seq\":1,\"match\":{\"zone\":[\"c\"]}}").err, OK);
     assert_int_equal(choose(n, "a.json", "c"), 1);
     a = with_rule(n, "a.json", "s", false);
@@ -618,12 +613,12 @@ static void test_gray(void **state)
     assert_string_equal(a.text, "[9]");
     assert_int_equal(a.release.operation, CONFIG_PROMOTE);
     assert_int_equal(a.release.origin_seq, 2);
-    /* With the item its rules go. */
+    /* The item's rules are deleted with the item. */
     config_node_gray(n, "a.json", "r", "{\"content\":\"[5]\"}");
     assert_int_equal(choose(n, "a.json", ""), 5);
     config_node_delete(n, "a.json");
     assert_int_equal(choose(n, "a.json", ""), 0);
-    /* A tombstone as a gray release: deleted for those alone; promoted for all. */
+    /* A tombstone as a gray release: deleted for these clients alone; promoted for all. */
     config_node_publish(n, "a.json", "[7]");
     assert_int_equal(config_node_gray(n, "a.json", "r", "{\"seq\":6}").err, OK);
     assert_int_equal(choose(n, "a.json", ""), 6);
@@ -631,7 +626,7 @@ static void test_gray(void **state)
     assert_true(config_node_find(n, "a.json")->head->is_deleted);
 }
 
-/* Rules put at once from one view are both there: heads that get no release are compared too. */
+/* Rules that are put at once from one view are both stored: heads without a new release are compared too. */
 static void test_gray_race(void **state)
 {
     struct config_node *n = *state;
@@ -648,7 +643,7 @@ static void test_gray_race(void **state)
     assert_int_equal(config_node_find(n, "a")->head->gray.count, 2);
 }
 
-/* Who is among the first is another question for another item. */
+/* Another item has another order of clients. */
 static void test_gray_percent(void **state)
 {
     struct config_node *n = *state;
@@ -686,7 +681,7 @@ static void test_gray_limits(void **state)
     }
     assert_int_equal(config_node_gray(n, "a", "more", "{\"seq\":1}").err, ERR_LIMIT);
     assert_int_equal(config_node_gray(n, "a", "", "{\"seq\":1}").err, ERR_INVALID);
-    /* A head is read by everybody: it stays small. */
+    /* Every client reads a head, so it stays small. */
     struct buf big = {0};
     buf_add_text(&big, "{\"seq\":1,\"match\":{");
     for (int k = 0; k < 3; k++) {
@@ -702,8 +697,7 @@ static void test_gray_limits(void **state)
     buf_done(&big);
 }
 
-/* --- limits
- * --------------------------------------------------------------------------------------------------- */
+/* --- limits --------------------------------------------------------------------------------------------- */
 
 static void test_quota(void **state)
 {
@@ -731,7 +725,7 @@ static void test_quota(void **state)
     assert_int_equal(config_node_publish(n, "other/g/d", "y").err, OK);
     config_node_delete(n, "c"); /* makes room */
     assert_int_equal(config_node_publish(n, "d", "y").err, OK);
-    assert_int_equal(config_node_publish(n, "d", "z").err, OK); /* what is there may change */
+    assert_int_equal(config_node_publish(n, "d", "z").err, OK); /* an existing item may change */
     /* Drafts have a limit of their own. */
     for (int i = 0; i < 3; i++)
         assert_int_equal(put_draft(n, i == 0 ? "x" : i == 1 ? "y" : "z", "d").err, OK);
@@ -739,7 +733,7 @@ static void test_quota(void **state)
     assert_int_equal(put_draft(n, "x", "e").err, OK);
 }
 
-/* A thousand at once do not pass the limit together. */
+/* A thousand requests at once do not exceed the limit together. */
 static void test_namespaces(void **state)
 {
     struct config_node *n = *state;
@@ -751,9 +745,9 @@ static void test_namespaces(void **state)
     assert_non_null(strstr(a.error, "3 namespaces"));
     config_node_delete(n, "two/g/a"); /* its releases are kept */
     assert_int_equal(config_node_publish(n, "four/g/a", "y").err, ERR_QUOTA);
-    assert_int_equal(config_node_publish(n, "three/g/b", "y").err, OK); /* what is there may grow */
+    assert_int_equal(config_node_publish(n, "three/g/b", "y").err, OK); /* an existing item may grow */
     assert_int_equal(config_node_publish(n, "two/g/a", "y").err, OK);
-    /* Drafts where nothing is live count together. */
+    /* Drafts of items without a live release count together. */
     assert_int_equal(put_draft(n, "five/g/a", "d").err, OK);
     assert_int_equal(put_draft(n, "six/g/a", "d").err, OK);
     assert_int_equal(put_draft(n, "one/g/a", "d").err, OK);
@@ -786,7 +780,8 @@ static void test_quota_at_once(void **state)
     assert_int_equal(fine, 3);
 }
 
-/* The largest that the options promise fits; bytes whose JSON is too large for a request are refused. */
+/* The largest content that the options promise fits; content whose JSON is too large for a request is
+ * refused. */
 static void test_large(void **state)
 {
     struct config_node *n = *state;
@@ -821,10 +816,10 @@ static void test_cancel(void **state)
     one_node_run_ms(&n->node, 30);
     assert_false(a.is_done || b.is_done);
     config_node_settle(n);
-    assert_non_null(config_node_find(n, "a")); /* it was begun, so it was done */
+    assert_non_null(config_node_find(n, "a")); /* it was started, so it was completed */
 }
 
-/* What is pending when the config center goes ends with ERR_STOPPED. */
+/* A request that is pending when the config center closes ends with ERR_STOPPED. */
 static void test_stop(void **state)
 {
     struct config_node *n = *state;

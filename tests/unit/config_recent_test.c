@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Decoded releases that are kept for a while: what is found, what goes, and that nothing stale is read. */
+ * Tests of the cache of decoded releases: hits, evictions, and no stale reads. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -39,9 +39,9 @@ static void test_kept(void **state)
     assert_ptr_equal(a, b);
     assert_int_equal(a->release.content.size, 10);
     assert_false(has("b", 5));
-    assert_false(has("a", 6)); /* it was written again: what was known is forgotten */
+    assert_false(has("a", 6)); /* it was written again: the cached one is dropped */
     assert_false(has("a", 5));
-    assert_int_equal(a->release.content.data[9], 'x'); /* but not for who has it */
+    assert_int_equal(a->release.content.data[9], 'x'); /* but not for a caller that holds it */
     recent_unref(a);
     recent_unref(b);
     recent_unref(read_size("a", 7, 11));
@@ -80,7 +80,7 @@ static void expect_text(struct config_node *n, uint64_t seq, const char *text)
     assert_string_equal(a.text, text);
 }
 
-/* A release under the same key, in whatever way it came to be another. */
+/* A release under the same key that was replaced in any way. */
 static void test_not_stale(void **state)
 {
     (void)state;
@@ -88,7 +88,7 @@ static void test_not_stale(void **state)
     config_node_open(&n, NULL);
     const struct config_id app = config_id_of("app");
     assert_int_equal(config_node_publish(&n, "app", "one").err, OK);
-    assert_null(config_read_recent(n.config, &app, 1)); /* nobody has read it */
+    assert_null(config_read_recent(n.config, &app, 1)); /* it was never read */
     expect_text(&n, 1, "one");
     expect_text(&n, 0, "one");
     const struct config_release *recent_one = config_read_recent(n.config, &app, 1);
@@ -113,7 +113,7 @@ static void test_not_stale(void **state)
     config_node_close(&n);
 }
 
-/* What the head does not name any more is not kept. */
+/* A release that the head does not name any more is not kept. */
 static void test_superseded(void **state)
 {
     (void)state;
@@ -134,7 +134,7 @@ static void test_superseded(void **state)
     config_node_close(&n);
 }
 
-/* The head that is told beside a content is the view's or the store's: the same in both. */
+/* The head that is returned with a content is the view's or the store's: both are equal. */
 static void test_head(void **state)
 {
     (void)state;

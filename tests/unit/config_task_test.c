@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The queue of the content worker: turns of clients, limits, what is canceled before, while and after it
- * runs. */
+ * Tests of the content worker's queue: turns of clients, limits, and cancellation before, during and after a
+ * task runs. */
 #include "tests/unit/unit.h"
 
 #include "base/mem.h"
@@ -73,7 +73,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* One that has many waits behind nobody's back: each round takes one of each. */
+/* A client with many tasks delays no other client: each round takes one task of each. */
 static void test_turns(void **state)
 {
     struct task_queue *q = *state;
@@ -101,7 +101,7 @@ static void test_limits(void **state)
     assert_int_equal(refused(q, "a", share - 1), OK);
     assert_int_equal(refused(q, "a", 2), ERR_TOO_MANY_REQUESTS);
     assert_int_equal(refused(q, "a", 1), OK);
-    /* A content of any size, by a client that has nothing else. */
+    /* A content of any size, from a client that has no other task. */
     assert_int_equal(refused(q, "b", 2 * share), OK);
     assert_int_equal(refused(q, "b", 1), ERR_TOO_MANY_REQUESTS);
     assert_int_equal(refused(q, "c", share), OK);
@@ -128,7 +128,7 @@ static void test_cancel(void **state)
     task_cancel(&waiting->task);
     assert_int_equal(released, 1);
     task_cancel(&running->task);
-    assert_int_equal(released, 1); /* the worker has it */
+    assert_int_equal(released, 1); /* the worker runs it */
     fake_io_run_job(&io);
     assert_int_equal(released, 2);
     fake_io_run_jobs(&io);
@@ -137,7 +137,7 @@ static void test_cancel(void **state)
     assert_int_equal(done[0], 3);
 }
 
-/* What waits goes at once, what runs when it comes back. */
+/* A waiting task ends at once, a running one when the worker returns. */
 static void test_queue_free(void **state)
 {
     struct task_queue *q = *state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What readers see: the view of heads, kept and read anew; pages; watches; history; waiting. */
+ * Tests of the view of heads that readers use: updates and a new read, pages, watches, history, waiting. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -67,7 +67,7 @@ static void test_heads(void **state)
     heads_end(h);
     assert_told("b a ");
     assert_sums(h, 2, 14, 0, 1);
-    assert_int_equal(heads_absent_revision(h), 10); /* what went before nobody knows */
+    assert_int_equal(heads_absent_revision(h), 10); /* earlier changes are unknown */
     heads_begin(h, 11, false);
     put(h, "a", DELETED, 11);
     take(h, "b", 11);
@@ -80,11 +80,11 @@ static void test_heads(void **state)
     assert_null(
         heads_find(h, &(struct config_id){slice_text("default"), slice_text("default"), slice_text("b")}));
     heads_begin(h, 12, false);
-    put(h, "bad", "[]", 12); /* it turns unreadable: gone */
+    put(h, "bad", "[]", 12); /* it becomes unreadable: deleted */
     heads_end(h);
     assert_told("-bad ");
     assert_sums(h, 0, 0, 1, 1);
-    /* Read anew: only what differs is told, what is missing is gone. */
+    /* A new read: watchers are notified only of differences, and missing items are deleted. */
     heads_begin(h, 20, false);
     put(h, "c", HEAD, 20);
     put(h, "d", HEAD, 20);
@@ -127,8 +127,7 @@ static void test_claims(void **state)
     heads_free(h); /* asserts that nothing is left */
 }
 
-/* --- on a store -------------------------------------------------------------------------------------------
- */
+/* --- on a store ------------------------------------------------------------------------------------- */
 
 static int setup(void **state)
 {
@@ -180,7 +179,7 @@ static void test_pages(void **state)
     assert_page(n, "", "", "", 9, "g/app g/app.yaml g/b g-2/app g.3/x h/apq ");
     assert_page(n, "", "", "", 2, "g/app g/app.yaml ");
     assert_page(n, "", "", "g/app.yaml", 2, "g/b g-2/app ");
-    assert_page(n, "", "", "g/az", 9, "g/b g-2/app g.3/x h/apq "); /* of a name that went meanwhile */
+    assert_page(n, "", "", "g/az", 9, "g/b g-2/app g.3/x h/apq "); /* after a deleted name */
     assert_page(n, "", "app", "", 9, "g/app g/app.yaml g-2/app ");
     assert_page(n, "g", "", "g/app", 9, "g/app.yaml g/b ");
     assert_page(n, "g", "app", "", 9, "g/app g/app.yaml ");
@@ -238,10 +237,10 @@ static void test_watches(void **state)
     assert_string_equal(group.text, "app:1 app.x:1 app:2 app:-1 ");
     assert_string_equal(all.text, "app:1 app.x:1 app:1 app:2 app:-1 ");
     assert_string_equal(other.text, "");
-    /* A callback ends its own watch, and the one that would be next. */
+    /* A callback ends its own watch, and the next one. */
     one.text[0] = group.text[0] = all.text[0] = 0;
     one.ends_itself = true;
-    all.ends = &group; /* it began later, so it is told first */
+    all.ends = &group; /* it began later, so it is notified first */
     config_node_publish(n, "g/app", "2");
     config_node_publish(n, "g/app", "3");
     assert_string_equal(one.text, "app:3 ");
@@ -252,7 +251,8 @@ static void test_watches(void **state)
     config_unwatch(&other.watch);
 }
 
-/* What was compacted while nobody looked: the state is read anew, and what differs is told. */
+/* A compaction while no watch was open: the state is read anew, and watchers are notified of the differences.
+ */
 static void test_compacted(void **state)
 {
     struct config_node *n = *state;
@@ -291,8 +291,7 @@ static void test_wait(void **state)
     assert_int_equal(b.err, ERR_TIMEOUT);
 }
 
-/* --- history
- * ------------------------------------------------------------------------------------------------ */
+/* --- history -------------------------------------------------------------------------------------------- */
 
 struct telling {
     struct config_history h;
@@ -366,7 +365,7 @@ static void test_history(void **state)
     assert_string_equal(t.text, "");
 }
 
-/* Holes of any width, also those that a hostile writer makes; a document that cannot be read is left out. */
+/* Holes of any width, also those that a hostile writer makes; an unreadable document is left out. */
 static void test_history_holes(void **state)
 {
     struct config_node *n = *state;
@@ -384,7 +383,7 @@ static void test_history_holes(void **state)
     assert_string_equal(t.text, "");
 }
 
-/* Many large ones: over several turns, each told once, in order. */
+/* Many large releases: over several turns, each delivered once, in order. */
 static void test_history_long(void **state)
 {
     struct config_node *n = *state;
@@ -438,7 +437,7 @@ static void test_local(void **state)
     assert_int_equal(config_node_read(n, "a", UINT64_MAX).err, ERR_NOT_FOUND);
 }
 
-/* Before it knows everything it says so, and never that something is not there. */
+/* The view says that it is not complete yet, and never that an item does not exist. */
 static void test_not_ready(void **state)
 {
     struct config_node *n = *state;

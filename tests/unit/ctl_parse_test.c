@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * cairnctl's table and parser: the table agrees with itself, flags are read as pflag reads them, wrong ones
- * are named, and what was perhaps meant is offered. */
+ * Tests of cairnctl's table and parser. The table is consistent, flags are read as pflag reads them, wrong
+ * flags are named, and the error suggests the nearest name. */
 #include "tests/unit/unit.h"
 
 #include <string.h>
@@ -65,13 +65,13 @@ static void the_table_agrees_with_itself(void **state)
     }
     for (size_t a = 0; a < ctl_flag_count; a++) {
         const struct ctl_flag *f = &ctl_flags[a];
-        assert_int_equal(f->kind == CTL_BOOL, *f->value == 0); /* all others show what they want */
+        assert_int_equal(f->kind == CTL_BOOL, *f->value == 0); /* all others show their argument */
         for (size_t b = a + 1; b < ctl_flag_count; b++)
             assert_false(
                 ctl_flags[b].command == f->command &&
                 (strcmp(ctl_flags[b].name, f->name) == 0 || (f->letter && f->letter == ctl_flags[b].letter)));
     }
-    for (size_t a = 0; a < ctl_choice_count; a++) { /* choices are of flags that want a value */
+    for (size_t a = 0; a < ctl_choice_count; a++) { /* choices belong to flags that take a value */
         const struct ctl_choices *c = &ctl_choices[a];
         const struct ctl_flag *f = ctl_find_flag(c->command, c->flag, strlen(c->flag), false);
         assert_non_null(f);
@@ -96,7 +96,7 @@ static bool has_first_word(enum ctl_command_id a, enum ctl_command_id b)
            memcmp(ctl_commands[a].words, ctl_commands[b].words, size) == 0;
 }
 
-/* The first pass decides by a flag's name and the first word whether a word follows it. */
+/* A flag's name and the first word decide in the first pass whether a word follows the flag. */
 static void flags_of_one_name_are_all_bare_or_all_with_a_value(void **state)
 {
     (void)state;
@@ -120,7 +120,9 @@ static void every_command_is_found(void **state)
     (void)state;
     for (int id = 1; id < CTL_COMMAND_COUNT; id++) {
         char line[200];
-        snprintf(line, sizeof line, "cairnctl %s --help", ctl_commands[id].words);
+        bool is_etcdutls = ctl_commands[id].grammar == CTL_ONLY_UTL;
+        snprintf(line, sizeof line, "%s %s --help", is_etcdutls ? "etcdutl" : "cairnctl",
+                 ctl_commands[id].words);
         accepted(line);
         assert_int_equal(t.command, id);
         assert_true(t.wants_help);
@@ -172,7 +174,7 @@ static void kinds_have_their_values(void **state)
             "cairnctl: --command-timeout is \"5\"; it must be a time, as 5s or 1m30s\n");
 }
 
-static void what_follows_the_dashes_is_not_read(void **state)
+static void arguments_after_the_dashes_are_not_flags(void **state)
 {
     (void)state;
     accepted("cairnctl service register web w1 10.0.0.1:80 --zone b -- run --zone c -x");
@@ -199,7 +201,7 @@ static void arguments_are_counted(void **state)
             "usage: cairnctl service register SERVICE ID HOST:PORT [-- COMMAND ...]\n");
 }
 
-static void what_was_meant_is_offered(void **state)
+static void the_nearest_name_is_suggested(void **state)
 {
     (void)state;
     refused("cairnctl config gett a", CTL_BAD_ARGS,
@@ -216,9 +218,14 @@ static void what_was_meant_is_offered(void **state)
             "cairnctl: config set has no flag -z; \"cairnctl config set --help\" lists them\n");
     refused("cairnctl config set a --qqq=1", CTL_BAD_ARGS,
             "cairnctl: config set has no flag --qqq; \"cairnctl config set --help\" lists them\n");
+    /* A flag of etcdutl alone is not suggested to cairnctl, which would refuse it again. */
+    refused("cairnctl config set a --timeout=3s", CTL_BAD_ARGS,
+            "cairnctl: config set has no flag --timeout; \"cairnctl config set --help\" lists them\n");
+    refused("cairnctl get a --timeot=3s", CTL_BAD_ARGS,
+            "cairnctl: get has no flag --timeot; \"cairnctl get --help\" lists them\n");
 }
 
-static void a_group_alone_asks_for_help(void **state)
+static void a_group_alone_shows_its_help(void **state)
 {
     (void)state;
     accepted("cairnctl config");
@@ -230,6 +237,34 @@ static void a_group_alone_asks_for_help(void **state)
     buf_done(&help);
     accepted("cairnctl");
     assert_true(t.wants_help);
+}
+
+static void under_the_name_etcdutl_it_is_etcdutl(void **state)
+{
+    (void)state;
+    accepted("/usr/bin/etcdutl snapshot restore f --bump-revision 18446744073709551615 --mark-compacted");
+    assert_true(t.is_etcdutl && !t.is_etcdctl);
+    assert_int_equal(t.command, CTL_COMMAND_snapshot_restore);
+    assert_true(ctl_uint(&t, "bump-revision") == UINT64_MAX);
+    assert_string_equal(ctl_text(&t, "initial-cluster"), "default=http://localhost:2380");
+    accepted("cairnctl etcdutl hashkv f --rev -1");
+    assert_true(t.is_etcdutl);
+    assert_int_equal(ctl_int(&t, "rev"), -1);
+    accepted("cairnctl hashkv f");
+    assert_false(t.is_etcdutl);
+    accepted("etcdutl snapshot");
+    assert_true(t.wants_help);
+    refused("etcdutl put a b", CTL_ERROR,
+            "Error: unknown command \"put\" for \"etcdutl\"\nRun 'etcdutl --help' for usage.\n");
+    refused("etcdutl snapshot save f", CTL_ERROR,
+            "Error: unknown command \"snapshot save\" for \"etcdutl\"\nRun 'etcdutl --help' for usage.\n");
+    refused("etcdctl snapshot restore f", CTL_ERROR,
+            "Error: unknown command \"snapshot restore\" for \"etcdctl\"\nRun 'etcdctl --help' for usage.\n");
+    refused("etcdutl snapshot restore f --bump-revision -3", CTL_ERROR,
+            "Error: invalid argument \"-3\" for \"--bump-revision\" flag: strconv.ParseUint: parsing \"-3\": "
+            "invalid syntax\n");
+    refused("cairnctl snapshot restore f --bump-revision -3", CTL_BAD_ARGS,
+            "cairnctl: --bump-revision is \"-3\"; it must be a whole number\n");
 }
 
 static void under_the_name_etcdctl_it_is_etcdctl(void **state)
@@ -323,11 +358,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(every_command_is_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(flags_stand_anywhere, set_up, tear_down),
         cmocka_unit_test_setup_teardown(kinds_have_their_values, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_follows_the_dashes_is_not_read, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(arguments_after_the_dashes_are_not_flags, set_up, tear_down),
         cmocka_unit_test_setup_teardown(arguments_are_counted, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(what_was_meant_is_offered, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_group_alone_asks_for_help, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_nearest_name_is_suggested, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_group_alone_shows_its_help, set_up, tear_down),
         cmocka_unit_test_setup_teardown(under_the_name_etcdctl_it_is_etcdctl, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(under_the_name_etcdutl_it_is_etcdutl, set_up, tear_down),
         cmocka_unit_test(a_comparison_is_read),
         cmocka_unit_test(a_line_is_cut_into_words),
         cmocka_unit_test(completions_know_every_command),

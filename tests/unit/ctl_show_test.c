@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * cairnctl's output forms, character by character. */
+ * Tests of cairnctl's output forms, character by character. */
 #include "tests/unit/unit.h"
 
 #include <string.h>
@@ -53,7 +53,7 @@ static void a_list_in_each_form(void **state)
                          "  up: false\n  note: \"a\\u0007b\\u001b[31m\"\n");
 }
 
-/* What YAML would take for something else is in quotes, so that a string stays one. */
+/* A text that YAML would read as another type is in quotes, so that it stays a string. */
 static void yaml_keeps_strings_strings(void **state)
 {
     (void)state;
@@ -107,6 +107,22 @@ static void etcdctls_table_has_borders(void **state)
     buf_done(&out);
 }
 
+static void etcdutls_table_is_a_box(void **state)
+{
+    (void)state;
+    struct buf out = {0};
+    struct ctl_table t = {.columns = 2};
+    static const char *const cells[] = {"HASH", "TOTAL KEYS", "5db6b86c", "2"};
+    for (size_t i = 0; i < COUNT_OF(cells); i++)
+        ctl_table_add(&t, slice_text(cells[i]));
+    ctl_table_show_boxed(&t, &out);
+    assert_string_equal(buf_text(&out),
+                        "┌──────────┬────────────┐\n│   HASH   │ TOTAL KEYS │\n├──────────┼────────────┤\n"
+                        "│ 5db6b86c │          2 │\n└──────────┴────────────┘\n");
+    ctl_table_done(&t);
+    buf_done(&out);
+}
+
 static void bytes_as_text(void **state)
 {
     (void)state;
@@ -139,6 +155,7 @@ int main(void)
         cmocka_unit_test(a_list_in_each_form),
         cmocka_unit_test(yaml_keeps_strings_strings),
         cmocka_unit_test(etcdctls_table_has_borders),
+        cmocka_unit_test(etcdutls_table_is_a_box),
         cmocka_unit_test(bytes_as_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

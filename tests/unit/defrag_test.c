@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Defragmenting a store on LMDB. A second store on the memory backend applies the same entries and is never
- * defragmented: both must hold the same at every moment, after a crash at any step, and after opening again.
- * What is written, deleted, compacted and exported meanwhile is drawn. SEED=7 WALKS=100 for more. */
+ * Tests of defragmentation of a store on LMDB. A second store on the memory backend applies the same entries
+ * and is never defragmented. Both must hold the same at every moment, after a crash at any step, and after
+ * they are opened again. Writes, deletes, compactions and exports in between are drawn. SEED=7 WALKS=100
+ * runs more. */
 #include "consensus/store/defrag.h"
 
 #include <dirent.h>
@@ -18,6 +19,7 @@
 #include "consensus/store/lease.h"
 #include "fake_io.h"
 #include "unit.h"
+#include "tests/unit/export_lmdb.h"
 
 enum { NOT_DONE = 1, KEYS = 400 };
 
@@ -230,7 +232,7 @@ static void fill(struct rig *rig, unsigned count)
     }
 }
 
-/* Nothing is left to be committed or swept. */
+/* Nothing is left to commit or to sweep. */
 static void settle(struct rig *rig)
 {
     for (unsigned i = 0; i < 100; i++) {
@@ -273,7 +275,7 @@ static void compare_sides(struct store *a, struct store *b)
     }
 }
 
-/* The file opened again holds what was committed, of a state that there was. */
+/* The file that is opened again holds committed data, of a state that existed. */
 static void judge_file(struct rig *rig, const char *name, uint64_t durable_index)
 {
     struct one copy = {0};
@@ -307,7 +309,8 @@ static void copy_file(const char *from, const char *to)
     fclose(out);
 }
 
-/* What a kill would leave at this moment. The packed file's rest lies beside it, as it would. */
+/* The files that a kill would leave at this moment. The rest of the packed file lies beside it, as after a
+ * kill. */
 static void judge_crash(struct rig *rig)
 {
     copy_file("store", "crash");
@@ -337,7 +340,7 @@ static void nothing(void *arg)
     (void)arg;
 }
 
-/* An export beside it: its bytes are judged in export_test, here only that it ends well. */
+/* An export at the same time: export_test.c checks its bytes; here it only has to end well. */
 static void export_some(struct rig *rig, struct store_export **x, size_t *bytes)
 {
     struct slice block;
@@ -439,7 +442,7 @@ static void test_gives_space_back(void **state)
     mem_free(rig);
 }
 
-/* After so many halves of jobs something ends it. */
+/* After so many half jobs an event ends it. */
 enum ending { CANCEL, CLOSE, DROP, ENDINGS };
 
 static void end_after(unsigned steps, enum ending ending)
@@ -501,7 +504,7 @@ static void run_to_end(struct rig *rig)
     }
 }
 
-/* It failed, nothing is left of it, and the next one does it. */
+/* It failed, left nothing, and the next one succeeds. */
 static void expect_failure(struct rig *rig, int err)
 {
     run_to_end(rig);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Questions and their answers, in words: ldns reads every answer, so that our own reading is not its judge.
- */
+ * Tests of DNS queries and their answers. ldns reads every answer and prints it, so that our own reader does
+ * not judge it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -149,7 +149,7 @@ static const struct {
     {"nobody.svc.cairn.", DNS_A, NOBODY},
     {"orders.nobody.svc.cairn.", DNS_A, NOBODY},
     {"x.orders.default.default.svc.cairn.", DNS_A, NOBODY},
-    /* Tags, behind every reading without one. */
+    /* Tags, for every query without a tag. */
     {"red.orders.svc.cairn.", DNS_A, NODATA},
     {"v2.orders.svc.cairn.", DNS_A, "NOERROR aa | v2.orders.svc.cairn. 5 IN A 10.0.0.1"},
     {"blue.orders.svc.cairn.", DNS_A,
@@ -222,7 +222,7 @@ static const struct {
      " # X | 10-5-0-1.mixed.default.default.inst.cairn. 5 IN A 10.5.0.1"},
     {"odd.svc.cairn.", DNS_A, NODATA},
     {"odd.svc.cairn.", DNS_SRV, NODATA},
-    /* What instances say. */
+    /* Data that instances set. */
     {"v2.orders.svc.cairn.", DNS_TXT,
      "NOERROR aa | v2.orders.svc.cairn. 5 IN TXT \"id=o1\" \"host=10.0.0.1\" \"port=8080\" \"protocol=http\""
      " \"version=2.1\" \"tag=V2\" \"tag=blue\" \"k=v\""},
@@ -278,7 +278,7 @@ static const struct {
     {"cairn.", 250, "NOTIMPL"},
     {"cairn.", DNS_OPT, "FORMERR"},
     {"cairn.", 0, "FORMERR"},
-    /* Not ours. */
+    /* Names outside of our zone. */
     {"example.com.", DNS_A, "REFUSED"},
     {"xcairn.", DNS_A, "REFUSED"},
     {"com.", DNS_NS, "REFUSED"},
@@ -306,7 +306,7 @@ static void fill(struct dns_world *w, unsigned count)
     }
 }
 
-/* What does not fit is said, and what is there is whole; over TCP all of it comes. */
+/* A truncated answer says so, and its records are whole; over TCP all of them arrive. */
 static void truncation(void **state)
 {
     (void)state;
@@ -358,7 +358,7 @@ static void truncation(void **state)
     dns_world_free(w);
 }
 
-/* Of more than fit into an answer every one has its turn, and every place. */
+/* When more instances exist than fit into an answer, every one has its turn, at every place. */
 static void order_is_random(void **state)
 {
     (void)state;
@@ -395,7 +395,7 @@ static void order_is_random(void **state)
     dns_world_free(w);
 }
 
-/* A target may stand beyond what a pointer reaches. */
+/* A target may be at an offset that a pointer cannot reach. */
 static void far_targets(void **state)
 {
     (void)state;
@@ -432,7 +432,7 @@ static void expect_bytes(struct dns_world *w, const uint8_t *query, size_t size,
     mem_free(got);
 }
 
-static void what_is_not_a_question(void **state)
+static void invalid_queries(void **state)
 {
     (void)state;
     struct dns_world *w = dns_world_new();
@@ -468,7 +468,7 @@ static void what_is_not_a_question(void **state)
         expect_bytes(w, q, size, changes[i].wanted);
     }
     memcpy(q, made, size);
-    expect_bytes(w, q, size + 1, "FORMERR"); /* bytes behind */
+    expect_bytes(w, q, size + 1, "FORMERR"); /* bytes after the message */
     memcpy(q + size, made + 34, 11);
     q[11] = 2;
     expect_bytes(w, q, size + 11, "FORMERR"); /* two OPT records */
@@ -479,7 +479,7 @@ static void what_is_not_a_question(void **state)
     dns_world_free(w);
 }
 
-/* The index is late by a second at most, and shows nothing that is gone. */
+/* The index is late by a second at most, and shows no deleted instance. */
 static void index_follows(void **state)
 {
     (void)state;
@@ -488,7 +488,7 @@ static void index_follows(void **state)
         "NOERROR aa | 9.0.30.10.in-addr.arpa. 5 IN PTR 10-30-0-9.new.default.default.inst.cairn.";
     struct dns_world *w = dns_world_new();
     struct asking how = {0};
-    dns_world_step_ns = 20000000; /* so long takes a build: the next one comes a second later */
+    dns_world_step_ns = 20000000; /* the time of a build: the next one starts a second later */
     expect(w, ptr, DNS_PTR, how, "REFUSED");
     dns_world_put(w, NAME_INSTANCE, "default/default/New/1", "{\"host\":\"10.30.0.9\"}");
     expect(w, ptr, DNS_PTR, how, "REFUSED");
@@ -503,7 +503,7 @@ static void index_follows(void **state)
     expect(w, ptr, DNS_PTR, how, there);
     dns_world_put(w, NAME_INSTANCE, "default/default/new/1", "{\"host\":\"10.30.0.8\"}");
     expect(w, ptr, DNS_PTR, how, "REFUSED");
-    /* A build that takes no time lets nobody wait. */
+    /* A build that takes no time delays no query. */
     dns_world_now_ns += 1100000000;
     dns_world_step_ns = 0;
     expect(w, "8.0.30.10.in-addr.arpa.", DNS_PTR, how,
@@ -576,8 +576,8 @@ static bool is_target(ldns_rr_list *answers, const ldns_rdf *owner)
     return false;
 }
 
-/* The largest answer in relation to its query: 40 bytes brought 3,900 once. And in answers is what was asked
- * for, no authority, and beside it the addresses of the targets alone. */
+/* The largest answer in relation to its query: 40 bytes once brought 3,900. An answer holds the requested
+ * records, no authority section, and only the addresses of the targets in addition. */
 static void amplification(void **state)
 {
     (void)state;
@@ -632,7 +632,7 @@ static void cookies(void **state)
     assert_true(x.size <= DNS_UDP_SIZE_MIN && ldns_pkt_tc(x.packet));
     uint8_t cookie[DNS_COOKIE_SIZE];
     memcpy(cookie, x.cookie, sizeof cookie);
-    /* Sent back, all of it: the source is verified. */
+    /* The cookie is sent back whole: the source is verified. */
     make_query(q, "many.svc.cairn.", DNS_A, 4096);
     size = add_option(q, bare, 10, cookie, sizeof cookie);
     x = exchange(w, q, size, false, dns_world_remote);
@@ -659,7 +659,7 @@ static void cookies(void **state)
     dns_world_free(w);
 }
 
-/* RFC 6891, RFC 7873: which options are what. */
+/* RFC 6891, RFC 7873: the parts of an option. */
 static void options(void **state)
 {
     (void)state;
@@ -673,7 +673,7 @@ static void options(void **state)
         assert_int_equal(x.has_cookie, is_allowed);
         assert_true(ldns_pkt_edns(x.packet));
     }
-    /* Unknown options before and after, a second cookie: no more than ignored. */
+    /* Unknown options before and after, and a second cookie, are ignored. */
     size_t size = make_query(q, "cairn.", DNS_SOA, 1232);
     size = add_option(q, size, 3, "", 0);
     size = add_option(q, size, 10, "12345678", 8);
@@ -686,13 +686,13 @@ static void options(void **state)
     q[24 + 9 + 1 - 1]--;
     x = exchange(w, q, size - 1, false, dns_world_remote);
     assert_int_equal(x.result.rcode, DNS_FORMERR);
-    /* Options of another version are not looked at. */
+    /* Options of another version are not read. */
     size = make_query(q, "cairn.", DNS_SOA, 1232);
     size = add_option(q, size, 10, "x", 1);
     q[23 + 6] = 1;
     x = exchange(w, q, size, false, dns_world_remote);
     assert_int_equal(x.result.rcode, DNS_BADVERS);
-    /* No question: only for the cookie's sake. */
+    /* No question: the query is only for the cookie. */
     static const uint8_t no_question[] = "\x12\x34\1\0\0\0\0\0\0\0\0\1\0\0\51\4\320\0\0\0\0\0\0";
     memcpy(q, no_question, sizeof no_question - 1);
     x = exchange(w, q, sizeof no_question - 1, false, dns_world_remote);
@@ -725,7 +725,7 @@ static void limited(void **state)
     assert_int_equal(x.result.verdict, DNS_RATE_PASS);
     uint8_t cookie[DNS_COOKIE_SIZE];
     memcpy(cookie, x.cookie, sizeof cookie);
-    /* No, and errors, count like answers. */
+    /* NXDOMAIN and errors count like answers. */
     uint8_t nobody[600];
     size_t nobody_size = make_query(nobody, "nobody.svc.cairn.", DNS_A, 0);
     assert_true(exchange(w, nobody, nobody_size, false, dns_world_remote).size > 0);
@@ -750,7 +750,7 @@ static void limited(void **state)
     assert_true(x.has_cookie && !ldns_pkt_tc(x.packet));
     assert_memory_equal(x.cookie, cookie, sizeof cookie);
     assert_in_range(x.size, known_size, known_size + 16);
-    /* What cannot be read never slips. */
+    /* An unreadable query never slips. */
     for (int i = 0; i < 10; i++)
         assert_int_equal(exchange(w, garbage, garbage_size, false, dns_world_remote).size, 0);
     /* Verified sources are not limited, nor is another prefix. */
@@ -768,7 +768,7 @@ static void limited(void **state)
     dns_world_free(w);
 }
 
-/* What was chosen for the question before is not what is told after a change, nor to another tag. */
+/* A change, or a query with another tag, does not get the records that were chosen for an earlier query. */
 static void large_services_change(void **state)
 {
     (void)state;
@@ -835,7 +835,7 @@ int main(void)
         cmocka_unit_test(truncation),
         cmocka_unit_test(order_is_random),
         cmocka_unit_test(far_targets),
-        cmocka_unit_test(what_is_not_a_question),
+        cmocka_unit_test(invalid_queries),
         cmocka_unit_test(index_follows),
         cmocka_unit_test(amplification),
         cmocka_unit_test(cookies),

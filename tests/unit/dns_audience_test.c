@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * DNS for callers without credentials while users are enabled: a name that may not be read is answered, byte
- * for byte, as one that does not exist. Two worlds are asked the same: in one an audience may not read some
- * of what is there, in the other that is deleted. */
+ * Tests of DNS for callers without credentials while users are enabled. The answer for a name that the
+ * caller may not read equals, byte for byte, the answer for a name that does not exist. The test queries two
+ * worlds: in one an audience may not read some of the data, in the other these data are deleted. */
 #include "tests/unit/unit.h"
 
 #include "tests/unit/dns_world.h"
@@ -68,7 +68,7 @@ static size_t ask(struct dns_world *w, const char *name, unsigned type, uint8_t 
     return dns_world_answer(w, request, out, ret);
 }
 
-/* host NULL: it is gone. */
+/* host NULL: deletes it. */
 static void project(struct dns_world *w, const char *service, const char *id, const char *host,
                     const char *origin)
 {
@@ -110,7 +110,7 @@ static bool is_shown(const char *key, const char *const *shown)
     return false;
 }
 
-/* shown: beginnings of ns/group/service/id; ranges: the same as an audience has it. */
+/* shown: prefixes of ns/group/service/id; ranges: the same as an audience's ranges. */
 static void compare_worlds(const char *const *ranges, const char *const *shown)
 {
     struct dns_world *hidden = dns_world_new(), *gone = dns_world_new();
@@ -118,8 +118,7 @@ static void compare_worlds(const char *const *ranges, const char *const *shown)
     unsigned answers = 0, nothing = 0;
     project(hidden, "shown", "kratos:1", "10.40.0.7", "/microservices/secret/1");
     project(gone, "shown", "kratos:1", NULL, NULL);
-    project(hidden, "shown", "kratos:3", "10.41.0.1",
-            "/microservices/secret/3"); /* beside one that is shown */
+    project(hidden, "shown", "kratos:3", "10.41.0.1", "/microservices/secret/3"); /* beside a shown one */
     project(gone, "shown", "kratos:3", NULL, NULL);
     project(hidden, "projected", "kratos:2", "10.40.0.7", "/microservices/secret/2");
     project(gone, "projected", "kratos:2", NULL, NULL);
@@ -193,7 +192,7 @@ static void nothing_is_refused(void **state)
         assert_int_equal(result.rcode, DNS_REFUSED);
     }
     audience_unref(w->view.audience);
-    /* A change of rights counts at once, whatever the index was made of. */
+    /* A change of rights applies at once, independent of the time when the index was built. */
     w->view.audience = audience_of((const char *const[]){INSTANCES, "/cairn/registry/instances0", NULL});
     ask(w, "com.foo.bar.svc.cairn.", DNS_A, out, &result);
     assert_int_equal(result.rcode, DNS_NOERROR);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * DNS cookies: the test vectors of RFC 9018 appendix A, and what makes a cookie invalid. */
+ * Tests of DNS cookies: the test vectors of RFC 9018 appendix A, and every kind of invalid cookie. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -166,7 +166,7 @@ static void test_secrets_change(void **state)
     assert_int_equal(check(&s, LEARNED, CLIENT, LEARNED_S + 61), DNS_COOKIE_VALID);
     dns_cookie_set_secret(&s, third, LEARNED_S + 120);
     assert_int_equal(check(&s, LEARNED, CLIENT, LEARNED_S + 121), DNS_COOKIE_BAD);
-    /* Of the time that a previous secret counts, the last second. */
+    /* The last second in which a previous secret is valid. */
     s = secrets_of(SECRET, LEARNED_S - 7200);
     dns_cookie_set_secret(&s, second, LEARNED_S - 3600);
     assert_int_equal(check(&s, LEARNED, CLIENT, LEARNED_S), DNS_COOKIE_VALID);

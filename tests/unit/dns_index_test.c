@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The DNS index, made in slices while the catalog changes under it. What it holds is in dns_answer_test. */
+ * Tests of the DNS index, which is built in slices while the catalog changes. dns_answer_test.c tests its
+ * content. */
 #include "tests/unit/unit.h"
 
 #include "tests/unit/dns_world.h"
@@ -58,7 +59,7 @@ static size_t finish(struct dns_world *w)
     return slices;
 }
 
-/* Until it is there nobody is told that a name does not exist. */
+/* Until the index is complete no answer says that a name does not exist. */
 static void test_first(void **state)
 {
     (void)state;
@@ -66,7 +67,7 @@ static void test_first(void **state)
     put_many(w, "large", 50);
     dns_world_step_ns = STEP_NS;
     assert_int_equal(rcode_of(w, "orders.svc.cairn."), DNS_NOERROR);
-    assert_false(dns_index_is_building(w->index)); /* nobody has needed it */
+    assert_false(dns_index_is_building(w->index)); /* no query has needed it */
     assert_int_equal(rcode_of(w, "nobody.svc.cairn."), DNS_SERVFAIL);
     assert_int_equal(rcode_of(w, "99.7.50.10.in-addr.arpa."), DNS_SERVFAIL);
     assert_int_equal(rcode_of(w, "upper.default.test.svc.cairn."), DNS_SERVFAIL);
@@ -79,7 +80,7 @@ static void test_first(void **state)
     dns_world_free(w);
 }
 
-/* The one before is asked while the next one is made. */
+/* Queries use the previous index while the next one is built. */
 static void test_next(void **state)
 {
     (void)state;
@@ -105,7 +106,7 @@ static void test_next(void **state)
     dns_world_now_ns += 10000000000;
     assert_true(is_at(w, "10.51.7.249", "larger"));
     assert_true(dns_index_is_building(w->index));
-    delete_large(w, INSTANCES / 2, INSTANCES); /* the service that it is in goes */
+    delete_large(w, INSTANCES / 2, INSTANCES); /* the service that it is in is deleted */
     finish(w);
     assert_false(is_at(w, "10.50.7.99", "large"));
     assert_true(is_at(w, "10.51.7.249", "larger"));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Response rate limiting in virtual time: what a prefix gets, what slips, and that no flood of other sources
- * gives a limited prefix more. */
+ * Tests of response rate limiting in virtual time: the answers that a prefix gets, and the answers that
+ * slip. A flood from other sources gives a limited prefix no more answers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,7 +32,7 @@ static void ask(struct dns_rate *r, struct dns_address source, uint64_t now_ns, 
     c->dropped += verdict == DNS_RATE_DROP;
 }
 
-/* However it is asked: a second's answers at once, then so many a second. */
+/* For every type of query: a second's worth of answers at once, then so many a second. */
 static void test_limit(void **state)
 {
     (void)state;
@@ -51,7 +51,7 @@ static void test_limit(void **state)
         for (unsigned n = 0; n < 100 * limits[i]; n++)
             ask(r, v4(0x0a000001), now + (uint64_t)n * SECOND / limits[i] / 10, &c);
         assert_in_range(c.passed, 9 * limits[i], 10 * limits[i]);
-        /* After a second of rest all is as it was. */
+        /* After a second without queries the full limit is back. */
         c = (struct counts){0};
         now += 12ull * SECOND;
         for (unsigned n = 0; n < 2 * limits[i]; n++)
@@ -85,8 +85,8 @@ static void test_prefixes(void **state)
     dns_rate_free(r);
 }
 
-/* An attacker who forges every address there is gets a limited prefix nothing back, and does not limit others
- * as long as it stays below the table's size. */
+/* An attacker who forges all addresses does not get a limited prefix more answers. The attacker does not
+ * limit others as long as the number of prefixes stays below the table's size. */
 static void test_floods(void **state)
 {
     (void)state;
@@ -102,7 +102,7 @@ static void test_floods(void **state)
         ask(r, v4(0xc0000201), SECOND + MS, &victim);
     assert_int_equal(victim.passed, LIMIT);
     assert_true(flood.passed < FLOOD);
-    /* It leaves no trace. */
+    /* The flood leaves no trace. */
     for (uint32_t i = 0; i < 1000; i++)
         ask(r, v4(i << 8), 3ull * SECOND, &other);
     assert_int_equal(other.passed, 1000);

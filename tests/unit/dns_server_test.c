@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * server/dns over real sockets on loopback, the loop turned by hand: pipelines, slow and greedy clients,
- * limits. The registry is a catalog and two functions. */
+ * Tests of server/dns over real sockets on loopback; the test turns the loop. Pipelines, slow and greedy
+ * clients, limits. The registry is a catalog and two functions. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -105,7 +105,7 @@ static int dial(struct fixture *f, int type)
     return dial_from(f, type, "127.0.0.1");
 }
 
-/* One A question behind its length, for "same.svc.cairn."; returns the size of the message. */
+/* One A query after its length, for "same.svc.cairn."; returns the size of the message. */
 static size_t question(uint8_t *out)
 {
     static const uint8_t bytes[] = "\0\x20\x12\x34\1\0\0\1\0\0\0\0\0\0\4same\3svc\5cairn\0\0\1\0\1";
@@ -114,7 +114,7 @@ static size_t question(uint8_t *out)
     return sizeof bytes - 3;
 }
 
-/* Turns the loop until there are that many bytes, or the end: returns what came. */
+/* Turns the loop until that many bytes have arrived, or the end; returns the number of bytes. */
 static size_t read_bytes(struct fixture *f, int fd, uint8_t *out, size_t wanted)
 {
     size_t size = 0;
@@ -160,7 +160,7 @@ static void udp_answers(void **state)
     enum { MANY = 100 }; /* more than a batch, fewer than the kernel keeps */
     for (int i = 0; i < MANY; i++)
         assert_int_equal(send(fd, q + 2, size, 0), size);
-    assert_int_equal(send(fd, q, 5, 0), 5); /* no query: no answer, nothing else happens */
+    assert_int_equal(send(fd, q, 5, 0), 5); /* no query: no answer and no effect */
     for (int i = 0; i < MANY; i++) {
         size_t n = read_bytes(f, fd, a, 1);
         assert_int_equal(n, 1);
@@ -199,7 +199,7 @@ static void slices(void **state)
     stop(f);
 }
 
-/* The answer to what was sent to one address does not come from another one. */
+/* The answer to a query for one address does not come from another one. */
 static void udp_on_all_addresses(void **state)
 {
     (void)state;
@@ -214,14 +214,14 @@ static void udp_on_all_addresses(void **state)
     ssize_t n = -1;
     for (uint64_t end = clock_mono_ms() + 60000; n < 0 && clock_mono_ms() < end;) {
         uv_run(&f->loop, UV_RUN_NOWAIT);
-        n = recv(fd, answer, sizeof answer, MSG_DONTWAIT); /* a connected socket takes no other's */
+        n = recv(fd, answer, sizeof answer, MSG_DONTWAIT); /* a connected socket accepts only its peer's */
     }
     assert_true(n > 0 && is_answer(answer, (size_t)n));
     close(fd);
     stop(f);
 }
 
-/* A question with a cookie, and the cookie that comes back. */
+/* A query with a cookie, and the cookie in its answer. */
 static void ask_with_cookie(struct fixture *f, int fd, const uint8_t *cookie, size_t size,
                             uint8_t ret_cookie[24])
 {
@@ -243,7 +243,7 @@ static void ask_with_cookie(struct fixture *f, int fd, const uint8_t *cookie, si
     memcpy(ret_cookie, a + n - 24, 24);
 }
 
-/* A cookie is good for the address that got it, whatever the port. */
+/* A cookie is valid for the address that received it, whatever the port. */
 static void udp_cookies(void **state)
 {
     (void)state;
@@ -314,7 +314,7 @@ static void tcp_pipelines(void **state)
     size_t answer = (size_t)(all[0] << 8 | all[1]);
     assert_int_equal(read_bytes(f, fd, all, answer), answer);
     assert_true(is_answer(all, answer));
-    /* A thousand at once, the client's side closed behind them. */
+    /* A thousand queries at once, and the client shuts down its sending side. */
     enum { MANY = 1000 };
     for (size_t i = 0; i < MANY; i++)
         memcpy(all + i * size, q, size);
@@ -330,7 +330,8 @@ static void tcp_pipelines(void **state)
 
 enum { PIECE = 1 << 16, PENDING_MAX = 16384, ANSWER_MAX = 65535 + 2 };
 
-/* Asks until nothing more is taken, and reads nothing. Returns the size of a question; `all` holds PIECE. */
+/* Sends queries until the socket takes no more, and reads nothing. Returns the size of a query; `all` holds
+ * PIECE. */
 static size_t ask_without_reading(struct fixture *f, int fd, uint8_t *all, size_t *ret_sent,
                                   double *ret_pending)
 {
@@ -371,7 +372,8 @@ static size_t ask_without_reading(struct fixture *f, int fd, uint8_t *all, size_
     return size;
 }
 
-/* Who asks and does not read: what we keep for it has an end, it costs no time, and others are served. */
+/* A client that sends queries and does not read: its buffer is bounded, costs no time, and other clients are
+ * served. */
 static void tcp_greedy(void **state)
 {
     (void)state;
@@ -389,7 +391,7 @@ static void tcp_greedy(void **state)
     assert_int_equal(poll(&busy, 1, 0), 0);
     assert_int_equal(send(other, q, size, 0), size);
     assert_int_equal(read_bytes(f, other, answer, 2), 2);
-    /* It reads after all: it gets an answer for each whole question that went out. */
+    /* The client reads after all: it gets an answer for each whole query that it sent. */
     size_t each = (size_t)(answer[0] << 8 | answer[1]) + 2, got = 0, n;
     shutdown(fd, SHUT_WR);
     while ((n = read_bytes(f, fd, all, PIECE)) > 0)
@@ -401,7 +403,7 @@ static void tcp_greedy(void **state)
     stop(f);
 }
 
-/* Beyond the total of all connections the one that holds the most is closed, with a reason. */
+/* Beyond the total of all connections the server closes the connection that holds the most, with a reason. */
 static void tcp_total(void **state)
 {
     (void)state;
@@ -417,7 +419,7 @@ static void tcp_total(void **state)
     assert_int_equal(f->output.closed[OUTPUT_TOTAL], 1);
     assert_int_equal(f->output.bytes, 0);
     assert_true(metric("cairn_dns_connections") <= 1);
-    while (read_bytes(f, fd, all, PIECE) > 0) /* what the kernel had, then the end */
+    while (read_bytes(f, fd, all, PIECE) > 0) /* the kernel's buffer, then the end */
         ;
     assert_int_equal(send(other, q, size, 0), size);
     assert_int_equal(read_bytes(f, other, answer, 2), 2);
@@ -459,7 +461,7 @@ static int ask_over_tcp(struct fixture *f)
     return ask_over_tcp_from(f, "127.0.0.1");
 }
 
-/* The one that has been quiet for longest makes room; here that is not the first. */
+/* The connection that has been idle for longest makes room; here that is not the first. */
 static void tcp_makes_room(void **state)
 {
     (void)state;
@@ -474,7 +476,7 @@ static void tcp_makes_room(void **state)
     read_bytes(f, fds[0], a, size + 16 + 2); /* the rest of the first answer, the second one's length */
     fds[MAX] = ask_over_tcp(f);
     while (read_bytes(f, fds[1], a, 1) == 1)
-        continue; /* to its end, or to the patience of read_bytes */
+        continue; /* to its end, or to the timeout of read_bytes */
     assert_int_equal(recv(fds[1], a, 1, MSG_DONTWAIT), 0);
     for (int i = 0; i <= MAX; i++)
         if (i != 1)
@@ -501,8 +503,8 @@ static void tcp_idle(void **state)
     stop(f);
 }
 
-/* One source opens more and more connections and uses each of them; others have one each that is idle. They
- * keep it, and get one when they want it. */
+/* One source opens more and more connections and uses each of them. Other sources have one idle connection
+ * each. They keep it, and get a new one when they need it. */
 static void tcp_greedy_source(void **state)
 {
     (void)state;
@@ -545,7 +547,7 @@ static void stops_with_clients(void **state)
     close(fd);
 }
 
-static void what_to_listen_on(void **state)
+static void listen_addresses(void **state)
 {
     (void)state;
     static const char *const bad[] = {
@@ -558,7 +560,7 @@ static void what_to_listen_on(void **state)
     assert_int_equal(dns_server_check("127.0.0.1:53,[::1]:53,localhost:0", "a.b.", error, sizeof error), 0);
     assert_int_equal(dns_server_check("", "", error, sizeof error), ERR_INVALID);
     assert_string_equal(error, "not a DNS zone of 1 to 128 bytes: \"\"");
-    /* An address in use is a sentence, and leaves nothing open. */
+    /* An address in use gives an error text, and leaves nothing open. */
     struct fixture *f = start("127.0.0.1:0", 0, 0);
     char listen[40];
     snprintf(listen, sizeof listen, "127.0.0.1:%d", dns_server_port(f->server));
@@ -587,7 +589,7 @@ int main(void)
         cmocka_unit_test(tcp_greedy_source),
         cmocka_unit_test(tcp_idle),
         cmocka_unit_test(stops_with_clients),
-        cmocka_unit_test(what_to_listen_on),
+        cmocka_unit_test(listen_addresses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A small registry to ask by DNS, for tests and the fuzz target: filled once from a table. */
+ * A small registry for DNS queries, for tests and the fuzz target. A table fills it once. */
 #ifndef TESTS_UNIT_DNS_WORLD_H
 #define TESTS_UNIT_DNS_WORLD_H
 
@@ -21,7 +21,7 @@ struct dns_world {
 };
 
 static uint64_t dns_world_now_ns;  /* the index's clock ... */
-static uint64_t dns_world_step_ns; /* ... which goes on by this with each reading */
+static uint64_t dns_world_step_ns; /* ... which advances by this with each reading */
 
 static inline uint64_t dns_world_clock(void)
 {
@@ -104,7 +104,7 @@ static inline struct dns_world *dns_world_new(void)
     return w;
 }
 
-/* A forged one may be it (TEST-NET-1), or one that cannot be forged. */
+/* An address that may be forged (TEST-NET-1), or one that cannot be forged. */
 static const struct dns_address dns_world_remote = {{192, 0, 2, 1}, 4}, dns_world_local = {{127, 0, 0, 1}, 4};
 
 static inline size_t dns_world_answer(struct dns_world *w, struct dns_request request, uint8_t *out,

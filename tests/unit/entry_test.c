@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Log entries: a put, which is encoded by hand, has the bytes that protobuf-c gives it. */
+ * Tests of log entries: a put, which is encoded by hand, has the bytes that protobuf-c gives it. */
 #include "consensus/entry.h"
 
 #include <setjmp.h>
@@ -63,7 +63,7 @@ static struct slice slice_from(ProtobufCBinaryData b)
     return slice_of(b.data, b.len);
 }
 
-/* What stands for the keys of a native write: none, one, many; protobuf, too. */
+/* The needs of a native write in place of its keys: none, one, many; protobuf, too. */
 static void needs_are_kept(void **state)
 {
     (void)state;

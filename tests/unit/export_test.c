@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Exports of a store: the pages that they are made of, and the state that they hold. A file that came out is
- * opened by LMDB and as a store, and compared with what the store was when the export began, whatever was
- * written, compacted, read slowly or closed meanwhile. On LMDB and on the memory backend. */
+ * Tests of a store's exports: their pages, and the state that they hold. LMDB and a store open the exported
+ * file, and the test compares it with the store at the start of the export. Writes, compactions, slow reads
+ * and a close happen in between. The tests run on LMDB and on the memory backend. */
 #include "consensus/store/export.h"
 
 #include <stdio.h>
@@ -13,6 +13,7 @@
 #include "consensus/store/lease.h"
 #include "fake_io.h"
 #include "unit.h"
+#include "tests/unit/export_lmdb.h"
 
 enum { STEP_MS = 101 };
 
@@ -158,7 +159,7 @@ static void compare_tables(struct backend *b, const struct rows tables[BACKEND_T
     b->ops->view_close(b, view);
 }
 
-/* LMDB goes on with the file as with its own: every second row goes, some are written over. */
+/* LMDB continues with the file as with its own: every second row is deleted, some are overwritten. */
 static void change_tables(struct backend *b, struct rows tables[BACKEND_TABLES])
 {
     for (unsigned t = 0; t < BACKEND_TABLES; t++) {
@@ -212,8 +213,7 @@ static void test_pages(void **state)
     (void)state;
     round_trip((size_t[]){0, 0, 0, 0, 0}, 20, 10);
     round_trip((size_t[]){1, 0, 2, 3, 0}, 20, 10);
-    /* Around the places where a level of branch pages begins, and where its last page would have one child.
-     */
+    /* Sizes at which a level of branch pages begins, and at which its last page would have one child. */
     for (size_t n = 2; n < 60; n++)
         round_trip((size_t[]){n, n / 2, 0, 1, n}, 511, 1500);
     for (size_t n = 1; n < 20; n++)
@@ -221,7 +221,7 @@ static void test_pages(void **state)
     round_trip((size_t[]){10000, 3000, 2000, 1, 0}, 12, 300);
 }
 
-/* The second pass is not the first: told, not written. */
+/* The second pass differs from the first: an error is reported, nothing is written. */
 static void test_rows_that_change(void **state)
 {
     (void)state;
@@ -344,7 +344,7 @@ static void turn(struct rig *rig)
     store_turn(rig->store);
 }
 
-/* One client: what it got, and what it should be. */
+/* One client: the bytes that it received, and the expected ones. */
 struct reader {
     struct store_export *x;
     struct buf bytes;
@@ -352,7 +352,7 @@ struct reader {
     uint32_t hash;
     uint64_t index;
     int err;
-    bool is_done, told_end;
+    bool is_done, has_ended;
 };
 
 static void on_ready(void *arg)
@@ -385,7 +385,7 @@ static void reader_end(struct reader *r)
     buf_done(&r->bytes);
 }
 
-/* What came is a store that is the one of back then. */
+/* The exported file is a store that equals the store at the start of the export. */
 static void reader_judge(struct reader *r)
 {
     struct rig copy = {0};
@@ -474,8 +474,8 @@ static void test_one_state(void **state)
     holds_one_state(true);
 }
 
-/* Nobody takes blocks: no job is out, the memory is two blocks, and no transaction is open: the file does
- * not grow with what is overwritten meanwhile. */
+/* No reader takes blocks. So no job runs, the memory is two blocks, and no transaction is open: the file does
+ * not grow when data are overwritten meanwhile. */
 static void test_unread(void **state)
 {
     (void)state;
@@ -507,7 +507,7 @@ static void on_compacted(void *arg, int err)
     ++*(int *)arg;
 }
 
-/* The sweep waits for the export, and goes on when that has been read or closed. */
+/* The sweep waits for the export, and continues when that has been read or closed. */
 static void test_sweep_waits(void **state)
 {
     (void)state;
@@ -540,7 +540,7 @@ static void test_sweep_waits(void **state)
     }
 }
 
-/* But not for ever: neither in time nor in growth. Then nothing new begins before it is done. */
+/* The wait is bounded in time and in growth. After that, no new export begins before the sweep is done. */
 static void test_sweep_waits_no_longer(void **state)
 {
     (void)state;
@@ -555,16 +555,16 @@ static void test_sweep_waits_no_longer(void **state)
         compact(&rig, store_revision(rig.store));
         store_when_compacted(rig.store, on_compacted, &compacted);
         assert_true(store_export_may_start(rig.store));
-        for (; !r.told_end && turns < 4000; turns++) {
+        for (; !r.has_ended && turns < 4000; turns++) {
             turn(&rig);
             fake_io_run_jobs(&rig.io);
             if (by_growth)
                 put(&rig, 10000 + (unsigned)turns, 100000);
-            r.told_end = r.told > 1;
+            r.has_ended = r.told > 1;
         }
         reader_step(&r);
         assert_int_equal(r.err, ERR_SNAPSHOT_SLOW);
-        /* Five minutes; or 16 MiB and what the walk to the sweep's deletes took. */
+        /* Five minutes; or 16 MiB and the bytes that the walk to the sweep's deletes took. */
         assert_in_range(turns, by_growth ? 150 : 2900, by_growth ? 250 : 3100);
         assert_false(store_export_may_start(rig.store));
         for (int i = 0; i < 1000; i++) {
@@ -578,7 +578,7 @@ static void test_sweep_waits_no_longer(void **state)
     }
 }
 
-/* Closed after any number of steps: nothing is left, and the store does not mind. */
+/* Closed after any number of steps: nothing is left, and the store works as before. */
 static void test_closed_at_any_time(void **state)
 {
     (void)state;
@@ -599,7 +599,7 @@ static void test_closed_at_any_time(void **state)
     }
 }
 
-/* The store goes first: closed, or another took its place. */
+/* The store ends first: it is closed, or another one replaces it. */
 static void test_store_ends(void **state)
 {
     (void)state;

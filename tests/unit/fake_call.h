@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A transport that keeps what a call sends, for tests of server/rpc. Include after fake_kv.h. */
+ * A fake transport that keeps everything a call sends, for tests of server/rpc. Include it after fake_kv.h.
+ */
 #ifndef TESTS_UNIT_FAKE_CALL_H
 #define TESTS_UNIT_FAKE_CALL_H
 
@@ -12,9 +13,9 @@ struct fake_call {
     struct rpc_call call;
     struct buf *messages;
     size_t count;
-    size_t congested_at; /* congested once so many messages are there; 0 = never */
+    size_t congested_at; /* congested after that many messages; 0 = never */
     bool is_finished;
-    int *freed_status; /* set: the call is freed inside finish, as transports may, and its status left here */
+    int *freed_status; /* set: finish frees the call, as transports may, and stores its status here */
     int status;
     char text[256];
 };
@@ -47,7 +48,7 @@ static void fake_finish(struct rpc_call *c, int grpc_status, const char *text)
 
 static bool fake_congested(const struct rpc_call *c)
 {
-    const struct fake_call *f = (const void *)c; /* its first member */
+    const struct fake_call *f = (const void *)c; /* the function's first member */
     return f->congested_at && f->count >= f->congested_at;
 }
 
@@ -70,7 +71,7 @@ static struct fake_call *fake_call_new(struct rpc_server *s, const char *path)
     return f;
 }
 
-/* Cancels it when it still runs. */
+/* Cancels it if it still runs. */
 static void fake_call_free(struct fake_call *f)
 {
     if (!f->call.is_finished)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See fake_io.h. */
+ * A fake I/O table for unit tests; see fake_io.h. */
 #include "fake_io.h"
 
 #include <assert.h>
@@ -37,8 +37,14 @@ static void fake_timer_start(struct io *io, struct io_timer *timer, uint64_t aft
     f->timers[i].at_ns = f->now_ns + after_ms * 1000000;
 }
 
+static uint64_t fake_wall_ns(struct io *io)
+{
+    return UINT64_C(1700000000000000000) + container_of(io, struct fake_io, io)->now_ns;
+}
+
 static const struct io_ops fake_ops = {
     .mono_ns = fake_mono_ns,
+    .wall_ns = fake_wall_ns,
     .submit = fake_submit,
     .timer_start = fake_timer_start,
     .timer_stop = fake_timer_stop,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * An io table for unit tests of the store: time stands still until it is moved, jobs wait until they are let
- * run, timers fire when time passes them. No files. */
+ * A fake I/O table for unit tests of the store. Time stands still until the test moves it, jobs wait until
+ * the test runs them, and timers fire when time passes them. There are no files. */
 #ifndef TESTS_UNIT_FAKE_IO_H
 #define TESTS_UNIT_FAKE_IO_H
 
@@ -18,10 +18,11 @@ struct fake_io {
 };
 
 void fake_io_init(struct fake_io *f);
-/* Runs the oldest job on the spot; false when there is none. */
+/* Runs the oldest job at once; false when there is none. */
 bool fake_io_run_job(struct fake_io *f);
 void fake_io_run_jobs(struct fake_io *f);
-/* The two halves of running a job: the worker's part, and the loop's of the oldest one that had the first. */
+/* The two halves of a job: the worker's part, and the loop's part of the oldest job whose first part has run.
+ */
 bool fake_io_begin_job(struct fake_io *f);
 bool fake_io_end_job(struct fake_io *f);
 void fake_io_drop_jobs(struct fake_io *f); /* a crash: they never run */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A store for tests of server/: takes every request of kv.h, remembers it, answers in fake_kv_turn (never
- * from inside the call, as the door promises). Ranges are over `key_count` keys k000000, k000001 ... Include
- * it in one .c file: it defines the symbols of the door, so that the archive's real ones are not linked. */
+ * A fake store for tests of server/. It takes every request of kv.h, records it, and answers in
+ * fake_kv_turn. It never answers from inside the call, as kv.h promises. Ranges are over `key_count` keys
+ * k000000, k000001 ... Include it in one .c file: it defines the symbols of kv.h, so that the archive's real
+ * ones are not linked. */
 #ifndef TESTS_UNIT_FAKE_KV_H
 #define TESTS_UNIT_FAKE_KV_H
 
@@ -23,6 +24,7 @@ enum fake_kind {
     FAKE_LEASE_GRANT,
     FAKE_LEASE_REVOKE,
     FAKE_KEEP_ALIVE,
+    FAKE_CHECKED_KEEP_ALIVE, /* only root keeps leases alive */
     FAKE_TIME_TO_LIVE,
     FAKE_LEASES,
     FAKE_ALARM,
@@ -52,7 +54,7 @@ struct watch_stream {
     void *arg;
     struct link queue;
     struct fake_output *last; /* handed out: freed at the next call */
-    size_t last_at;           /* so much of it was */
+    size_t last_at;           /* the number of bytes handed out */
     int64_t next_id;
     bool is_told;
     const char *(*judge)(void *arg, struct slice key, struct slice range_end);
@@ -65,7 +67,7 @@ struct kv {
     int64_t revision;
     uint64_t leader;
     bool is_learner, is_reverse; /* reverse: answers in the opposite order */
-    int err;                     /* every request ends with it */
+    int err;                     /* every request ends with this error */
     size_t key_count, value_size, done_count, canceled;
     struct link pending, parked; /* parked: ranges whose client has no room for an answer */
     struct watch_stream *stream; /* the newest */
@@ -73,17 +75,17 @@ struct kv {
     struct kv_export {
         void (*on_ready)(void *arg);
         void *arg;
-        struct buf bytes; /* what there is to come, in blocks of the given size */
+        struct buf bytes; /* the bytes to come, in blocks of the given size */
         size_t block, at, size;
         bool is_whole, is_open;
         int err;
     } export;
     int64_t compact_revision;
-    uint64_t auth_epoch;            /* a test moves it on when rights change */
+    uint64_t auth_epoch;            /* a test increments it when rights change */
     bool is_alice_void;             /* her password has changed */
     bool is_root_lost;              /* the user root has lost its role */
-    const char *alice_has_lost;     /* the first letter of keys that she may not read or write any more */
-    bool is_auth_on, is_late_known; /* the token "late" is waited for until then */
+    const char *alice_has_lost;     /* the first letter of keys that alice may not use any more */
+    bool is_auth_on, is_late_known; /* the token "late" is pending until then */
     const char *password_hash;      /* of each user; NULL: there is none */
     int password_err;               /* or this */
     struct arena arena;
@@ -136,6 +138,11 @@ void kv_lease_revoke(struct kv *kv, struct kv_request *r, const Etcdserverpb__Le
 void kv_lease_keep_alive(struct kv *kv, struct kv_request *r, const Etcdserverpb__LeaseKeepAliveRequest *m)
 {
     fake_add(kv, r, FAKE_KEEP_ALIVE, m);
+}
+void kv_lease_keep_alive_checked(struct kv *kv, struct kv_request *r,
+                                 const Etcdserverpb__LeaseKeepAliveRequest *m)
+{
+    fake_add(kv, r, FAKE_CHECKED_KEEP_ALIVE, m);
 }
 void kv_lease_time_to_live(struct kv *kv, struct kv_request *r, const Etcdserverpb__LeaseTimeToLiveRequest *m)
 {
@@ -304,7 +311,7 @@ int kv_range_now(struct kv *kv, const Etcdserverpb__RangeRequest *m, struct aren
     return 0;
 }
 
-/* Every condition holds; what is put or deleted is answered empty. */
+/* Every condition holds; puts and deletes get an empty answer. */
 static void fake_txn(struct kv *kv, const Etcdserverpb__TxnRequest *m, Etcdserverpb__TxnResponse *response)
 {
     response->succeeded = true;
@@ -359,6 +366,8 @@ static void fake_answer(struct kv *kv, struct kv_request *r)
                ETCDSERVERPB__LEASE_REVOKE_RESPONSE__INIT, )
         ANSWER(FAKE_KEEP_ALIVE, Etcdserverpb__LeaseKeepAliveResponse,
                ETCDSERVERPB__LEASE_KEEP_ALIVE_RESPONSE__INIT, response.ttl = 60)
+        ANSWER(FAKE_CHECKED_KEEP_ALIVE, Etcdserverpb__LeaseKeepAliveResponse,
+               ETCDSERVERPB__LEASE_KEEP_ALIVE_RESPONSE__INIT, response.ttl = 60)
         ANSWER(FAKE_TIME_TO_LIVE, Etcdserverpb__LeaseTimeToLiveResponse,
                ETCDSERVERPB__LEASE_TIME_TO_LIVE_RESPONSE__INIT, response.ttl = 5)
         ANSWER(FAKE_LEASES, Etcdserverpb__LeaseLeasesResponse, ETCDSERVERPB__LEASE_LEASES_RESPONSE__INIT, )
@@ -393,7 +402,7 @@ static void fake_answer(struct kv *kv, struct kv_request *r)
 #undef ANSWER
 }
 
-/* Answers everything that waits. */
+/* Answers every pending request. */
 static void fake_kv_turn(struct kv *kv)
 {
     while (!list_is_empty(&kv->pending)) {
@@ -405,7 +414,11 @@ static void fake_kv_turn(struct kv *kv)
             continue;
         }
         kv->done_count++;
-        fake_answer(kv, r);
+        int err = r->kind == FAKE_CHECKED_KEEP_ALIVE ? kv_auth_check_admin(kv, r->who) : OK;
+        if (err)
+            r->done(r, err, NULL);
+        else
+            fake_answer(kv, r);
     }
 }
 
@@ -516,7 +529,8 @@ void watch_stream_set_permission_check(struct watch_stream *s,
     s->judged = kv_auth_epoch(s->kv);
 }
 
-/* As the hub: what lost its right is canceled, and what waits for it is dropped (here: all that waits). */
+/* As in the hub: a watch that lost its right is canceled, and its pending responses are dropped (here: all
+ * pending ones). */
 static void fake_judge(struct watch_stream *s)
 {
     const char *reason;
@@ -615,7 +629,7 @@ void kv_export_close(struct kv_export *e)
     buf_done(&e->bytes);
 }
 
-/* So many of `size` bytes are there, in blocks of so many. */
+/* So many bytes of `size` are there, in blocks of so many. */
 static inline void fake_export(struct kv *kv, size_t count, size_t size, size_t block)
 {
     struct kv_export *e = &kv->export;
@@ -633,7 +647,7 @@ static inline void fake_export_fails(struct kv *kv, int err)
     kv->export.on_ready(kv->export.arg);
 }
 
-/* --- users: alice may everything that begins with 'a', root administers -------------------------------- */
+/* --- users: alice may read and write keys that begin with 'a', root administers --------------------- */
 void kv_auth(struct kv *kv, struct kv_request *r, const ProtobufCMessage *m)
 {
     fake_add(kv, r, FAKE_AUTH, m);
@@ -727,6 +741,13 @@ int kv_auth_check_lease(const struct kv *kv, const struct auth_who *who, int64_t
 {
     (void)lease, (void)is_write, (void)except, (void)ret_count;
     return kv_auth_check_admin(kv, who);
+}
+
+bool kv_auth_prepare_lease(const struct kv *kv, const struct auth_who *who, int64_t lease, bool is_write,
+                           struct slice except, int64_t *units)
+{
+    (void)kv, (void)who, (void)lease, (void)is_write, (void)except, (void)units;
+    return true;
 }
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The fault proxy, by plain sockets; and the transport over the links it makes bad. */
+ * Tests of the fault proxy over plain sockets, and of the transport over its faulty links. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -36,7 +36,8 @@ static void close_raw(void)
     net_run(5);
 }
 
-/* What arrives at fd: text, whenever it comes, and nothing behind it; of "" nothing for so many ms. */
+/* Expects `text` at fd, whenever it arrives, and no further bytes; for "" it expects no bytes for so many ms.
+ */
 static void expect(int fd, const char *text, unsigned ms)
 {
     struct buf got = {0};
@@ -130,7 +131,7 @@ static void test_ends(void **state)
     raw_send(server, slice_text("not lost"));
     expect(client, "not lost", 50);
     expect(server, "", 50);
-    command("heal x", "ok\n"); /* a stream with a hole is none */
+    command("heal x", "ok\n"); /* a stream with a hole is invalid */
     expect_end(client, "");
     expect_end(server, "");
     close(client);
@@ -207,7 +208,7 @@ static void close_members(void)
     net_run(5);
 }
 
-/* a's bytes are lost: both ends see the lanes of that direction die, the other direction stays. */
+/* a's bytes are lost: both ends see the streams of that direction break, the other direction stays. */
 static void test_one_way_partition(void **state)
 {
     (void)state;
@@ -227,7 +228,7 @@ static void test_one_way_partition(void **state)
     close_members();
 }
 
-/* The way back is dead: who dialed sees no pongs and gives up. */
+/* The way back is dead: the dialing side receives no pongs and gives up. */
 static void test_other_way_partition(void **state)
 {
     (void)state;
@@ -239,7 +240,7 @@ static void test_other_way_partition(void **state)
     close_members();
 }
 
-/* Bits turn over on the way: connections end, no changed message is ever seen, and it goes on. */
+/* Bits flip on the way: connections end, no changed message is ever accepted, and the transport continues. */
 static void test_flipped_bits(void **state)
 {
     (void)state;
@@ -265,7 +266,7 @@ static void test_flipped_bits(void **state)
     close_members();
 }
 
-/* A far away member is not a dead one, and its distance is measured. */
+/* A distant member is not a dead one, and its round-trip time is measured. */
 static void test_delay_is_measured(void **state)
 {
     (void)state;

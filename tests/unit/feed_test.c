@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Following prefixes inside the process: what was there, every change after it, whole revisions, waiting for
- * one. */
+ * Tests of watches on prefixes inside the process: the initial content, every later change, whole revisions,
+ * waiting for a revision. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,11 +16,11 @@
 struct follower {
     struct one_node node;
     struct feed *feed;
-    struct buf log; /* what was told, as text */
+    struct buf log; /* the notifications, as text */
     bool is_open;
     unsigned ends_late; /* so many calls of end say that there is more to do */
     unsigned removed;   /* keys */
-    bool is_slow;       /* one key removed is all that a turn has time for */
+    bool is_slow;       /* one removed key uses up a turn's time */
     int64_t last;
     struct feed_waiter waiter;
     bool is_told;
@@ -88,18 +88,18 @@ static void on_notified(struct feed_waiter *w)
     container_of(w, struct follower, waiter)->is_told = true;
 }
 
-static bool is_told(void *arg)
+static bool is_notified(void *arg)
 {
     return ((struct follower *)arg)->is_told;
 }
 
-/* What was told so far, when all up to now was. */
-static const char *told(struct follower *f)
+/* The notifications so far, up to the present revision. */
+static const char *notifications(struct follower *f)
 {
     f->is_told = false;
     f->waiter.fn = on_notified;
     feed_wait(f->feed, &f->waiter, kv_revision(f->node.kv));
-    one_node_run(&f->node, is_told, f);
+    one_node_run(&f->node, is_notified, f);
     return buf_text(&f->log);
 }
 
@@ -139,16 +139,16 @@ static void test_state_then_changes(void **state)
     one_node_put(&f->node, "/c/1", "not ours", 0);
     one_node_put(&f->node, "/b/1", "y", 0);
     start(f, 2);
-    assert_string_equal(told(f), "[whole /a/1=x /b/1=y]");
+    assert_string_equal(notifications(f), "[whole /a/1=x /b/1=y]");
     buf_clear(&f->log);
     one_node_put(&f->node, "/a/2", "z", 0);
     one_node_put(&f->node, "/c/2", "not ours", 0);
     one_node_delete(&f->node, "/a/", "/a0");
-    assert_string_equal(told(f), "[ /a/2=z][ -/a/1 -/a/2]");
+    assert_string_equal(notifications(f), "[ /a/2=z][ -/a/1 -/a/2]");
     buf_clear(&f->log);
-    /* Nothing of ours changed: waiting for a later revision ends all the same. */
+    /* None of our keys changed: a wait for a later revision still ends. */
     int64_t revision = one_node_put(&f->node, "/c/3", "not ours", 0);
-    assert_string_equal(told(f), "");
+    assert_string_equal(notifications(f), "");
     assert_int_equal(feed_revision(f->feed), revision);
 }
 
@@ -158,10 +158,10 @@ static void test_one_prefix(void **state)
     start(f, 1);
     one_node_put(&f->node, "/a/1", "x", 0);
     one_node_put(&f->node, "/b/1", "not ours", 0);
-    assert_string_equal(told(f), "[whole][ /a/1=x]");
+    assert_string_equal(notifications(f), "[whole][ /a/1=x]");
 }
 
-/* The feed was away (nobody gave it its turns) while history went: it gives everything anew. */
+/* The feed had no turns while the history was compacted: it delivers everything anew. */
 static void test_compacted_meanwhile(void **state)
 {
     struct follower *f = *state;
@@ -170,23 +170,23 @@ static void test_compacted_meanwhile(void **state)
     char large[400];
     memset(large, 'x', sizeof large);
     large[sizeof large - 1] = 0;
-    for (int i = 0; i < 20000; i++) /* more than a stream that is not read may hold */
+    for (int i = 0; i < 20000; i++) /* more than an unread stream may hold */
         one_node_put(&f->node, "/a/1", large, 0);
     one_node_put(&f->node, "/a/1", "x", 0);
     int64_t revision = one_node_put(&f->node, "/b/9", "last", 0);
     one_node_compact(&f->node, revision);
     f->node.turn = turn;
     buf_clear(&f->log);
-    const char *log = told(f);
+    const char *log = notifications(f);
     const char *whole = strstr(log, "[whole");
     assert_non_null(whole);
     assert_string_equal(whole, "[whole /a/1=x /b/9=last]");
     buf_clear(&f->log);
     one_node_put(&f->node, "/a/2", "on", 0);
-    assert_string_equal(told(f), "[ /a/2=on]");
+    assert_string_equal(notifications(f), "[ /a/2=on]");
 }
 
-/* Many turns for the first state; what changes meanwhile comes behind it, and is not in it. */
+/* The first state takes many turns; later changes come after it, and are not in it. */
 static void test_long_state(void **state)
 {
     struct follower *f = *state;
@@ -206,7 +206,7 @@ static void test_long_state(void **state)
         assert_false(feed_is_following(f->feed));
         uv_run(&f->node.loop, UV_RUN_NOWAIT);
     }
-    const char *log = told(f);
+    const char *log = notifications(f);
     assert_non_null(strstr(log, " /a/02999=x /b/1=y][ /a/00000=later][ /a/02999=later]"));
     size_t spaces = 0;
     for (const char *at = log; *at; at++)
@@ -214,9 +214,9 @@ static void test_long_state(void **state)
     assert_int_equal(spaces, KEYS + 1 + 2); /* each once */
 }
 
-/* One revision with more changes than a turn has time for: it is given in several turns, and counts when all
- * of it is given and the view has ended it. */
-static void give_large(struct follower *f, size_t count)
+/* One revision with more changes than a turn has time for. The feed delivers it in several turns, and it
+ * counts when all of it is delivered and the view has ended it. */
+static void deliver_large(struct follower *f, size_t count)
 {
     enum { KEYS = 12 };
     char key[32];
@@ -226,7 +226,7 @@ static void give_large(struct follower *f, size_t count)
         one_node_put(&f->node, key, "x", 0);
     }
     one_node_put(&f->node, "/b/1", "y", 0);
-    told(f);
+    notifications(f);
     buf_clear(&f->log);
     f->is_slow = true;
     f->ends_late = 3;
@@ -247,21 +247,21 @@ static void give_large(struct follower *f, size_t count)
     assert_true(turns >= 3);
     f->is_slow = false;
     one_node_put(&f->node, "/a/2", "on", 0);
-    assert_non_null(strstr(told(f), " -/a/00000 -/a/00001"));
+    assert_non_null(strstr(notifications(f), " -/a/00000 -/a/00001"));
     assert_non_null(strstr(buf_text(&f->log), "][ /a/2=on]"));
 }
 
 static void test_large_revision(void **state)
 {
-    give_large(*state, 1);
+    deliver_large(*state, 1);
 }
 
 static void test_large_revision_of_two(void **state)
 {
-    give_large(*state, 2);
+    deliver_large(*state, 2);
 }
 
-/* It is compacted while it is being read: another begin, and all of it. */
+/* A compaction happens during the read: the feed begins again, and delivers everything. */
 static void test_compacted_while_read(void **state)
 {
     struct follower *f = *state;
@@ -278,7 +278,7 @@ static void test_compacted_while_read(void **state)
     one_node_compact(&f->node, one_node_put(&f->node, "/b/1", "y", 0));
     f->node.turn = turn;
     one_node_run(&f->node, has_begun, f);
-    const char *log = told(f), *last = log, *next;
+    const char *log = notifications(f), *last = log, *next;
     unsigned wholes = 0;
     for (; (next = strstr(last, "[whole")); last = next + 1)
         wholes++;
@@ -327,11 +327,11 @@ static void test_one_revision_in_two_prefixes(void **state)
     start(f, 2);
     put_both(f, "/a/1", "/b/1");
     one_node_put(&f->node, "/b/2", "x", 0);
-    assert_string_equal(told(f), "[whole][ /a/1=both /b/1=both][ /b/2=x]");
+    assert_string_equal(notifications(f), "[whole][ /a/1=both /b/1=both][ /b/2=x]");
 }
 
-/* What was written while nobody listened is more than a stream takes, and the watches catch up one behind the
- * other: it comes in order all the same, whole revisions, each once. */
+/* Changes without a reader are more than a stream holds, and the watches catch up one after the other.
+ * Revisions still arrive in order, whole, each once. */
 static void test_watches_apart(void **state)
 {
     enum { ROUNDS = 6000 };
@@ -340,7 +340,7 @@ static void test_watches_apart(void **state)
     memset(large, 'x', sizeof large);
     large[300] = 0;
     start(f, 2);
-    told(f);
+    notifications(f);
     f->node.turn = NULL;
     for (int i = 0; i < ROUNDS; i++) {
         snprintf(key, sizeof key, "/a/%d", i % 3);
@@ -352,7 +352,7 @@ static void test_watches_apart(void **state)
     }
     f->node.turn = turn;
     buf_clear(&f->log);
-    const char *log = told(f);
+    const char *log = notifications(f);
     size_t batches = 0, both = 0;
     for (const char *at = log; *at; at++)
         batches += *at == '[';

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * For the tests of server/grpc: methods in place of server/rpc, and nghttp2's own client over a socket pair
- * (plain or TLS), in one thread and one loop. Defines rpc_start and its like, so it is included, not linked.
- */
+ * Fake methods in place of server/rpc, and nghttp2's own client over a socket pair (plain or TLS), for tests
+ * of server/grpc in one thread and one loop. This file defines rpc_start and its like, so it is included,
+ * not linked. */
 #ifndef TESTS_UNIT_GRPC_FAKE_H
 #define TESTS_UNIT_GRPC_FAKE_H
 
@@ -228,7 +228,7 @@ static void connect_client(struct fixture *f)
     int fds[2];
     assert_int_equal(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds));
     f->fd = fds[0];
-    grpc_server_adopt(f->server, fds[1], f->server_tls);
+    grpc_server_adopt(f->server, fds[1], f->server_tls, GRPC_ALONE);
     f->tls = f->client_tls ? tls_connect(f->client_tls, NULL) : NULL;
     nghttp2_session_callbacks *cb;
     nghttp2_option *option;
@@ -317,7 +317,7 @@ static void on_stopped(void *arg)
 static int teardown(void **state)
 {
     struct fixture *f = *state;
-    turn_start(NULL, NULL, NULL); /* a test that failed may have left its clock */
+    turn_start(NULL, NULL, NULL); /* a failed test may have left its clock */
     grpc_server_stop(f->server, on_stopped, f);
     uv_run(&f->loop, UV_RUN_DEFAULT);
     assert_true(f->is_stopped);
@@ -390,8 +390,7 @@ static void turn(struct fixture *f)
         }                                                                                                    \
     } while (0)
 
-/* --- requests ---------------------------------------------------------------------------------------------
- */
+/* --- requests --------------------------------------------------------------------------------------- */
 struct body {
     struct buf bytes;
     size_t at;

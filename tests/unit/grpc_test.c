@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * server/grpc against nghttp2's own client, with methods of our own in place of server/rpc (grpc_fake.h). */
+ * Tests of server/grpc against nghttp2's own client, with fake methods in place of server/rpc (grpc_fake.h).
+ */
 #include "tests/unit/grpc_fake.h"
 
-/* --- tests -------------------------------------------------------------------------------------------------
- */
+#include "base/gzip.h"
+
+/* --- tests ------------------------------------------------------------------------------------------ */
 static void test_unary(void **state)
 {
     struct fixture *f = *state;
@@ -48,8 +50,8 @@ static void test_refused_headers(void **state)
                  "invalid gRPC request content-type \"text/plain\"");
     assert_error(call(f, "/test.T/Echo", 1, ":method", "GET"), 405, 13,
                  "Received a HEADERS frame with a :method which should be POST");
-    assert_error(call(f, "/test.T/Echo", 1, "grpc-encoding", "gzip"), 200, 12,
-                 "grpc: Decompressor is not installed for grpc-encoding \"gzip\"");
+    assert_error(call(f, "/test.T/Echo", 1, "grpc-encoding", "snappy"), 200, 12,
+                 "grpc: Decompressor is not installed for grpc-encoding \"snappy\"");
     assert_error(call(f, "/test.T/Echo", 1, "grpc-timeout", "5x"), 400, 13, "malformed grpc-timeout");
     assert_error(call(f, "/test.T/Echo", 1, "grpc-timeout", "0S"), 200, 4, "context deadline exceeded");
     assert_int_equal(0, seen.started);
@@ -60,7 +62,7 @@ static void test_bad_messages(void **state)
 {
     struct fixture *f = *state;
     struct body b = {0};
-    frame(&b, 0, (1 << 20) + (512 << 10) + 1, 100); /* refused by the prefix alone, before the end */
+    frame(&b, 0, (1 << 20) + (512 << 10) + 1, 100); /* refused by the prefix alone */
     b.is_open = true;
     int32_t id = request(f, "/test.T/Echo", &b, NULL, NULL);
     UNTIL(f, reply_of(id)->is_closed);
@@ -99,6 +101,52 @@ static void test_bad_messages(void **state)
     assert_echo(call(f, "/test.T/Echo", 5, NULL, NULL), 5);
 }
 
+/* A message of `size` bytes as gzip, of which the last `cut` bytes are missing. */
+static void gzip_frame(struct body *b, size_t size, size_t cut)
+{
+    struct body plain = {0};
+    struct buf packed = {0};
+    struct gzip_writer *g = gzip_writer_new();
+    frame(&plain, 0, (uint32_t)size, size);
+    gzip_write(g, slice_of(plain.bytes.data + 5, size), &packed);
+    gzip_write_end(g, &packed);
+    gzip_writer_free(g);
+    frame(b, 1, (uint32_t)(packed.size - cut), 0);
+    buf_add(&b->bytes, packed.data, packed.size - cut);
+    buf_done(&packed);
+    body_done(&plain);
+}
+
+static struct reply *gzip_call(struct fixture *f, size_t size, size_t cut)
+{
+    struct body b = {0};
+    gzip_frame(&b, size, cut);
+    int32_t id = request(f, "/test.T/Echo", &b, "grpc-encoding", "gzip");
+    UNTIL(f, reply_of(id)->is_closed);
+    body_done(&b);
+    return reply_of(id);
+}
+
+static void test_gzip(void **state)
+{
+    struct fixture *f = *state;
+    static const size_t sizes[] = {0, 1, 300, 65536, (1 << 20) + (512 << 10)};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        assert_echo(gzip_call(f, sizes[i], 0), sizes[i]);
+    assert_echo(call(f, "/test.T/Echo", 5, "grpc-encoding", "gzip"), 5); /* allowed without the flag */
+    assert_error(gzip_call(f, 300, 1), 200, 13, "grpc: failed to read decompressed data: unexpected EOF");
+    assert_error(gzip_call(f, (1 << 20) + (512 << 10) + 1, 0), 200, 8,
+                 "grpc: received message after decompression larger than max 1572864");
+    struct body b = {0};
+    frame(&b, 1, 40, 40);
+    int32_t id = request(f, "/test.T/Echo", &b, "grpc-encoding", "gzip");
+    UNTIL(f, reply_of(id)->is_closed);
+    assert_error(reply_of(id), 200, 13, "grpc: failed to decompress the message: gzip: invalid header");
+    body_done(&b);
+    f->step = 1;
+    assert_echo(gzip_call(f, 300, 0), 300);
+}
+
 static void test_byte_by_byte(void **state)
 {
     struct fixture *f = *state;
@@ -129,7 +177,7 @@ static void test_bidi(void **state)
     body_done(&b);
 }
 
-/* The congestion signal, and what stays in memory when the client gives no window. */
+/* The congestion signal, and the memory when the client gives no window. */
 static void test_stream_congestion(void **state)
 {
     struct fixture *f = *state;
@@ -144,7 +192,7 @@ static void test_stream_congestion(void **state)
     body_done(&b);
 }
 
-/* A large message is not copied again; what is sent before and after it keeps its place. */
+/* A large message is not copied again; messages before and after it keep their place. */
 static void test_whole_message_of_a_stream(void **state)
 {
     struct fixture *f = *state;
@@ -213,8 +261,8 @@ static void test_deaf_client(void **state)
     assert_int_equal(0, only_conn(f)->partial_bytes);
 }
 
-/* What a deaf client holds counts, with what libuv has of it; it is ended when that is too much, and finds
- * out why if it reads again. */
+/* The memory of a client that does not read counts, with libuv's part of it. The server closes the client
+ * above the limit, and the client reads the reason if it reads again. */
 static void test_cut_off(void **state)
 {
     struct fixture *f = *state;
@@ -272,7 +320,7 @@ static void test_stalled(void **state)
         body_done(&b[i]);
 }
 
-/* A request that comes a byte now and then is ended; one that comes fast enough is not. */
+/* A request with one byte now and then is ended; a request that is fast enough is not. */
 static void test_slow_request(void **state)
 {
     struct fixture *f = *state;
@@ -300,7 +348,7 @@ static void test_slow_request(void **state)
     body_done(&fast);
 }
 
-/* One huge answer that is read slowly holds nobody back. */
+/* One huge answer that is read slowly delays no other. */
 static void test_slow_reader_may_put(void **state)
 {
     struct fixture *f = *state;
@@ -318,7 +366,7 @@ static void test_slow_reader_may_put(void **state)
         body_done(&b[i]);
 }
 
-/* Half-sent requests end when they are too many bytes; the connection lives on. */
+/* Incomplete requests end when they have too many bytes; the connection stays open. */
 static void test_partial_limit(void **state)
 {
     struct fixture *f = *state;
@@ -343,7 +391,7 @@ static void test_partial_limit(void **state)
     assert_echo(call(f, "/test.T/Echo", 5, NULL, NULL), 5);
 }
 
-/* Requests at work stop the reading when they are too many bytes, and their answers start it again. */
+/* Running requests stop the reading when they have too many bytes, and their answers start it again. */
 static void test_running_limit(void **state)
 {
     struct fixture *f = *state;
@@ -377,7 +425,7 @@ static void test_running_limit(void **state)
     assert_int_equal(0, c->running_bytes);
 }
 
-/* A stream that could send for ever must not keep a unary call waiting. */
+/* A stream that could send for ever must not delay a unary call. */
 static void test_fairness(void **state)
 {
     struct fixture *f = *state;
@@ -549,7 +597,7 @@ static void test_1000_streams(void **state)
 
 static uint64_t slow_ns;
 
-/* Each look at the clock takes half of the share of input. */
+/* Each reading of the clock takes half of the share of input. */
 static uint64_t slow_clock(void)
 {
     return slow_ns += TURN_INPUT_NS / 2;
@@ -567,7 +615,7 @@ static void slow_turn(struct fixture *f)
 }
 
 /* Many requests in one read, and turns that have time for a few of them: each is answered once. Then the
- * client goes while others of its requests wait. */
+ * client disconnects while others of its requests wait. */
 static void test_requests_wait_for_a_turn(void **state)
 {
     struct fixture *f = *state;
@@ -606,8 +654,7 @@ static void test_requests_wait_for_a_turn(void **state)
         body_done(&b[i]);
 }
 
-/* The clock is looked at after each large message, and not only after some steps: one is enough for a turn.
- */
+/* The clock is read after each large message, and not only after some steps: one is enough for a turn. */
 static void test_a_large_message_may_be_all_of_a_turn(void **state)
 {
     struct fixture *f = *state;
@@ -632,8 +679,35 @@ static void test_a_large_message_may_be_all_of_a_turn(void **state)
     }
 }
 
-/* A table size that changes in the middle: trailers by hand would lack the announcement nghttp2's client
- * insists on. */
+/* Small messages of a stream: one frame holds thousands of them, and the clock is looked at between. */
+static void test_a_frame_of_small_messages_takes_several_turns(void **state)
+{
+    struct fixture *f = *state;
+    enum { COUNT = 3000 };
+    UNTIL(f, only_conn(f)->is_greeted);
+    struct body b = {.is_open = true};
+    int32_t id = request(f, "/test.T/Bidi", &b, NULL, NULL);
+    for (int i = 0; i < COUNT; i++)
+        frame(&b, 0, 0, 0);
+    turn_start(slow_clock, NULL, NULL);
+    turn_enter(TURN_OTHER);
+    for (unsigned i = 0; i < 100 && !seen.received; i++)
+        slow_turn(f);
+    assert_in_range(seen.received, 1, STREAM_PIECE / 5 + 1);
+    for (unsigned i = 0; i < 1000 && seen.received < COUNT; i++)
+        slow_turn(f);
+    assert_int_equal(seen.received, COUNT);
+    turn_start(NULL, NULL, NULL);
+    b.is_open = false;
+    nghttp2_session_resume_data(f->client, id);
+    UNTIL(f, reply_of(id)->is_closed);
+    assert_int_equal(0, reply_of(id)->grpc_status);
+    assert_int_equal(reply_of(id)->body_size, COUNT * 5);
+    body_done(&b);
+}
+
+/* A table size that changes in the middle: without it, hand-made trailers would lack the announcement that
+ * nghttp2's client requires. */
 static void test_table_size_change(void **state)
 {
     struct fixture *f = *state;
@@ -665,7 +739,7 @@ static void test_garbage(void **state)
     UNTIL(f, grpc_server_connections(f->server) == 0 || f->is_gone);
 }
 
-/* A source's connections that have asked nothing make room for each other. */
+/* Connections of one source without a request make room for each other. */
 static void test_sources(void **state)
 {
     struct fixture *f = *state;
@@ -675,7 +749,7 @@ static void test_sources(void **state)
     assert_echo(call(f, "/test.T/Echo", 5, NULL, NULL), 5);
     for (int i = 0; i < 4; i++) {
         assert_int_equal(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds[i]));
-        grpc_server_adopt(f->server, fds[i][1], NULL);
+        grpc_server_adopt(f->server, fds[i][1], NULL, GRPC_ALONE);
         turn(f);
     }
     assert_int_equal(2, f->sources.evicted_opening);
@@ -697,7 +771,7 @@ static void test_connection_limit(void **state)
     int fds[2];
     char byte;
     assert_int_equal(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds));
-    grpc_server_adopt(f->server, fds[1], NULL);
+    grpc_server_adopt(f->server, fds[1], NULL, GRPC_ALONE);
     assert_int_equal(0, recv(fds[0], &byte, 1, 0));
     close(fds[0]);
     assert_echo(call(f, "/test.T/Echo", 5, NULL, NULL), 5);
@@ -731,6 +805,7 @@ int main(void)
         TEST(test_status),
         TEST(test_refused_headers),
         TEST(test_bad_messages),
+        TEST(test_gzip),
         TEST(test_byte_by_byte),
         TEST(test_bidi),
         TEST(test_stream_congestion),
@@ -753,6 +828,7 @@ int main(void)
         TEST(test_1000_streams),
         TEST(test_requests_wait_for_a_turn),
         TEST(test_a_large_message_may_be_all_of_a_turn),
+        TEST(test_a_frame_of_small_messages_takes_several_turns),
         cmocka_unit_test_setup_teardown(test_requests_wait_for_a_turn, setup_tls, teardown),
         TEST(test_table_size_change),
         TEST(test_garbage),

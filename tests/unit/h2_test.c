@@ -1,118 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * server/grpc's HTTP/2 against bytes that no honest client sends, frame by frame, and the header blocks it
- * writes against nghttp2's decoder. What honest clients see is in grpc_test.c. */
-#include "tests/unit/grpc_fake.h"
-
-/* --- a connection fed by hand -------------------------------------------------------------------------- */
-struct wire {
-    struct grpc_conn *conn;
-    struct buf to;
-    int err;
-    nghttp2_hd_inflater *inflater;
-    /* What came back. */
-    int goaway, reset; /* codes, -1 = none */
-    uint32_t reset_stream, goaway_last;
-    unsigned settings_acks, pings, headers, ended, windows;
-    size_t data;
-    char last_status[8];
-};
-
-static void add(struct wire *w, uint8_t type, uint8_t flags, uint32_t stream_id, const void *payload,
-                size_t size)
-{
-    frame_add(&w->to, (struct frame){(uint32_t)size, type, flags, stream_id}, payload);
-}
-#define ADD(w, type, flags, id, literal) add(w, type, flags, id, literal, sizeof(literal) - 1)
-
-static void read_block(struct wire *w, struct slice in)
-{
-    for (;;) {
-        nghttp2_nv nv;
-        int flags = 0;
-        ssize_t n = nghttp2_hd_inflate_hd2(w->inflater, &nv, &flags, in.data, in.size, 1);
-        assert_true(n >= 0);
-        in = slice_of(in.data + n, in.size - (size_t)n);
-        if (flags & NGHTTP2_HD_INFLATE_EMIT && nv.namelen == 11 && memcmp(nv.name, "grpc-status", 11) == 0)
-            snprintf(w->last_status, sizeof w->last_status, "%.*s", (int)nv.valuelen, (const char *)nv.value);
-        if (flags & NGHTTP2_HD_INFLATE_FINAL)
-            break;
-    }
-    nghttp2_hd_inflate_end_headers(w->inflater);
-}
-
-static void look_at(struct wire *w, struct frame f, const uint8_t *payload)
-{
-    switch (f.type) {
-    case FRAME_GOAWAY:
-        w->goaway_last = get_be32(payload);
-        w->goaway = (int)get_be32(payload + 4);
-        break;
-    case FRAME_RST_STREAM:
-        w->reset = (int)get_be32(payload);
-        w->reset_stream = f.stream_id;
-        break;
-    case FRAME_SETTINGS:
-        w->settings_acks += f.flags & FRAME_ACK;
-        break;
-    case FRAME_PING:
-        w->pings += f.flags & FRAME_ACK;
-        break;
-    case FRAME_WINDOW_UPDATE:
-        w->windows++;
-        break;
-    case FRAME_DATA:
-        w->data += f.size;
-        break;
-    case FRAME_HEADERS:
-        w->headers++;
-        w->ended += (f.flags & FRAME_END_STREAM) != 0;
-        read_block(w, slice_of(payload, f.size));
-        break;
-    default:
-        fail_msg("an unexpected frame of type %u", f.type);
-    }
-}
-
-static void pull(struct wire *w)
-{
-    static uint8_t out[64 << 10];
-    size_t size;
-    while (w->conn->state == CONN_OPEN && (size = h2_pull(w->conn, out, sizeof out)) > 0)
-        for (size_t at = 0; at < size;) {
-            struct frame f = frame_read_head(out + at);
-            assert_true(at + FRAME_HEAD + f.size <= size); /* frames of ours fit one pull here */
-            look_at(w, f, out + at + FRAME_HEAD);
-            at += FRAME_HEAD + f.size;
-        }
-}
-
-/* What was added goes in, in pieces of `step`. */
-static void feed(struct wire *w, size_t step)
-{
-    for (size_t at = 0; at < w->to.size && !w->err; at += step) {
-        size_t n = w->to.size - at < step ? w->to.size - at : step;
-        uint8_t *piece = mem_copy(w->to.data + at, n);
-        w->err = h2_feed(w->conn, slice_of(piece, n));
-        mem_free(piece);
-    }
-    buf_clear(&w->to);
-    pull(w);
-}
-
-static void wire_open(struct wire *w, struct fixture *f)
-{
-    *w = (struct wire){.conn = conn_new_memory(f->server), .goaway = -1, .reset = -1};
-    nghttp2_hd_inflate_new(&w->inflater);
-    buf_add(&w->to, H2_PREFACE, H2_PREFACE_SIZE);
-    ADD(w, FRAME_SETTINGS, 0, 0, "");
-}
-
-static void wire_close(struct wire *w)
-{
-    conn_close(w->conn);
-    nghttp2_hd_inflate_del(w->inflater);
-    buf_done(&w->to);
-}
+ * Tests of server/grpc's HTTP/2 against bytes that no honest client sends, frame by frame, and of its header
+ * blocks against nghttp2's decoder. grpc_test.c tests honest clients. */
+#include "tests/unit/h2_wire.h"
 
 /* A request's fields, by literals. */
 static void request_block(struct buf *b, const char *path)
@@ -131,7 +20,7 @@ static void add_request(struct wire *w, uint32_t stream_id, const char *path)
 #define PATH_ECHO "/test.T/Echo"
 #define MESSAGE3  "\0\0\0\0\3abc"
 
-/* --- what ends a connection, a stream, or nothing ------------------------------------------------------ */
+/* --- frames that end a connection, a stream, or nothing ------------------------------------------------- */
 struct trial {
     const char *name;
     int goaway, reset;
@@ -145,13 +34,13 @@ static const struct trial trials[] = {
     {"nothing wrong", -1, -1, FRAME_PING, 0, 0, P("12345678")},
     {"DATA of stream 0", H2_PROTOCOL_ERROR, -1, FRAME_DATA, 0, 0, P("x")},
     {"DATA of an idle stream", H2_PROTOCOL_ERROR, -1, FRAME_DATA, 0, 9, P("x")},
-    {"DATA of an ended stream", -1, -1, FRAME_DATA, 0, 3, P("x")},
+    {"DATA of an ended stream", -1, H2_STREAM_CLOSED, FRAME_DATA, 0, 3, P("x")},
     {"too much padding", H2_PROTOCOL_ERROR, -1, FRAME_DATA, FRAME_PADDED, 1, P("\3xx")},
     {"no padding length", H2_FRAME_SIZE_ERROR, -1, FRAME_DATA, FRAME_PADDED, 1, P("")},
     {"HEADERS of stream 0", H2_PROTOCOL_ERROR, -1, FRAME_HEADERS, FRAME_END_HEADERS, 0, P("\x83")},
     {"HEADERS of an even stream", H2_PROTOCOL_ERROR, -1, FRAME_HEADERS, FRAME_END_HEADERS, 6, P("\x83")},
     {"a second HEADERS without end", -1, H2_PROTOCOL_ERROR, FRAME_HEADERS, FRAME_END_HEADERS, 1, P("\x83")},
-    {"HEADERS of an ended stream", -1, -1, FRAME_HEADERS, FRAME_END_HEADERS, 3, P("\x83")},
+    {"HEADERS of an ended stream", H2_STREAM_CLOSED, -1, FRAME_HEADERS, FRAME_END_HEADERS, 3, P("\x83")},
     {"padding longer than HEADERS", H2_PROTOCOL_ERROR, -1, FRAME_HEADERS, FRAME_PADDED | FRAME_END_HEADERS, 5,
      P("\x09\x83")},
     {"no room for the priority", H2_PROTOCOL_ERROR, -1, FRAME_HEADERS, FRAME_HAS_PRIORITY | FRAME_END_HEADERS,
@@ -210,8 +99,8 @@ static void run_trial(struct fixture *f, const struct trial *t, size_t step)
     assert_int_equal(is_alive ? 1 + (t->type == FRAME_PING) : 0, w.pings);
     assert_int_equal(!is_alive, h2_is_over(w.conn));
     if (t->reset != -1) {
-        assert_int_equal(1, w.reset_stream);
-        assert_int_equal(1, seen.canceled);
+        assert_int_equal(t->stream_id, w.reset_stream);
+        assert_int_equal(t->stream_id == 1, seen.canceled);
     }
     wire_close(&w);
     assert_int_equal(1, seen.canceled);
@@ -308,7 +197,7 @@ static void test_header_list_limit(void **state)
     buf_done(&b);
 }
 
-/* Our table as nghttp2 follows it, in any order of answers and with changes of its size. */
+/* nghttp2 follows our table, in any order of answers and with changes of its size. */
 static void test_said(void **state)
 {
     (void)state;
@@ -420,13 +309,13 @@ static void test_reset_flood(void **state)
     wire_close(&w);
 }
 
-/* Frames that ask for nothing: a client may send some, and then is told to be calm. */
+/* Frames that request nothing: a client may send some, and then gets ENHANCE_YOUR_CALM. */
 static void test_idle_frames(void **state)
 {
     static const struct {
         const char *name;
         uint8_t type, flags;
-        uint32_t stream_id; /* 1: a call that runs, 3: one that has ended */
+        uint32_t stream_id; /* 1: a call that runs, 3: one that the server has reset */
         const char *payload;
         size_t size;
     } floods[] = {
@@ -435,7 +324,7 @@ static void test_idle_frames(void **state)
         {"answered PINGs", FRAME_PING, FRAME_ACK, 0, P("12345678")},
         {"PRIORITY", FRAME_PRIORITY, 0, 1, P("\0\0\0\0\x10")},
         {"empty DATA", FRAME_DATA, 0, 1, P("")},
-        {"trailers of an ended stream", FRAME_HEADERS, FRAME_END_HEADERS, 3, P("")},
+        {"trailers of a stream that was reset", FRAME_HEADERS, FRAME_END_HEADERS, 3, P("")},
         {"frames nobody knows", 0x77, 0, 1, P("")},
     };
     for (size_t i = 0; i < sizeof floods / sizeof *floods; i++) {
@@ -445,6 +334,7 @@ static void test_idle_frames(void **state)
         add_request(&w, 1, "/test.T/Slow");
         add_request(&w, 3, PATH_ECHO);
         add(&w, FRAME_DATA, FRAME_END_STREAM, 3, MESSAGE3, sizeof MESSAGE3 - 1);
+        add(&w, FRAME_DATA, 0, 3, "x", 1);
         feed(&w, 1 << 20);
         for (; sent < 3 * IDLE_FRAME_BURST && w.goaway == -1; sent += 100) {
             for (int n = 0; n < 100; n++)
@@ -458,7 +348,7 @@ static void test_idle_frames(void **state)
     }
 }
 
-/* A change of the windows of many calls is work: it costs by their number. */
+/* A change of the windows of many calls is work: its cost is their number. */
 static void test_window_settings(void **state)
 {
     enum { CALLS = 2000 };
@@ -497,7 +387,7 @@ static void test_streams_limit(void **state)
     wire_close(&w);
 }
 
-/* Who asks and does not read what we say is closed, not buffered for. */
+/* The server closes a client that sends requests and does not read the answers; it does not buffer for it. */
 static void test_unread_acks(void **state)
 {
     struct wire w;
@@ -515,7 +405,7 @@ static void test_unread_acks(void **state)
     wire_close(&w);
 }
 
-/* After our GOAWAY new streams are passed over, their blocks are read all the same. */
+/* After our GOAWAY new streams are ignored, but their header blocks are still decoded. */
 static void test_leaving(void **state)
 {
     struct wire w;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * http_answer: answers of every form, whole and byte by byte, and what is refused. */
+ * Tests of http_answer: responses of every form, whole and byte by byte, and refused responses. */
 #include "tests/unit/unit.h"
 
 #include <string.h>
@@ -61,7 +61,7 @@ static void every_form_of_body(void **state)
     reads("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\nContent-Length: 1\n\nx", 404, "x", true, 0);
 }
 
-static void what_is_no_answer_is_refused(void **state)
+static void invalid_answers_are_refused(void **state)
 {
     (void)state;
     static const char *const texts[] = {
@@ -124,7 +124,7 @@ static void fields_are_found_in_any_case(void **state)
     struct slice in = slice_text("HTTP/1.1 200 OK\r\nX-Cairn-Revision:12 \r\netag: \"a\"\r\nETag: "
                                  "\"b\"\r\nContent-Length: 1\r\n\r\nx"),
                  value;
-    assert_int_equal(http_answer_feed(&a, &in, NULL), OK); /* stops behind the head */
+    assert_int_equal(http_answer_feed(&a, &in, NULL), OK); /* stops after the head */
     assert_int_equal(in.size, 1);
     assert_true(http_answer_field(&a, "x-cairn-revision", &value));
     assert_true(slice_equal(value, slice_text("12")));
@@ -137,7 +137,7 @@ static void fields_are_found_in_any_case(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_form_of_body),           cmocka_unit_test(what_is_no_answer_is_refused),
+        cmocka_unit_test(every_form_of_body),           cmocka_unit_test(invalid_answers_are_refused),
         cmocka_unit_test(a_cut_answer_is_not_whole),    cmocka_unit_test(a_head_has_a_limit),
         cmocka_unit_test(fields_are_found_in_any_case),
     };

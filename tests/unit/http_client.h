@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * For tests of what is served over HTTP: a server on a real loop and real sockets, with raw bytes on the
- * client's side. Included once by each program. */
+ * A server on a real loop and real sockets with raw bytes on the client's side, for tests of everything that
+ * is served over HTTP. A program includes this file once. */
 #ifndef TESTS_UNIT_HTTP_CLIENT_H
 #define TESTS_UNIT_HTTP_CLIENT_H
 
@@ -24,7 +24,7 @@
 
 #define HELPER __attribute__((unused))
 
-enum { WAIT_MS = 60000 }; /* for what comes at once on an idle machine */
+enum { WAIT_MS = 60000 }; /* for input that arrives at once on an idle machine */
 
 /* --- a server and clients ------------------------------------------------------------------------------ */
 
@@ -42,7 +42,7 @@ HELPER static void on_stopped(void *arg)
     is_stopped = true;
 }
 
-static const char *not_ready; /* what /readyz fails with */
+static const char *not_ready; /* the error of /readyz */
 
 HELPER static const char *why_not_ready(void *arg)
 {
@@ -197,7 +197,7 @@ HELPER static unsigned count(struct client *c, const char *text)
     return n;
 }
 
-/* As count, of what lies behind *from; which moves on, so that megabytes are looked at once. */
+/* As count, of the bytes after *from, which moves on, so that megabytes are scanned only once. */
 HELPER static unsigned count_on(struct client *c, const char *text, size_t *from)
 {
     size_t size = strlen(text);
@@ -222,7 +222,7 @@ HELPER static void expect_times(struct client *c, const char *text, unsigned tim
         seen += count_on(c, text, &from);
     }
     if (count(c, text) != times)
-        fail_msg("'%s' came %u times, not %u, in:\n%s", text, count(c, text), times, buf_text(&c->in));
+        fail_msg("'%s' is there %u times, not %u, in:\n%s", text, count(c, text), times, buf_text(&c->in));
 }
 
 HELPER static void expect(struct client *c, const char *text)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The web console's files over HTTP: types, tags, compression, what is refused, and the policy that pages
- * come with. */
+ * Tests of the web console's files over HTTP: types, tags, compression, refusals, and the security policy of
+ * the pages. */
 #include "tests/unit/http_fake.h"
 
 #include "base/gzip.h"
@@ -58,7 +58,7 @@ static struct client get(const char *path, const char *headers)
     return c;
 }
 
-/* The header's value, in a buffer that the next call takes. */
+/* The header's value, in a buffer that the next call reuses. */
 static const char *value_of(struct client *c, const char *name)
 {
     static char value[512];
@@ -71,7 +71,7 @@ static const char *value_of(struct client *c, const char *name)
     return value;
 }
 
-/* What comes behind the head, once all of it is there. */
+/* The body after the head, when it is complete. */
 static struct slice body_of(struct client *c)
 {
     size_t size = (size_t)atoi(value_of(c, "Content-Length"));
@@ -209,7 +209,7 @@ static void test_policy(void **state)
     assert_non_null(
         strstr(policy, "default-src 'self'; connect-src 'self' http://127.0.0.1:2379 https://[::1]:2379;"));
     assert_null(strstr(policy, "unsafe"));
-    assert_null(strstr(policy, "script-src")); /* a member's URL says no directive of its own */
+    assert_null(strstr(policy, "script-src")); /* a member's URL adds no directive of its own */
     assert_non_null(strstr(policy, "frame-ancestors 'none'"));
     assert_string_equal(value_of(&c, "X-Frame-Options"), "DENY");
     assert_string_equal(value_of(&c, "X-Content-Type-Options"), "nosniff");
@@ -218,14 +218,14 @@ static void test_policy(void **state)
     assert_false(has(&c, "Access-Control") || has(&c, "Set-Cookie"));
     assert_false(has(&c, "style=") || has(&c, "<script>") || has(&c, "onclick"));
     done(&c);
-    list.err = ERR_STOPPED; /* nobody knows the members: the page alone */
+    list.err = ERR_STOPPED; /* the members are unknown: the page alone */
     c = get("/ui/index.html", "");
     expect(&c, "HTTP/1.1 200 OK\r\n");
     assert_non_null(strstr(value_of(&c, "Content-Security-Policy"), "connect-src 'self';"));
     done(&c);
 }
 
-/* A name that somebody else's DNS leads here is not answered. */
+/* A request whose Host is another name, which DNS resolves to this server, is refused. */
 static void test_rebinding(void **state)
 {
     (void)state;
@@ -235,7 +235,7 @@ static void test_rebinding(void **state)
     done(&c);
 }
 
-/* Whoever leaves before the members are known is forgotten. */
+/* A client that disconnects before the members are known is forgotten. */
 static void test_client_leaves(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * permessage-deflate: what is agreed on, messages in and out, bombs. */
+ * Tests of permessage-deflate: negotiation, messages in and out, compression bombs. */
 #include "server/http/deflate.h"
 
 #include <stdlib.h>
@@ -45,7 +45,7 @@ static void test_there_and_back(void **state)
         struct buf text = {0}, packed = {0}, back = {0};
         for (size_t i = 0; i < size; i++)
             buf_add_byte(&text, (uint8_t)(i * i >> 7));
-        /* Behind a stored block, as a frame's head is. */
+        /* After a stored block, as a frame's head is. */
         uint8_t head[DEFLATE_STORED_HEAD];
         deflate_stored_head(head, 5);
         buf_add(&packed, head, sizeof head);
@@ -85,7 +85,7 @@ static void test_others(void **state)
         assert_string_equal(buf_text(&out), "Hello");
     }
     assert_int_equal(deflate_unpack(&d, slice_text("\xff\xff\xff\xff"), 100, &out), ERR_MALFORMED);
-    /* A bomb: a kilobyte that means a megabyte is read as far as the limit, no further. */
+    /* A bomb: a kilobyte that unpacks to a megabyte is read up to the limit, no further. */
     struct buf zeros = {0}, bomb = {0};
     memset(buf_reserve(&zeros, 1 << 20), 0, 1 << 20);
     zeros.size = 1 << 20;
@@ -100,7 +100,7 @@ static void test_others(void **state)
     deflater_free(d);
 }
 
-/* RSV1 is for the first frame of a data message, and only where it was agreed on. */
+/* RSV1 is for the first frame of a data message, and only if it was negotiated. */
 static void test_frames(void **state)
 {
     (void)state;
@@ -118,7 +118,7 @@ static void test_frames(void **state)
         {"\xc9\x81\0\0\0\0a", 7, true, WS_EVENT_ERROR, false},
         {"\x41\x81\0\0\0\0a\x80\x81\0\0\0\0b", 14, true, WS_EVENT_MESSAGE, true},
         {"\x41\x81\0\0\0\0a\xc0\x81\0\0\0\0b", 14, true, WS_EVENT_ERROR, true},
-        {"\xc1\x81\0\0\0\0\xff", 7, true, WS_EVENT_MESSAGE, true}, /* looked at when it is unpacked */
+        {"\xc1\x81\0\0\0\0\xff", 7, true, WS_EVENT_MESSAGE, true}, /* checked when it is unpacked */
         {"\x81\x81\0\0\0\0\xff", 7, true, WS_EVENT_ERROR, false},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * For the tests of the HTTP server: a real loop and real sockets, with raw bytes on the client's side and
- * made-up methods and store on the other. Included once by each program. */
+ * A real loop and real sockets, with raw bytes on the client's side and fake methods and a fake store on the
+ * other, for tests of the HTTP server. A program includes this file once. */
 #ifndef TESTS_UNIT_HTTP_FAKE_H
 #define TESTS_UNIT_HTTP_FAKE_H
 
 #include "tests/unit/http_client.h"
 #include "tests/unit/no_auth.h"
 
-/* --- the store, made up ------------------------------------------------------------------------- */
+/* --- the fake store --------------------------------------------------------------------------- */
 
 static struct {
     uint64_t leader;
@@ -57,7 +57,7 @@ void kv_cancel(struct kv *kv, struct kv_request *r)
     store.barrier = NULL;
 }
 
-/* --- methods, made up ------------------------------------------------------------------------------ */
+/* --- fake methods ----------------------------------------------------------------------------- */
 
 static struct {
     struct rpc_call *waiting; /* a range that is not answered yet, or a stream */

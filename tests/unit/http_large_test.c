@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Large messages of the JSON gateway, which workers convert, and connections that wait for a turn of the
- * loop: both keep the order, lose nothing, and end with their client. */
+ * Tests of large messages of the JSON gateway, which workers convert, and of connections that wait for a
+ * turn of the loop. Both keep the order, lose nothing, and end with their client. */
 #include "tests/unit/http_fake.h"
 
 #include "base/turn_queue.h"
@@ -41,7 +41,7 @@ static void test_unary(void **state)
     struct client c = connect_client();
     struct buf put = large_put(LARGE);
     send_post(&c, "/v3/kv/put", buf_slice(&put));
-    send_text(&c, "GET /version HTTP/1.1\r\nHost: x\r\n\r\n"); /* behind it, answered behind it */
+    send_text(&c, "GET /version HTTP/1.1\r\nHost: x\r\n\r\n"); /* after it, answered after it */
     expect(&c, "etcdserver\":");
     assert_true(place(&c, "\"prev_kv\":{\"key\":\"QUFBQUFB") < place(&c, "etcdserver\":"));
     assert_true(has(&c, "Content-Type: application/json\r\n"));
@@ -50,7 +50,7 @@ static void test_unary(void **state)
     assert_int_equal(count(&c, "HTTP/1.1 200 OK"), 2);
     assert_true(c.in.size > LARGE);
     buf_clear(&c.in);
-    /* What is wrong with it is said as of a small one. */
+    /* An error in it is reported as in a small one. */
     put.data[put.size - 1] = '#';
     send_post(&c, "/v3/kv/put", buf_slice(&put));
     expect(&c, "HTTP/1.1 400 Bad Request");
@@ -78,7 +78,7 @@ static void test_many_at_once(void **state)
     buf_done(&put);
 }
 
-/* Conversions that wait, that are under way and that are done and not delivered; none is for anybody. */
+/* Conversions that wait, that run, and that are done and not delivered; none has a client. */
 static void test_clients_that_go(void **state)
 {
     (void)state;
@@ -97,7 +97,7 @@ static void test_clients_that_go(void **state)
         uv_run(&loop, UV_RUN_ONCE);
     assert_int_equal(http_server_connections(server), 0);
     assert_int_equal(rpc.started, CLIENTS);
-    assert_true(rpc.finished <= rpc.messages); /* one that was finished is canceled in vain */
+    assert_true(rpc.finished <= rpc.messages); /* the cancel of a finished one has no effect */
     assert_true(rpc.canceled + rpc.finished >= CLIENTS);
     buf_done(&put);
 }
@@ -158,7 +158,7 @@ static void test_stream_in_order(void **state)
     buf_done(&body);
 }
 
-/* Small ones between them do not overtake them. */
+/* Small messages between them do not overtake them. */
 static void test_large_answers_of_a_stream(void **state)
 {
     (void)state;
@@ -182,8 +182,7 @@ static void test_large_answers_of_a_stream(void **state)
     done(&c);
 }
 
-/* --- bodies that are held, answers that are not read -------------------------------------------------------
- */
+/* --- bodies that are held, answers that are not read ------------------------------------------------ */
 
 static uv_sem_t gate;
 
@@ -203,7 +202,7 @@ static int start_gated(void **state)
     return uv_sem_init(&gate, 0) || start_server(state);
 }
 
-/* Also of a test that failed before it posted. */
+/* Also for a test that failed before it posted. */
 static int stop_gated(void **state)
 {
     uv_sem_post(&gate);
@@ -226,7 +225,8 @@ static void stop_worker(struct worker_job *job)
     worker_submit(server->conversions.threads[0].worker, job);
 }
 
-/* As much as is taken while the client reads nothing; the server has time to take all of it. */
+/* The number of requests that are accepted while the client reads nothing; the server has time for all of
+ * them. */
 static size_t send_unread(struct client *c, struct slice body)
 {
     size_t sent = 0;
@@ -267,8 +267,8 @@ static void add_large_create(struct buf *b)
     buf_add_text(b, "\"}}");
 }
 
-/* While a message is converted its connection is not read: what follows may be many times what one message
- * may have, and all of it is answered, in its order. */
+/* While a message is converted its connection is not read. Later input may be many times the limit of one
+ * message; all of it is answered, in order. */
 static void test_body_is_held(void **state)
 {
     (void)state;
@@ -295,7 +295,7 @@ static void test_body_is_held(void **state)
     done(&c);
 }
 
-/* The message is none: the call is answered while its body is held. The rest of the body is passed over, and
+/* The message is invalid: the call is answered while its body is held. The rest of the body is skipped, and
  * the next request of the connection is answered. */
 static void test_answer_while_held(void **state)
 {
@@ -321,7 +321,8 @@ static void test_answer_while_held(void **state)
     done(&c);
 }
 
-/* A client that reads no answers is not read from either; when it reads, all goes on. */
+/* The server does not read from a client that reads no answers; when the client reads, everything continues.
+ */
 static void test_unread_answers_stop_requests(void **state)
 {
     (void)state;
@@ -346,12 +347,11 @@ static void test_unread_answers_stop_requests(void **state)
     done(&c);
 }
 
-/* --- waiting for a turn -----------------------------------------------------------------------------------
- */
+/* --- waiting for a turn ----------------------------------------------------------------------------- */
 
 static uint64_t slow_ns;
 
-/* Each look at the clock takes half of the share of input. */
+/* Each reading of the clock takes half of the share of input. */
 static uint64_t slow_clock(void)
 {
     return slow_ns += TURN_INPUT_NS / 2;
@@ -413,7 +413,7 @@ static void test_turns_go_round(void **state)
         done(&c[i]);
 }
 
-/* Who waits and goes, or is stopped, leaves the queue. */
+/* A waiting client that disconnects or is stopped leaves the queue. */
 static void test_waiting_clients_go(void **state)
 {
     (void)state;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The HTTP server: streams, WebSockets, TLS, many connections, draining, stopping. */
+ * Tests of the HTTP server: streams, WebSockets, TLS, many connections, draining, stopping. */
 #include "tests/unit/http_fake.h"
+
+#include "server/http/sockets.h"
 
 /* --- streams ---------------------------------------- */
 
@@ -56,7 +58,7 @@ static void test_slow_reader(void **state)
         uv_run(&loop, UV_RUN_NOWAIT);
         usleep(1000);
     }
-    /* It does not read: what is on the way is in the kernel's buffers and at most a little here. */
+    /* The client does not read: pending data are in the kernel's buffers and at most a little here. */
     assert_true(rpc.flood > 150);
     size_t left = rpc.flood;
     for (int i = 0; i < 50; i++)
@@ -73,8 +75,8 @@ static void test_slow_reader(void **state)
 
 /* --- clients that read nothing ------------------------------ */
 
-/* Sends this again and again and reads nothing, until it is not taken any more. Returns how many times; the
- * bytes of one more that was taken in part; the most bytes that waited for the client meanwhile. */
+/* Sends this again and again and reads nothing, until the socket takes no more. Returns the number of sends;
+ * the bytes of one more that was taken in part; the most bytes that waited for the client meanwhile. */
 static size_t blast(struct client *c, const void *bytes, size_t size, size_t times, size_t *ret_part,
                     uint64_t *ret_most)
 {
@@ -106,7 +108,7 @@ static void test_unread_answers(void **state)
 {
     (void)state;
     enum { TIMES = 3000000, LITTLE = 32768 }; /* more than the kernel's buffers take */
-    /* 64 KiB, and what one read of input was answered. */
+    /* 64 KiB, and the answer to one read of input. */
     const uint64_t most_allowed = 1 << 20;
     static const struct {
         const char *name, *path, *begin, *again, *answer;
@@ -156,7 +158,7 @@ static void expect_connections(size_t count)
     assert_int_equal(http_server_connections(server), count);
 }
 
-/* The total is exceeded: the client that holds the most is closed, and nobody else. */
+/* The total is exceeded: the server closes the client that holds the most, and no other. */
 static void test_total_of_output(void **state)
 {
     (void)state;
@@ -209,7 +211,7 @@ static void upgrade(struct client *c, const char *path, const char *headers)
     send_text(c, text);
 }
 
-/* A masked frame; the mask is zero, which is as good as any. */
+/* A masked frame; the mask is zero, which is valid. */
 static void send_frame(struct client *c, uint8_t first, const char *text)
 {
     uint8_t frame[300] = {first, (uint8_t)(0x80 | strlen(text))};
@@ -259,7 +261,7 @@ static void test_websocket(void **state)
     expect(&c, "\x88\x02\x03\xe8");
     done(&c);
     assert_int_equal(rpc.canceled, 1);
-    c = connect_client(); /* gone without a word */
+    c = connect_client(); /* disconnected without a close frame */
     upgrade(&c, "/v3/watch", "");
     send_frame(&c, 0x81, "{\"create_request\":{}}");
     expect(&c, "created");
@@ -308,7 +310,7 @@ static void test_websocket_access(void **state)
     send_text(&c,
               "GET /version HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
               "HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n");
-    expect(&c, "HTTP/1.1 200 OK"); /* an upgrade we do not know is no reason to refuse */
+    expect(&c, "HTTP/1.1 200 OK"); /* an unknown upgrade is no reason to refuse */
     done(&c);
     assert_int_equal(restart_with("http://good.example", "*"), 0);
     c = connect_client();
@@ -337,7 +339,7 @@ static void test_websocket_limits(void **state)
     expect(&c, "\x88\x02\x03\xf1");
     done(&c);
     wait_for_cancel(1);
-    /* A stream that nobody reads. */
+    /* A stream that no client reads. */
     c = connect_client();
     upgrade(&c, "/v3/maintenance/snapshot", "");
     expect(&c, "101 Switching");
@@ -352,7 +354,7 @@ static void test_websocket_limits(void **state)
     uint64_t end = clock_mono_ms() + WAIT_MS;
     while (rpc.finished == 0 && clock_mono_ms() < end)
         pump(&c);
-    expect_closed(&c); /* looking for something in all of it, again and again, would take long */
+    expect_closed(&c); /* a repeated search in all of it would take long */
     expect(&c, "\x88\x02\x03\xe8");
     assert_int_equal(count(&c, "{\"result\":"), 600);
     done(&c);
@@ -363,7 +365,7 @@ static void test_websocket_limits(void **state)
 struct tls_client {
     struct client socket;
     struct tls *tls;
-    struct client plain; /* what has been deciphered; no descriptor of its own */
+    struct client plain; /* the deciphered bytes; it has no descriptor of its own */
 };
 
 static void tls_pump(struct tls_client *c)
@@ -446,7 +448,7 @@ static void test_tls(void **state)
     assert_int_equal(count(&c.plain, "{\"result\":"), 100);
     tls_done(&c);
 
-    struct client raw = connect_client(); /* what is no TLS */
+    struct client raw = connect_client(); /* bytes that are not TLS */
     done(&raw);
     int pair[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
@@ -490,6 +492,52 @@ static void test_many(void **state)
     for (int i = 0; i < 100; i++)
         done(&clients[i]);
     assert_int_equal(http_server_connections(server), 0);
+}
+
+static size_t most_closed_in_a_turn(size_t count)
+{
+    size_t most = 0;
+    uint64_t end = clock_mono_ms() + 5000;
+    for (size_t before = count; before > 0 && clock_mono_ms() < end;) {
+        uv_run(&loop, UV_RUN_NOWAIT);
+        size_t after = http_server_connections(server);
+        most = before - after > most ? before - after : most;
+        before = after;
+    }
+    assert_int_equal(http_server_connections(server), 0);
+    return most;
+}
+
+static uint64_t half_a_minute_later(void)
+{
+    return clock_mono_ms() + 30 * 1000;
+}
+
+/* Connections that end in one turn, or that we end, are closed over several turns. */
+static void test_ends_in_one_turn(void **state)
+{
+    (void)state;
+    enum { COUNT = 150, ENDED, RESET, SILENT, DRAINED };
+    struct linger abortive = {.l_onoff = 1};
+    for (int how = ENDED; how <= DRAINED; how++) {
+        struct client clients[COUNT];
+        for (int i = 0; i < COUNT; i++)
+            clients[i] = connect_client();
+        uv_run(&loop, UV_RUN_NOWAIT);
+        assert_int_equal(http_server_connections(server), COUNT);
+        for (int i = 0; i < COUNT && how == RESET; i++)
+            setsockopt(clients[i].fd, SOL_SOCKET, SO_LINGER, &abortive, sizeof abortive);
+        for (int i = 0; i < COUNT && how <= RESET; i++)
+            close(clients[i].fd);
+        if (how == SILENT)
+            rpc_server.mono_ms = half_a_minute_later;
+        else if (how == DRAINED)
+            http_server_drain(server);
+        assert_in_range(most_closed_in_a_turn(COUNT), 1, 2 * SOCKETS_CLOSED_MAX);
+        rpc_server.mono_ms = clock_mono_ms;
+        for (int i = 0; i < COUNT && how > RESET; i++)
+            close(clients[i].fd);
+    }
 }
 
 static void test_drain(void **state)
@@ -552,17 +600,10 @@ int main(void)
     cmocka_set_test_filter(getenv("ONLY"));
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start_server, stop_server)
     const struct CMUnitTest tests[] = {
-        TEST(test_streams),
-        TEST(test_slow_reader),
-        TEST(test_unread_answers),
-        TEST(test_total_of_output),
-        TEST(test_websocket),
-        TEST(test_websocket_access),
-        TEST(test_websocket_limits),
-        TEST(test_tls),
-        TEST(test_many),
-        TEST(test_drain),
-        TEST(test_stop_while_active),
+        TEST(test_streams),          TEST(test_slow_reader), TEST(test_unread_answers),
+        TEST(test_total_of_output),  TEST(test_websocket),   TEST(test_websocket_access),
+        TEST(test_websocket_limits), TEST(test_tls),         TEST(test_many),
+        TEST(test_ends_in_one_turn), TEST(test_drain),       TEST(test_stop_while_active),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

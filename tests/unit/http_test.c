@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The HTTP server: pages, gateway, health, access, framing, limits, pipelining. */
+ * Tests of the HTTP server: pages, gateway, health, access, framing, limits, pipelining. */
 #include "server/http/conn.h"
 #include "tests/unit/http_fake.h"
 
-/* --- plain requests ----------------------------------------------------------------------------------------
- */
+/* --- plain requests --------------------------------------------------------------------------------- */
 
 static void test_unary(void **state)
 {
@@ -56,6 +55,13 @@ static void test_pages(void **state)
     expect(&c, "\r\n\r\nMethod Not Allowed\n");
     send_text(&c, "GET /nope HTTP/1.1\r\nHost: x\r\n\r\n");
     expect(&c, "\r\n\r\n404 page not found\n");
+    send_text(&c, "GET /debug/pprof HTTP/1.1\r\nHost: x\r\n\r\n");
+    expect(&c, "there is no /debug/pprof: it is of Go's runtime");
+    buf_clear(&c.in);
+    send_text(&c, "GET /debug/pprof/heap?debug=1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    expect(&c, "Use perf for profiles");
+    send_text(&c, "GET /debug/requests HTTP/1.1\r\nHost: x\r\n\r\n");
+    expect(&c, "there is no /debug/requests: it is of Go's gRPC library");
     send_text(&c, "OPTIONS /anything HTTP/1.1\r\nHost: x\r\n\r\n");
     expect(&c, "Content-Length: 0\r\n\r\n");
     buf_clear(&c.in);
@@ -309,7 +315,7 @@ static void test_pipelining(void **state)
     send_text(&c, text);
     expect_times(&c, "HTTP/1.1 200 OK", 20);
     buf_clear(&c.in);
-    /* A call that waits holds back what follows it. */
+    /* A pending call delays the requests after it. */
     post(&c, "/v3/lock/lock", "{}");
     send_text(&c, text);
     turn(&c, 50);
@@ -337,7 +343,7 @@ static void test_client_gone(void **state)
     turn(&c, 20);
     done(&c);
     wait_for_cancel(1);
-    c = connect_client(); /* with a pipelined request behind */
+    c = connect_client(); /* with a pipelined request after it */
     post(&c, "/v3/lock/lock", "{}");
     post(&c, "/v3/lock/lock", "{}");
     turn(&c, 20);
@@ -358,8 +364,7 @@ static void test_client_gone(void **state)
     assert_int_equal(http_server_connections(server), 0);
 }
 
-/* --- clients that open slowly ------------------------------------------------------------------------------
- */
+/* --- clients that open slowly ----------------------------------------------------------------------- */
 
 static uint64_t skipped_ms;
 
@@ -368,7 +373,7 @@ static uint64_t fake_ms(void)
     return clock_mono_ms() + skipped_ms;
 }
 
-/* So much time passes, and the server looks at its connections. */
+/* So much time passes, and the server checks its connections. */
 static void pass(struct client *c, uint64_t ms)
 {
     skipped_ms += ms;
@@ -403,7 +408,7 @@ static void test_slow_opening(void **state)
         pass(&c[BLANK], 2500);
         send_text(&c[BLANK], "\r\n");
     }
-    assert_true(c[BLANK].is_closed); /* blank lines are no beginning */
+    assert_true(c[BLANK].is_closed); /* blank lines do not begin a request */
     expect_closed(&c[SILENT]);
     expect_closed(&c[BODY]); /* a byte now and then */
     turn(&c[FAST], 10);
@@ -414,7 +419,7 @@ static void test_slow_opening(void **state)
         done(&c[i]);
 }
 
-/* A source's silent connections make room for each other; one that has asked something stays. */
+/* A source's silent connections make room for each other; a connection with a request stays. */
 static void test_sources(void **state)
 {
     (void)state;
@@ -445,7 +450,7 @@ static void test_sources(void **state)
         done(&c[i]);
 }
 
-/* Requests that are sent ahead are answered over several turns of the loop, all of them, in order. */
+/* Pipelined requests are answered over several turns of the loop, all of them, in order. */
 static void test_sent_ahead(void **state)
 {
     (void)state;
@@ -471,7 +476,7 @@ static void test_sent_ahead(void **state)
     done(&c);
 }
 
-/* Bodies that are not whole are bounded in all. */
+/* The total of incomplete bodies is bounded. */
 static void test_gathered(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The key index: tree and hash table with all their invariants under random work, sorting, the revisions of
- * one key, compaction, loading. */
+ * Tests of the key index: tree and hash table with all their invariants under random operations, sorting,
+ * the revisions of one key, compaction, loading. */
 #include "consensus/store/index.h"
 
 #include <stdio.h>
@@ -111,7 +111,7 @@ static void test_tree_and_table(void **state)
             }
             check_index(&x);
             check_seek(&x, &r);
-            /* Delete most keys, then let compaction take them, a few at a time. */
+            /* Deletes most keys, then compaction removes them, a few at a time. */
             struct entries e = walk_tree(&x);
             for (size_t i = 0; i < e.count; i++) {
                 if (!e.items[i]->is_deleted && (wave == 2 || rng_below(&r, 10)))
@@ -227,7 +227,8 @@ static void test_generations(void **state)
 static void test_compaction_of_one_key(void **state)
 {
     (void)state;
-    /* Which revisions are left after a compaction at 1 .. 11; the tombstone of the revision itself stays. */
+    /* The revisions that are left after a compaction at 1 .. 11; the tombstone of the revision itself stays.
+     */
     static const char *const left[] = {"",         "2 4 6 8 10", "2 4 6 8 10", "2 4 6 8 10",
                                        "4 6 8 10", "4 6 8 10",   "6 8 10",     "8 10",
                                        "8 10",     "8 10",       "10",         ""};
@@ -240,7 +241,7 @@ static void test_compaction_of_one_key(void **state)
         for (int64_t main = 2; main <= 10; main += 2)
             kept[main] = index_keeps(e, (struct revision){main, 0}, at);
         while (!index_sweep(&x, &position, at, 10, (uint32_t)at % 3 + 1, note_drop, &dropped))
-            check_index(&x); /* a long history goes in pieces */
+            check_index(&x); /* a long history is removed in pieces */
         for (size_t i = 0; i < dropped.count; i++) {
             assert_false(kept[dropped.items[i].main]);
             kept[dropped.items[i].main] = true;
@@ -353,7 +354,39 @@ static void test_bytes(void **state)
     }
 }
 
-/* Loading what an index holds gives the same index. */
+/* Keys that are always written together do not need larger histories together: a transaction would copy all of
+ * them. */
+static void test_histories_grow_apart(void **state)
+{
+    (void)state;
+    enum { KEYS = 128, ROUNDS = 20000, TOGETHER = 1000, MOST = KEYS / 8 };
+    struct index x;
+    struct index_entry *entries[KEYS];
+    uint32_t capacities[KEYS] = {0};
+    unsigned most = 0;
+    index_init(&x, 0);
+    for (unsigned k = 0; k < KEYS; k++) {
+        char key[16];
+        snprintf(key, sizeof key, "k%03u", k);
+        entries[k] = index_insert(&x, slice_text(key), (struct revision){2, k}, false);
+    }
+    for (int64_t i = 0; i < ROUNDS; i++) {
+        unsigned grown = 0;
+        for (unsigned k = 0; k < KEYS; k++) {
+            index_update(&x, entries[k], (struct revision){i + 3, k}, false);
+            uint32_t capacity = index_entry_history(entries[k])->capacity;
+            assert_true(capacity <= 2 * i + 2);
+            grown += i > TOGETHER && capacity != capacities[k];
+            capacities[k] = capacity;
+        }
+        most = grown > most ? grown : most;
+    }
+    assert_in_range(most, 1, MOST);
+    check_index(&x);
+    index_done(&x);
+}
+
+/* Loading the content of an index gives the same index. */
 static void test_load(void **state)
 {
     (void)state;
@@ -389,6 +422,7 @@ int main(void)
         cmocka_unit_test(test_same_main),
         cmocka_unit_test(test_wide),
         cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_histories_grow_apart),
         cmocka_unit_test(test_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

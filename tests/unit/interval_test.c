@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The range tree beside a plain list: random ranges come and go, every question gets the same answer. */
+ * Tests of the range tree against a plain list: random ranges are added and removed, and every query gets
+ * the same answer. */
 #include "consensus/store/interval.h"
 
 #include <setjmp.h>
@@ -75,7 +76,7 @@ static size_t check(const struct interval_node *n, size_t depth, size_t *deepest
     return 1 + check(n->left, depth + 1, deepest) + check(n->right, depth + 1, deepest);
 }
 
-static void ask(const struct interval_tree *t)
+static void assert_queries(const struct interval_tree *t)
 {
     char text[8];
     draw_key(text);
@@ -109,7 +110,7 @@ static void test_random(void **state)
                 r->is_in = true;
             }
         }
-        ask(&t);
+        assert_queries(&t);
         if (step % 500 == 0) {
             size_t deepest = 0;
             assert_int_equal(check(t.root, 1, &deepest), t.count);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The real seam: files, folders, locks, timers, workers, and the log on top of them in a folder of its own.
- */
+ * Tests of the real I/O interface: files, folders, locks, timers, workers, and the log on top of them in a
+ * folder of its own. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 #include "consensus/wal/wal.h"
 #include "tests/unit/unit.h"
 
-/* The two calls that a synced write may make, in place of libc's: counted, and made to fail. */
+/* The two system calls that a synced write may make, in place of libc's: counted, and made to fail. */
 static struct {
     int err;    /* pwritev2 fails with it */
     bool halve; /* or writes one half */
@@ -176,7 +176,7 @@ static void synced_writes_are_read(void **state)
     check_synced_writes(p, path_of(p, "f"));
 }
 
-/* Where O_DIRECT cannot be had (older kernels) or has no meaning. */
+/* Systems where O_DIRECT is not available (older kernels) or has no meaning. */
 static void synced_writes_in_memory_are_read(void **state)
 {
     struct place *p = *state;
@@ -189,9 +189,9 @@ static void synced_writes_in_memory_are_read(void **state)
     unlink(path);
 }
 
-/* The device's sectors are larger, or the file system cannot: EINVAL and EOPNOTSUPP say that nothing was
- * written. Then it is written and synced by two calls, and the direct one is not tried again. */
-static void what_cannot_be_direct_is_written_and_synced(void **state)
+/* The device's sectors are larger, or the file system does not support it: EINVAL and EOPNOTSUPP mean that
+ * nothing was written. Then two calls write and sync, and the direct call is not tried again. */
+static void without_direct_io_writes_are_synced(void **state)
 {
     struct place *p = *state;
     const struct io_ops *ops = p->io->ops;
@@ -206,7 +206,7 @@ static void what_cannot_be_direct_is_written_and_synced(void **state)
         assert_int_equal(ops->open(p->io, path_of(p, i ? "g" : "f"), true, &file), 0);
         assert_int_equal(ops->write_synced(p->io, file, 512, data, 1024), 0);
         if (!calls.direct)
-            skip(); /* O_DIRECT cannot even be asked for here */
+            skip(); /* O_DIRECT is not even defined here */
         assert_int_equal(calls.direct, 1);
         assert_int_equal(calls.synced, 1);
         assert_int_equal(ops->write_synced(p->io, file, 1536, data, 512), 0);
@@ -221,8 +221,8 @@ static void what_cannot_be_direct_is_written_and_synced(void **state)
     assert_int_equal(calls.direct, 1);
 }
 
-/* Written in part: the rest is not lost. An error of the disk is one: nobody writes on. */
-static void a_direct_write_that_fails_is_told(void **state)
+/* A partial write: the rest is not lost. A disk error is final: no later write continues. */
+static void a_failed_direct_write_is_reported(void **state)
 {
     struct place *p = *state;
     const struct io_ops *ops = p->io->ops;
@@ -334,7 +334,7 @@ struct busy {
     int *fired;
 };
 
-/* A piece of work that goes on in the next turn. */
+/* Work that continues in the next turn. */
 static void on_busy(struct io_timer *timer)
 {
     struct busy *b = container_of(timer, struct busy, timer);
@@ -363,7 +363,7 @@ static void timers_leave_turns_to_others(void **state)
     p->io->ops->timer_start(p->io, &b.timer, 0);
     while (fired < 20)
         uv_run(&p->loop, UV_RUN_ONCE);
-    assert_true(turns >= 4); /* UV_RUN_ONCE fires before and behind the poll: 2 timers, 4 times a turn */
+    assert_true(turns >= 4); /* UV_RUN_ONCE fires before and after the poll: 2 timers, 4 times a turn */
     p->io->ops->timer_stop(p->io, &a.timer);
     p->io->ops->timer_stop(p->io, &b.timer);
     uv_close((uv_handle_t *)&prepare, NULL);
@@ -423,7 +423,7 @@ static void log_over_files(void **state)
         wal_close(f.wal);
         int err;
         while ((err = wal_open(&options, &replay, NULL, error, sizeof(error), &f.wal)) == ERR_EXISTS)
-            uv_run(&p->loop, UV_RUN_ONCE); /* its last piece of housekeeping ends by itself */
+            uv_run(&p->loop, UV_RUN_ONCE); /* its last housekeeping job ends by itself */
         assert_int_equal(err, 0);
         assert_int_equal(f.seen, f.last);
     }
@@ -436,8 +436,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(files, setup, teardown),
         cmocka_unit_test_setup_teardown(synced_writes_are_read, setup, teardown),
         cmocka_unit_test_setup_teardown(synced_writes_in_memory_are_read, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_cannot_be_direct_is_written_and_synced, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_direct_write_that_fails_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_direct_io_writes_are_synced, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_failed_direct_write_is_reported, setup, teardown),
         cmocka_unit_test_setup_teardown(sectors_of_4_kib_are_written, setup, teardown),
         cmocka_unit_test_setup_teardown(full_device_is_no_disk_space, setup, teardown),
         cmocka_unit_test_setup_teardown(locks_exclude, setup, teardown),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Messages as JSON: what etcd's gateway accepts, refuses and prints; then every message of the API, filled at
- * random, there and back. */
+ * Tests of API messages as JSON: what etcd's gateway accepts, refuses and prints; then round trips of every
+ * message, filled at random. */
 #include "proto/json.h"
 
 #include <setjmp.h>

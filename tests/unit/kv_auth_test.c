@@ -1,161 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Users and roles at the door of a cluster: what every Auth request answers and leaves, who may what when an
- * entry is applied and when a read runs, tokens on every member, and what restarts and snapshots keep. */
-#include "tests/unit/cluster_world.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/log.h"
-#include "consensus/auth/auth.h"
-#include "consensus/auth/token.h"
-
-#define HASH "aGFzaA==" /* what stands for a bcrypt hash: nobody looks into it here */
-
-/* --- Auth requests as one line each -------------------------------------------------------------------- */
-
-static const struct auth_who nobody;
-
-static int ask(struct machine *m, const struct auth_who *who, const ProtobufCMessage *message,
-               struct question *ret_q)
-{
-    struct question q = {0};
-    q.request.who = who;
-    ASK(m, &q, kv_auth, message);
-    int err = q.err;
-    if (ret_q)
-        *ret_q = q;
-    else
-        question_done(&q);
-    return err;
-}
-
-#define TEXT(s) ((char *)(uintptr_t)(s))
-
-static int user_add(struct machine *m, const struct auth_who *who, const char *name)
-{
-    Etcdserverpb__AuthUserAddRequest r = ETCDSERVERPB__AUTH_USER_ADD_REQUEST__INIT;
-    r.name = TEXT(name);
-    r.hashedpassword = TEXT(HASH);
-    return ask(m, who, &r.base, NULL);
-}
-
-static int user_delete(struct machine *m, const struct auth_who *who, const char *name)
-{
-    Etcdserverpb__AuthUserDeleteRequest r = ETCDSERVERPB__AUTH_USER_DELETE_REQUEST__INIT;
-    r.name = TEXT(name);
-    return ask(m, who, &r.base, NULL);
-}
-
-static int change_password(struct machine *m, const struct auth_who *who, const char *name)
-{
-    Etcdserverpb__AuthUserChangePasswordRequest r = ETCDSERVERPB__AUTH_USER_CHANGE_PASSWORD_REQUEST__INIT;
-    r.name = TEXT(name);
-    r.hashedpassword = TEXT(HASH);
-    return ask(m, who, &r.base, NULL);
-}
-
-static int role_add(struct machine *m, const struct auth_who *who, const char *name)
-{
-    Etcdserverpb__AuthRoleAddRequest r = ETCDSERVERPB__AUTH_ROLE_ADD_REQUEST__INIT;
-    r.name = TEXT(name);
-    return ask(m, who, &r.base, NULL);
-}
-
-static int role_delete(struct machine *m, const struct auth_who *who, const char *name)
-{
-    Etcdserverpb__AuthRoleDeleteRequest r = ETCDSERVERPB__AUTH_ROLE_DELETE_REQUEST__INIT;
-    r.role = TEXT(name);
-    return ask(m, who, &r.base, NULL);
-}
-
-static int user_grant(struct machine *m, const struct auth_who *who, const char *user, const char *role)
-{
-    Etcdserverpb__AuthUserGrantRoleRequest r = ETCDSERVERPB__AUTH_USER_GRANT_ROLE_REQUEST__INIT;
-    r.user = TEXT(user);
-    r.role = TEXT(role);
-    return ask(m, who, &r.base, NULL);
-}
-
-static int user_revoke(struct machine *m, const struct auth_who *who, const char *user, const char *role)
-{
-    Etcdserverpb__AuthUserRevokeRoleRequest r = ETCDSERVERPB__AUTH_USER_REVOKE_ROLE_REQUEST__INIT;
-    r.name = TEXT(user);
-    r.role = TEXT(role);
-    return ask(m, who, &r.base, NULL);
-}
-
-static int role_grant(struct machine *m, const struct auth_who *who, const char *role, int type,
-                      const char *key, const char *end)
-{
-    Etcdserverpb__AuthRoleGrantPermissionRequest r = ETCDSERVERPB__AUTH_ROLE_GRANT_PERMISSION_REQUEST__INIT;
-    Authpb__Permission p = AUTHPB__PERMISSION__INIT;
-    p.permtype = (Authpb__Permission__Type)type;
-    p.key = world_bytes(key);
-    p.range_end = world_bytes(end);
-    r.name = TEXT(role);
-    r.perm = &p;
-    return ask(m, who, &r.base, NULL);
-}
-
-static int role_revoke(struct machine *m, const struct auth_who *who, const char *role, const char *key,
-                       const char *end)
-{
-    Etcdserverpb__AuthRoleRevokePermissionRequest r = ETCDSERVERPB__AUTH_ROLE_REVOKE_PERMISSION_REQUEST__INIT;
-    r.role = TEXT(role);
-    r.key = world_bytes(key);
-    r.range_end = world_bytes(end);
-    return ask(m, who, &r.base, NULL);
-}
-
-static int enable(struct machine *m, const struct auth_who *who)
-{
-    Etcdserverpb__AuthEnableRequest r = ETCDSERVERPB__AUTH_ENABLE_REQUEST__INIT;
-    return ask(m, who, &r.base, NULL);
-}
-
-static int disable(struct machine *m, const struct auth_who *who)
-{
-    Etcdserverpb__AuthDisableRequest r = ETCDSERVERPB__AUTH_DISABLE_REQUEST__INIT;
-    return ask(m, who, &r.base, NULL);
-}
-
-static uint64_t revision_of(struct machine *m)
-{
-    struct question q;
-    Etcdserverpb__AuthStatusRequest r = ETCDSERVERPB__AUTH_STATUS_REQUEST__INIT;
-    assert_int_equal(ask(m, &nobody, &r.base, &q), OK);
-    const Etcdserverpb__AuthStatusResponse *a = (Etcdserverpb__AuthStatusResponse *)q.response;
-    uint64_t revision = a->authrevision;
-    assert_int_equal(a->enabled, kv_auth_is_enabled(m->kv));
-    assert_true(a->header->member_id == kv_member_id(m->kv));
-    question_done(&q);
-    return revision;
-}
-
-static struct auth_who as_of_now(struct machine *m, const char *user)
-{
-    return (struct auth_who){.user = slice_text(user), .revision = kv_auth_revision(m->kv)};
-}
-
-/* root with its role; alice may write and read [a, c), bob may read b. Enabled. */
-static struct auth_who settle(struct machine *m)
-{
-    assert_int_equal(user_add(m, &nobody, "root"), OK);
-    assert_int_equal(user_grant(m, &nobody, "root", "root"), OK);
-    assert_int_equal(user_add(m, &nobody, "alice"), OK);
-    assert_int_equal(user_add(m, &nobody, "bob"), OK);
-    assert_int_equal(role_add(m, &nobody, "ab"), OK);
-    assert_int_equal(role_add(m, &nobody, "b"), OK);
-    assert_int_equal(role_grant(m, &nobody, "ab", AUTHPB__PERMISSION__TYPE__READWRITE, "a", "b"), OK);
-    assert_int_equal(role_grant(m, &nobody, "ab", AUTHPB__PERMISSION__TYPE__READWRITE, "b", "c"), OK);
-    assert_int_equal(role_grant(m, &nobody, "b", AUTHPB__PERMISSION__TYPE__READ, "b", ""), OK);
-    assert_int_equal(user_grant(m, &nobody, "alice", "ab"), OK);
-    assert_int_equal(user_grant(m, &nobody, "bob", "b"), OK);
-    assert_int_equal(enable(m, &nobody), OK);
-    return as_of_now(m, "root");
-}
+ * Tests of users and roles through the public API (kv.h):
+ * - the answer and effect of every Auth request,
+ * - the permissions when an entry is applied and when a read runs,
+ * - tokens on every member, and the state after restarts and snapshots. */
+#include "tests/unit/kv_auth_requests.h"
 
 /* --- requests of clients ------------------------------------------------------------------------------- */
 
@@ -210,7 +58,8 @@ static int delete_range(struct machine *m, const struct auth_who *who, const cha
     return err;
 }
 
-/* if compared exists then get then_get else put else_put, each NULL or a key; nested: all of that inside. */
+/* if `compared` exists then get then_get else put else_put, each NULL or a key; nested: all of that inside.
+ */
 static int txn(struct machine *m, const struct auth_who *who, const char *compared, const char *then_get,
                const char *else_put, bool is_nested)
 {
@@ -278,7 +127,7 @@ static int put_for(struct machine *m, const struct auth_who *who, const char *ke
     return err;
 }
 
-/* `then` is proposed right behind the change: allowed when it comes in, refused where it is applied. */
+/* `then` is proposed right after the change: allowed when it arrives, refused where it is applied. */
 static int put_behind(struct machine *m, const struct auth_who *root, const ProtobufCMessage *change,
                       const struct auth_who *who, const struct auth_need *need)
 {
@@ -334,7 +183,7 @@ static int leases(struct machine *m, const struct auth_who *who)
     return err;
 }
 
-/* The token's text is the caller's buffer. */
+/* The token's text is in the caller's buffer. */
 static int authenticate(struct machine *m, const char *user, char *token, size_t size)
 {
     struct question q = {.request.done = question_on_done};
@@ -422,7 +271,7 @@ static void only_root_administers(void **state)
     assert_string_equal(list->users[0], "alice");
     assert_string_equal(list->users[2], "root");
     question_done(&q);
-    /* What one is oneself one may see. */
+    /* A user may see its own roles. */
     user.name = TEXT("bob");
     assert_int_equal(ask(m, &alice, &user.base, NULL), ERR_PERMISSION_DENIED);
     user.name = TEXT("alice");
@@ -469,7 +318,7 @@ static void keys_are_checked_where_they_are_touched(void **state)
     assert_int_equal(delete_range(m, &alice, "a", "d", false), ERR_PERMISSION_DENIED);
     assert_int_equal(delete_range(m, &bob, "b", "", false), ERR_PERMISSION_DENIED);
     assert_int_equal(role_grant(m, &root, "b", AUTHPB__PERMISSION__TYPE__WRITE, "w", ""), OK);
-    /* An older word is refused, a newer one not; to write is not to read. */
+    /* An older revision is refused, a newer one not; permission to write is not permission to read. */
     assert_int_equal(put(m, &alice, "a"), ERR_AUTH_OLD_REVISION);
     assert_int_equal(range(m, &alice, "a", "", false), ERR_AUTH_OLD_REVISION);
     bob = as_of_now(m, "bob");
@@ -516,19 +365,152 @@ static void leases_are_their_keys(void **state)
     assert_int_equal(leases(m, &root), OK);
     assert_int_equal(kv_auth_check_lease(m->kv, &alice, id, true, (struct slice){0}, NULL),
                      ERR_PERMISSION_DENIED);
-    /* alice cannot end z with it, nor hang a key of hers beside it. */
+    /* alice can neither revoke z's lease nor attach a key of hers to it. */
     assert_int_equal(put_with(m, &alice, "b", id, false), ERR_PERMISSION_DENIED);
     assert_int_equal(revoke(m, &alice, id), ERR_PERMISSION_DENIED);
     assert_int_equal(revoke(m, &nobody, id), ERR_USER_EMPTY);
     assert_int_equal(revoke(m, &root, id), OK);
-    assert_int_equal(revoke(m, &bob, other), OK); /* it has no keys: anybody's, as in etcd */
+    assert_int_equal(revoke(m, &bob, other), OK); /* it has no keys: any user may revoke it, as in etcd */
     world_expect(m, "z", "");
-    /* The leader ends what is over by itself. */
+    /* The leader ends expired leases by itself. */
     id = grant(m);
     assert_int_equal(put_with(m, &root, "z", id, false), OK);
     world_run_ms(w, 70000);
     world_expect(m, "z", "");
     world_free(w);
+}
+
+/* --- leases of very many keys ------------------------------------------------------------------------- */
+
+enum { MANY_KEYS = 300 };
+
+static int64_t many_keys(struct machine *m)
+{
+    int64_t id = grant(m);
+    char key[16];
+    for (int i = 0; i < MANY_KEYS; i++) {
+        snprintf(key, sizeof key, "a%03d", i);
+        assert_int_equal(put_with(m, NULL, key, id, false), OK);
+    }
+    return id;
+}
+
+static int keep_alive(struct machine *m, const struct auth_who *who, int64_t id)
+{
+    struct question q = {0};
+    Etcdserverpb__LeaseKeepAliveRequest r = ETCDSERVERPB__LEASE_KEEP_ALIVE_REQUEST__INIT;
+    r.id = id;
+    q.request.who = who;
+    ASK(m, &q, kv_lease_keep_alive_checked, &r);
+    int err = q.err;
+    question_done(&q);
+    return err;
+}
+
+/* The verdict about an entry depends neither on the number of turns of its check nor on the member. */
+static void a_lease_of_many_keys_is_checked_in_slices(void **state)
+{
+    (void)state;
+    struct machine *m;
+    struct world *w = new_world(3, &m);
+    int64_t id = many_keys(m), other = grant(m);
+    struct auth_who root = settle(m), alice = as_of_now(m, "alice"), bob = as_of_now(m, "bob");
+    assert_int_equal(put_with(m, &alice, "a", id, false), OK);
+    assert_int_equal(put_with(m, &bob, "b", id, false), ERR_PERMISSION_DENIED);
+    assert_int_equal(keep_alive(m, &alice, id), OK);
+    assert_int_equal(keep_alive(world_follower(w), &alice, id), OK);
+    assert_int_equal(keep_alive(m, &bob, id), ERR_PERMISSION_DENIED);
+    assert_int_equal(keep_alive(m, &bob, other), OK); /* no keys: everybody's, as in etcd */
+    assert_int_equal(keep_alive(m, &nobody, id), ERR_USER_EMPTY);
+    assert_int_equal(keep_alive(m, &root, id), OK);
+    assert_int_equal(revoke(m, &bob, id), ERR_PERMISSION_DENIED);
+    /* One more key, which alice may not write. */
+    assert_int_equal(put_with(m, &root, "z", id, false), OK);
+    assert_int_equal(put_with(m, &alice, "a", id, false), ERR_PERMISSION_DENIED);
+    assert_int_equal(keep_alive(m, &alice, id), ERR_PERMISSION_DENIED);
+    assert_int_equal(leases(m, &alice), ERR_PERMISSION_DENIED);
+    assert_int_equal(revoke(m, &alice, id), ERR_PERMISSION_DENIED);
+    assert_int_equal(put_with(m, &root, "z", 0, false), OK);
+    assert_int_equal(leases(m, &alice), OK);
+    /* A change of the rights begins all checks anew. */
+    assert_int_equal(role_revoke(m, &root, "ab", "b", "c"), OK);
+    alice = as_of_now(m, "alice");
+    assert_int_equal(keep_alive(m, &alice, id), OK);
+    assert_int_equal(role_revoke(m, &root, "ab", "a", "b"), OK);
+    alice = as_of_now(m, "alice");
+    assert_int_equal(keep_alive(m, &alice, id), ERR_PERMISSION_DENIED);
+    assert_int_equal(put_with(m, &alice, "a", id, false), ERR_PERMISSION_DENIED);
+    root = as_of_now(m, "root");
+    assert_int_equal(role_grant(m, &root, "ab", AUTHPB__PERMISSION__TYPE__READWRITE, "a", "b"), OK);
+    alice = as_of_now(m, "alice");
+    assert_int_equal(revoke(m, &alice, id), OK);
+    world_expect(m, "a000", "");
+    world_run_ms(w, 500);
+    world_expect_equal_stores(w);
+    world_free(w);
+}
+
+static unsigned turns_until_done(struct machine *m, const struct question *q)
+{
+    unsigned turns = 0;
+    for (; !q->is_done && turns < 10 * MANY_KEYS; turns++)
+        world_step(m->world);
+    assert_true(q->is_done);
+    return turns;
+}
+
+/* With slices of one key: heartbeats and reads go on meanwhile. */
+static void a_check_in_slices_holds_up_no_other(void **state)
+{
+    (void)state;
+    struct machine *m;
+    int64_t slice_units = world_slice_units;
+    world_slice_units = 1;
+    struct world *w = new_world(1, &m);
+    int64_t id = many_keys(m);
+    settle(m);
+    struct auth_who alice = as_of_now(m, "alice"), bob = as_of_now(m, "bob");
+    Etcdserverpb__PutRequest p = ETCDSERVERPB__PUT_REQUEST__INIT;
+    Etcdserverpb__LeaseKeepAliveRequest k = ETCDSERVERPB__LEASE_KEEP_ALIVE_REQUEST__INIT;
+    p.key = world_bytes("a");
+    p.lease = k.id = id;
+    struct question put_q = {.request = {.done = question_on_done, .who = &alice}};
+    kv_put(m->kv, &put_q.request, &p);
+    assert_int_equal(range(m, &bob, "b", "", true), OK);
+    assert_false(put_q.is_done);
+    assert_true(turns_until_done(m, &put_q) > MANY_KEYS / 2);
+    assert_int_equal(put_q.err, OK);
+    question_done(&put_q);
+    assert_int_equal(put_with(m, &alice, "a", id, false), OK);
+    /* Keep-alives: alice's are ready by now. One that is canceled leaves the others alone. */
+    Etcdserverpb__AuthUserAddRequest carol = ETCDSERVERPB__AUTH_USER_ADD_REQUEST__INIT;
+    carol.name = TEXT("carol");
+    carol.hashedpassword = TEXT(HASH);
+    struct auth_who root = as_of_now(m, "root");
+    assert_int_equal(ask(m, &root, &carol.base, NULL), OK);
+    alice = as_of_now(m, "alice");
+    struct question first = {.request = {.done = question_on_done, .who = &alice}}, second = first;
+    kv_lease_keep_alive_checked(m->kv, &first.request, &k);
+    kv_lease_keep_alive_checked(m->kv, &second.request, &k);
+    assert_int_equal(range(m, &bob, "b", "", true), ERR_AUTH_OLD_REVISION);
+    assert_false(first.is_done);
+    kv_cancel(m->kv, &first.request);
+    assert_true(turns_until_done(m, &second) > MANY_KEYS / 2);
+    assert_int_equal(second.err, OK);
+    assert_false(first.is_done);
+    question_done(&second);
+    /* A member that closes answers what waits. */
+    root = as_of_now(m, "root");
+    carol.name = TEXT("dave");
+    assert_int_equal(ask(m, &root, &carol.base, NULL), OK);
+    alice = as_of_now(m, "alice");
+    struct question last = {.request = {.done = question_on_done, .who = &alice}};
+    kv_lease_keep_alive_checked(m->kv, &last.request, &k);
+    world_free(w);
+    assert_true(last.is_done);
+    assert_int_equal(last.err, ERR_STOPPED);
+    question_done(&last);
+    world_slice_units = slice_units;
 }
 
 static void a_token_is_known_everywhere(void **state)
@@ -550,7 +532,7 @@ static void a_token_is_known_everywhere(void **state)
         assert_int_equal(range(&w->machines[i], &who, "a", "", true), OK);
         assert_int_equal(put(&w->machines[i], &who, "z"), ERR_PERMISSION_DENIED);
     }
-    /* One that this member has not heard of yet is waited for. */
+    /* A member waits for a token that it does not know yet. */
     assert_int_equal(kv_auth_token(m->kv, slice_text("abcdefghijklmnop.1"), &who), ERR_INVALID_AUTH_TOKEN);
     assert_int_equal(kv_auth_token(m->kv, slice_text("abcdefghijklmnop.9999999"), &who), ERR_NOT_READY);
     struct question q = {.request.done = question_on_done};
@@ -562,11 +544,11 @@ static void a_token_is_known_everywhere(void **state)
     world_run_ms(w, 300);
     assert_false(q.is_done);
     slow->is_cut = false;
-    assert_int_equal(put(m, NULL, "k"), OK); /* the mailboxes tell nobody what they have lost */
+    assert_int_equal(put(m, NULL, "k"), OK); /* the mailboxes report no loss */
     world_wait_for(w, &q);
     assert_int_equal(q.err, OK);
     assert_int_equal(kv_auth_token(slow->kv, slice_text(second), &who), OK);
-    /* Gone with the password. */
+    /* Invalid after a change of the password. */
     world_wait_for_leader(w);
     m = world_leader(w);
     assert_int_equal(change_password(m, &root, "alice"), OK);
@@ -596,7 +578,7 @@ static void a_native_write_is_checked_by_its_needs(void **state)
     assert_int_equal(put_for(m, &nobody, "/cairn/x", NULL), ERR_USER_EMPTY);
     assert_int_equal(put_for(m, &late, "/cairn/x", NULL), ERR_USER_NOT_FOUND);
     assert_int_equal(put_for(m, &root, "/cairn/x", need_of("z", "", true)), OK);
-    /* Changes that do not concern her do not make it old, also of a token with a revision in it. */
+    /* Changes that do not concern alice do not make her token old, also not a token with a revision in it. */
     assert_int_equal(user_add(m, &root, "dave"), OK);
     assert_int_equal(put(m, &alice, "a"), ERR_AUTH_OLD_REVISION);
     assert_int_equal(put_for(m, &alice, "/cairn/x", need_of("a", "", true)), OK);
@@ -605,7 +587,7 @@ static void a_native_write_is_checked_by_its_needs(void **state)
     world_free(w);
 }
 
-static void a_right_may_go_between_arrival_and_apply(void **state)
+static void a_right_may_be_revoked_between_arrival_and_apply(void **state)
 {
     (void)state;
     struct machine *m;
@@ -635,8 +617,8 @@ static void a_right_may_go_between_arrival_and_apply(void **state)
     world_free(w);
 }
 
-/* Auth comes on between the two: a client that is nobody may not write any more. */
-static void a_write_of_nobody_behind_enable(void **state)
+/* Auth is enabled between the two: an anonymous client may not write any more. */
+static void an_anonymous_write_after_enable(void **state)
 {
     (void)state;
     struct machine *m;
@@ -649,7 +631,7 @@ static void a_write_of_nobody_behind_enable(void **state)
     world_free(w);
 }
 
-static void what_was_shown_before_a_password_is_void(void **state)
+static void tokens_before_a_password_change_are_void(void **state)
 {
     (void)state;
     struct machine *m;
@@ -667,12 +649,12 @@ static void what_was_shown_before_a_password_is_void(void **state)
     assert_int_equal(put(m, &alice, "a"), ERR_AUTH_OLD_REVISION);
     assert_int_equal(range(m, &alice, "a", "", true), ERR_AUTH_OLD_REVISION);
     assert_int_equal(range(m, &bob, "b", "", true), OK);
-    /* Who administers is asked too: etcd forgets it there. */
+    /* An administrator's permission is checked too: etcd forgets it there. */
     assert_int_equal(change_password(m, &old_root, "root"), OK);
     assert_int_equal(kv_auth_check_admin(m->kv, &old_root), ERR_AUTH_OLD_REVISION);
     assert_int_equal(user_add(m, &old_root, "mallory"), ERR_AUTH_OLD_REVISION);
     assert_int_equal(user_add(m, &by_certificate, "carol"), OK); /* no password was shown */
-    /* A user of the same name is another one. */
+    /* A new user of the same name is another user. */
     root = as_of_now(m, "root");
     assert_int_equal(user_delete(m, &root, "bob"), OK);
     assert_int_equal(kv_auth_check_user(m->kv, &bob), ERR_USER_NOT_FOUND);
@@ -704,7 +686,7 @@ static void the_epoch_moves_with_every_change(void **state)
     assert_true(epoch > 0 && others > 0);
     struct auth_who root = settle(m);
     world_run_ms(w, 500);
-    assert_true(kv_auth_epoch(m->kv) == epoch + 12); /* enable does not move the revision, but rights */
+    assert_true(kv_auth_epoch(m->kv) == epoch + 12); /* enable changes rights, but not the revision */
     assert_true(kv_auth_epoch(other->kv) == others + 12);
     epoch = kv_auth_epoch(m->kv);
     assert_int_equal(user_add(m, &root, "root"), ERR_USER_EXISTS);
@@ -782,11 +764,13 @@ int main(void)
         cmocka_unit_test(keys_are_checked_where_they_are_touched),
         cmocka_unit_test(all_of_a_transaction_is_checked),
         cmocka_unit_test(leases_are_their_keys),
+        cmocka_unit_test(a_lease_of_many_keys_is_checked_in_slices),
+        cmocka_unit_test(a_check_in_slices_holds_up_no_other),
         cmocka_unit_test(a_token_is_known_everywhere),
         cmocka_unit_test(a_native_write_is_checked_by_its_needs),
-        cmocka_unit_test(a_right_may_go_between_arrival_and_apply),
-        cmocka_unit_test(a_write_of_nobody_behind_enable),
-        cmocka_unit_test(what_was_shown_before_a_password_is_void),
+        cmocka_unit_test(a_right_may_be_revoked_between_arrival_and_apply),
+        cmocka_unit_test(an_anonymous_write_after_enable),
+        cmocka_unit_test(tokens_before_a_password_change_are_void),
         cmocka_unit_test(the_epoch_moves_with_every_change),
         cmocka_unit_test(rules_outlive_restarts),
         cmocka_unit_test(rules_come_with_a_snapshot),

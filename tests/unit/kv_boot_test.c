@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What running members tell those that start, and do for them. */
+ * Tests of the answers and services that running members give to starting members. */
 #include "tests/unit/cluster_world.h"
 
 #include <stdio.h>
@@ -8,16 +8,17 @@
 
 #include "base/log.h"
 #include "consensus/feature.h"
+#include "consensus/kv/kv_impl.h"
 #include "consensus/node/boot.h"
 
 #define NEW_URL "http://m9:2380"
 
-/* --- somebody who asks ---------------------------------------------------------------------------------- */
+/* --- a process that sends queries ----------------------------------------------------------------------- */
 struct peer_served_query {
     Peerpb__Answer *answer;
 };
 
-/* A dial-back is answered as `confirms` says when the question is waited for. */
+/* A dial-back is answered as `confirms` says when the query is pending. */
 static struct peer_query_sender asker = {.proof = PEER_PROOF_TOKEN};
 static bool confirms;
 static char confirm_url[64];
@@ -65,7 +66,7 @@ static void ask_text(struct machine *m, struct peer_served_query *q, struct slic
     m->events->on_query(m->events_arg, q, &asker, text);
 }
 
-static void ask(struct machine *m, struct peer_served_query *q, const Peerpb__Question *question)
+static void ask(struct machine *m, struct peer_served_query *q, const Peerpb__BootstrapQuery *question)
 {
     struct buf b = {0};
     boot_write(&b, &question->base);
@@ -88,17 +89,17 @@ static void forget(struct peer_served_query *q)
     q->answer = NULL;
 }
 
-static bool was_refused; /* for good, in the last answer */
+static bool was_refused; /* final, in the last answer */
 static unsigned asking_level = FEATURE_LEVEL_LAST;
 
 /* NULL: it was done; else why not. */
-static const char *fetch(struct machine *m, Peerpb__Question__Kind kind, uint64_t run, uint64_t id,
+static const char *fetch(struct machine *m, Peerpb__BootstrapQuery__Kind kind, uint64_t run, uint64_t id,
                          const char *url)
 {
     static char reason[1000], name[] = "n9", text[64];
     char *urls[] = {text};
     struct peer_served_query q = {0};
-    Peerpb__Question question = PEERPB__QUESTION__INIT;
+    Peerpb__BootstrapQuery question = PEERPB__BOOTSTRAP_QUERY__INIT;
     strcpy(text, url);
     question.kind = kind;
     question.run = run;
@@ -120,7 +121,7 @@ static const char *fetch(struct machine *m, Peerpb__Question__Kind kind, uint64_
 
 static Peerpb__Answer *who(struct machine *m, struct peer_served_query *q)
 {
-    Peerpb__Question question = PEERPB__QUESTION__INIT;
+    Peerpb__BootstrapQuery question = PEERPB__BOOTSTRAP_QUERY__INIT;
     question.run = 5;
     ask(m, q, &question);
     assert_non_null(q->answer);
@@ -128,7 +129,7 @@ static Peerpb__Answer *who(struct machine *m, struct peer_served_query *q)
     return q->answer;
 }
 
-static Peerpb__Seat *seat_at(const Peerpb__Answer *a, const char *url)
+static Peerpb__ListedMember *member_at(const Peerpb__Answer *a, const char *url)
 {
     for (size_t i = 0; i < a->n_members; i++)
         if (strcmp(a->members[i]->peer_urls[0], url) == 0)
@@ -151,12 +152,11 @@ static uint64_t add_member(struct machine *m, const char *url)
     return id;
 }
 
-#define CLAIM   PEERPB__QUESTION__KIND__CLAIM
-#define REPLACE PEERPB__QUESTION__KIND__REPLACE
-#define ADD     PEERPB__QUESTION__KIND__ADD
+#define CLAIM   PEERPB__BOOTSTRAP_QUERY__KIND__CLAIM
+#define REPLACE PEERPB__BOOTSTRAP_QUERY__KIND__REPLACE
+#define ADD     PEERPB__BOOTSTRAP_QUERY__KIND__ADD
 
-/* --- who
- * ---------------------------------------------------------------------------------------------------- */
+/* --- identity ------------------------------------------------------------------------------------------- */
 static void blank_until_an_election(void **state)
 {
     (void)state;
@@ -164,7 +164,7 @@ static void blank_until_an_election(void **state)
     struct peer_served_query q = {0};
     machine_stop(&w->machines[1]);
     machine_stop(&w->machines[2]);
-    world_run_ms(w, 5000); /* alone: it may ask around as long as it likes */
+    world_run_ms(w, 5000); /* alone: it may query the others as long as it likes */
     Peerpb__Answer *a = who(&w->machines[0], &q);
     assert_int_equal(a->state, PEERPB__ANSWER__STATE__STARTED);
     assert_true(a->is_blank);
@@ -196,9 +196,8 @@ static void nonsense_gets_an_answer(void **state)
     world_free(w);
 }
 
-/* --- claims
- * ------------------------------------------------------------------------------------------------- */
-static void a_seat_is_claimed_once(void **state)
+/* --- claims --------------------------------------------------------------------------------------------- */
+static void an_added_member_is_claimed_once(void **state)
 {
     (void)state;
     struct world *w = world_new(3);
@@ -206,17 +205,17 @@ static void a_seat_is_claimed_once(void **state)
     struct machine *l = world_wait_for_leader(w);
     world_run_ms(w, 6000);
     uint64_t id = add_member(l, NEW_URL);
-    assert_false(seat_at(who(l, &q), NEW_URL)->was_started);
+    assert_false(member_at(who(l, &q), NEW_URL)->was_started);
     forget(&q);
     assert_string_equal(fetch(world_follower(w), CLAIM, 1, id, NEW_URL), "this member does not lead");
     assert_string_equal(fetch(l, CLAIM, 1, id, "http://m8:2380"),
                         "the cluster has no such member at these peer URLs");
     assert_string_equal(fetch(l, CLAIM, 1, id + 1, NEW_URL),
                         "the cluster has no such member at these peer URLs");
-    /* Two at once: the second hears that there is a first. */
+    /* Two at once: the second one learns that there is a first. */
     static char name[] = "n9", url[] = NEW_URL;
     char *urls[] = {url};
-    Peerpb__Question claim = PEERPB__QUESTION__INIT;
+    Peerpb__BootstrapQuery claim = PEERPB__BOOTSTRAP_QUERY__INIT;
     claim.level = FEATURE_LEVEL_LAST;
     claim.kind = CLAIM;
     claim.run = 1;
@@ -239,9 +238,9 @@ static void a_seat_is_claimed_once(void **state)
     forget(&q);
     assert_null(fetch(l, CLAIM, 1, id, NEW_URL)); /* its answer was lost: granted again */
     assert_string_equal(fetch(l, CLAIM, 2, id, NEW_URL), "that member has been started before");
-    Peerpb__Seat *seat = seat_at(who(l, &q), NEW_URL);
-    assert_true(seat->was_started);
-    assert_string_equal(seat->name, "n9");
+    Peerpb__ListedMember *member = member_at(who(l, &q), NEW_URL);
+    assert_true(member->was_started);
+    assert_string_equal(member->name, "n9");
     forget(&q);
     /* Another leader knows it from the log. */
     machine_crash(l);
@@ -250,8 +249,7 @@ static void a_seat_is_claimed_once(void **state)
     world_free(w);
 }
 
-/* --- a lost disk
- * ---------------------------------------------------------------------------------------------- */
+/* --- a lost disk ---------------------------------------------------------------------------------------- */
 static void a_lost_member_is_replaced_once(void **state)
 {
     (void)state;
@@ -265,9 +263,9 @@ static void a_lost_member_is_replaced_once(void **state)
     machine_crash(lost);
     world_run_ms(w, 2000);
     assert_null(fetch(l, REPLACE, 1, old, lost->url));
-    Peerpb__Seat *seat = seat_at(who(l, &q), lost->url);
-    assert_true(seat->id != old && seat->is_learner && !seat->was_started);
-    uint64_t new = seat->id;
+    Peerpb__ListedMember *member = member_at(who(l, &q), lost->url);
+    assert_true(member->id != old && member->is_learner && !member->was_started);
+    uint64_t new = member->id;
     forget(&q);
     assert_string_equal(fetch(l, REPLACE, 1, old, lost->url),
                         "the cluster has no such member at these peer URLs");
@@ -275,7 +273,7 @@ static void a_lost_member_is_replaced_once(void **state)
     world_free(w);
 }
 
-static void a_stranger_is_added_once(void **state)
+static void an_unknown_process_is_added_once(void **state)
 {
     (void)state;
     struct world *w = world_new(1);
@@ -284,13 +282,17 @@ static void a_stranger_is_added_once(void **state)
     assert_null(fetch(l, ADD, 1, 0, NEW_URL));
     assert_string_equal(fetch(l, ADD, 1, 0, NEW_URL), "etcdserver: Peer URLs already exists");
     assert_string_equal(fetch(l, ADD, 1, 0, "nowhere"), "etcdserver: given member URLs are invalid");
-    assert_true(seat_at(who(l, &q), NEW_URL)->is_learner);
+    assert_true(member_at(who(l, &q), NEW_URL)->is_learner);
     forget(&q);
+    /* Its learner is the only one: others wait, and their requests are not in the log. */
+    uint64_t last = node_last_index(l->kv->node);
+    assert_string_equal(fetch(l, ADD, 1, 0, "http://m8:2380"),
+                        "etcdserver: too many learner members in cluster");
+    assert_int_equal(node_last_index(l->kv->node), last);
     world_free(w);
 }
 
-/* --- proofs ----------------------------------------------------------------------------------------------
- */
+/* --- proofs ----------------------------------------------------------------------------------------- */
 static void without_a_proof_it_is_confirmed(void **state)
 {
     (void)state;
@@ -305,11 +307,11 @@ static void without_a_proof_it_is_confirmed(void **state)
     assert_int_equal(*confirm_url, 0); /* nothing else is dialed */
     confirms = false;
     assert_non_null(strstr(fetch(l, CLAIM, 1, id, NEW_URL), "confirmed that it asks"));
-    assert_false(was_refused); /* the next try may be confirmed */
+    assert_false(was_refused); /* the next attempt may be confirmed */
     assert_string_equal(confirm_url, NEW_URL);
     confirms = true;
     assert_null(fetch(l, CLAIM, 1, id, NEW_URL));
-    confirms = false; /* an answer that was lost is given again to a process that is confirmed, only */
+    confirms = false; /* a lost answer is repeated only to a process that is confirmed */
     assert_non_null(fetch(l, CLAIM, 1, id, NEW_URL));
 
     machine_crash(lost);
@@ -320,7 +322,7 @@ static void without_a_proof_it_is_confirmed(void **state)
     assert_non_null(strstr(fetch(l, REPLACE, 1, old, lost->url), "confirmed that it asks")); /* of another */
     asker.proof = PEER_PROOF_NONE;
     confirms = true;
-    assert_non_null(strstr(fetch(l, REPLACE, 1, old, lost->url), "learner")); /* n9 is one: it got that far */
+    assert_non_null(strstr(fetch(l, REPLACE, 1, old, lost->url), "learner")); /* n9 is a learner */
     asker = (struct peer_query_sender){.proof = PEER_PROOF_TOKEN};
     world_free(w);
 }
@@ -355,7 +357,7 @@ static void a_stop_answers(void **state)
     struct world *w = world_new(1);
     struct machine *l = world_wait_for_leader(w);
     struct peer_served_query q = {0};
-    Peerpb__Question claim = PEERPB__QUESTION__INIT;
+    Peerpb__BootstrapQuery claim = PEERPB__BOOTSTRAP_QUERY__INIT;
     claim.level = FEATURE_LEVEL_LAST;
     claim.kind = CLAIM;
     claim.name = name;
@@ -375,11 +377,10 @@ static void a_stop_answers(void **state)
     world_free(w);
 }
 
-/* --- nobody to ask
- * -------------------------------------------------------------------------------------------- */
-/* Began alone, grew, lost its disk, and its flags still name it alone: it begins again under the id that the
- * other one knows. It gives that one no vote, and ends. */
-static void an_earlier_life_ends_a_new_one(void **state)
+/* --- no member to query --------------------------------------------------------------------------------- */
+/* A member began alone, its cluster grew, it lost its disk, and its flags still name it alone. It begins
+ * again under the id that the other member knows. It gives that member no vote, and ends. */
+static void a_member_that_begins_again_ends(void **state)
 {
     (void)state;
     struct world *w = world_new(1);
@@ -408,7 +409,8 @@ static void an_earlier_life_ends_a_new_one(void **state)
     world_run_ms(w, 3000);
     assert_true(first->id == id && kv_leader(first->kv) == id);
     assert_false(kv_is_removed(first->kv));
-    /* This world's lanes are between members that know each other; over TCP who is new can be answered. */
+    /* The streams of this world are between members that know each other; over TCP a new member can be
+     * answered. */
     first->events->on_message(first->events_arg, second->id, PEER_STREAM_LOG, slice_of("\x01\x00", 2));
     world_run_ms(w, 3000);
     assert_true(kv_is_removed(first->kv));
@@ -416,18 +418,19 @@ static void an_earlier_life_ends_a_new_one(void **state)
     world_free(w);
 }
 
-/* An older version must not come in: what the cluster writes it would not understand. */
+/* An older version must not join: it would not understand the cluster's entries. */
 static void a_member_that_is_too_old_is_refused_for_good(void **state)
 {
     (void)state;
     struct world *w = world_new(1);
     struct machine *m = world_wait_for_leader(w);
-    static const Peerpb__Question__Kind kinds[] = {PEERPB__QUESTION__KIND__ADD, PEERPB__QUESTION__KIND__CLAIM,
-                                                   PEERPB__QUESTION__KIND__REPLACE};
+    static const Peerpb__BootstrapQuery__Kind kinds[] = {PEERPB__BOOTSTRAP_QUERY__KIND__ADD,
+                                                         PEERPB__BOOTSTRAP_QUERY__KIND__CLAIM,
+                                                         PEERPB__BOOTSTRAP_QUERY__KIND__REPLACE};
     for (int i = 0; i < 100 && kv_feature_level(m->kv) < FEATURE_LEVEL_LAST; i++)
         world_run_ms(w, 100);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        asking_level = i ? FEATURE_LEVEL_FIRST : 0; /* 0: a version that says nothing */
+        asking_level = i ? FEATURE_LEVEL_FIRST : 0; /* 0: a version that is not set */
         assert_non_null(strstr(fetch(m, kinds[i], 7, 1, "http://10.0.0.9:2380"), "start a newer version"));
         assert_true(was_refused);
     }
@@ -441,10 +444,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blank_until_an_election),
         cmocka_unit_test(nonsense_gets_an_answer),
-        cmocka_unit_test(a_seat_is_claimed_once),
+        cmocka_unit_test(an_added_member_is_claimed_once),
         cmocka_unit_test(a_lost_member_is_replaced_once),
-        cmocka_unit_test(a_stranger_is_added_once),
-        cmocka_unit_test(an_earlier_life_ends_a_new_one),
+        cmocka_unit_test(an_unknown_process_is_added_once),
+        cmocka_unit_test(a_member_that_begins_again_ends),
         cmocka_unit_test(without_a_proof_it_is_confirmed),
         cmocka_unit_test(only_a_proof_adds),
         cmocka_unit_test(a_member_that_is_too_old_is_refused_for_good),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Members that compare their states: equal ones go on for ever, an odd one is named, serves no more and is
- * set aside at its next start; where nobody can be told right from wrong all stop. */
+ * Tests of members that compare their states. Equal members continue for ever. A diverged member is named,
+ * stops serving, and is set aside at its next start. When no state can be judged correct, all members stop.
+ */
 #include "tests/unit/cluster_world.h"
 
 #include <stdio.h>
@@ -30,7 +31,7 @@ static struct world *three(void)
     return w;
 }
 
-/* As if it had written something else. */
+/* As if the member had written another value. */
 static void spoil(struct machine *m)
 {
     m->kv->store->digest ^= 1;
@@ -50,7 +51,7 @@ static void equal_states_are_quiet(void **state)
         snprintf(value, sizeof value, "%d", i);
         assert_int_equal(world_put(&w->machines[i % 3], "k", value, 0), OK);
         world_run_ms(w, 500);
-        if (i == 10) { /* what a member has compared is there again after a restart */
+        if (i == 10) { /* a member's comparison is there again after a restart */
             machine_crash(&w->machines[0]);
             machine_start(&w->machines[0], false);
             world_wait_for_leader(w);
@@ -66,24 +67,24 @@ static void equal_states_are_quiet(void **state)
     world_free(w);
 }
 
-static void the_odd_one_is_out(struct world *w, struct machine *odd)
+static void the_diverged_member_leaves(struct world *w, struct machine *diverged)
 {
-    struct machine *sound = odd == &w->machines[0] ? &w->machines[1] : &w->machines[0];
+    struct machine *sound = diverged == &w->machines[0] ? &w->machines[1] : &w->machines[0];
     int err;
     assert_int_equal(world_put(sound, "k", "1", 0), OK);
-    spoil(odd);
-    for (int i = 0; i < 100 && !odd->kv->state_check.diverged_since_ms; i++)
+    spoil(diverged);
+    for (int i = 0; i < 100 && !diverged->kv->state_check.diverged_since_ms; i++)
         world_run_ms(w, 100);
-    assert_true(odd->kv->state_check.diverged_since_ms != 0);
-    assert_int_equal(world_put(odd, "k", "2", 0), ERR_CORRUPT_CLUSTER);
-    world_get(odd, "k", &err);
+    assert_true(diverged->kv->state_check.diverged_since_ms != 0);
+    assert_int_equal(world_put(diverged, "k", "2", 0), ERR_CORRUPT_CLUSTER);
+    world_get(diverged, "k", &err);
     assert_int_equal(err, ERR_CORRUPT_CLUSTER);
     world_run_ms(w, 4000);
-    assert_int_equal(kv_failed(odd->kv), ERR_CORRUPT);
-    assert_non_null(strstr(kv_failed_at(odd->kv), "differs"));
-    machine_stop(odd);
+    assert_int_equal(kv_failed(diverged->kv), ERR_CORRUPT);
+    assert_non_null(strstr(kv_failed_at(diverged->kv), "differs"));
+    machine_stop(diverged);
     world_wait_for_leader(w);
-    assert_true(has_alarm(sound, odd->id));
+    assert_true(has_alarm(sound, diverged->id));
     assert_false(kv_is_stopped(sound->kv));
     assert_int_equal(kv_alarms(sound->kv), 0); /* the cluster is well */
     assert_int_equal(world_put(sound, "k", "3", 0), OK);
@@ -93,16 +94,16 @@ static void the_odd_one_is_out(struct world *w, struct machine *odd)
 static void a_follower_that_differs_stops(void **state)
 {
     struct world *w = three();
-    struct machine *odd = world_follower(w);
+    struct machine *diverged = world_follower(w);
     (void)state;
-    the_odd_one_is_out(w, odd);
+    the_diverged_member_leaves(w, diverged);
     world_free(w);
 }
 
-/* On a real disk: once, with its log wherever that is; then the folder is that of a new member. */
+/* On a real disk: once, with its log in any folder; then the folder is that of a new member. */
 static void a_marked_folder_is_set_aside(void **state)
 {
-    char dir[] = "/tmp/cairn-odd-XXXXXX", path[3][64], command[256];
+    char dir[] = "/tmp/cairn-diverged-XXXXXX", path[3][64], command[256];
     bool was_diverged = true;
     uv_loop_t loop;
     (void)state;
@@ -140,11 +141,11 @@ static void a_leader_that_differs_stops(void **state)
 {
     struct world *w = three();
     (void)state;
-    the_odd_one_is_out(w, world_leader(w));
+    the_diverged_member_leaves(w, world_leader(w));
     world_free(w);
 }
 
-/* One of two has another state than the other: which is right? */
+/* The states of two members differ: the right one is unknown. */
 static void without_a_majority_all_stop(void **state)
 {
     struct world *w = world_new(2);
@@ -156,21 +157,21 @@ static void without_a_majority_all_stop(void **state)
     assert_true(has_alarm(leader, 0));
     assert_true(kv_is_stopped(leader->kv));
     assert_int_equal(world_put(leader, "k", "1", 0), ERR_CORRUPT_CLUSTER);
-    assert_int_equal(kv_failed(leader->kv), OK); /* somebody has to look at it */
+    assert_int_equal(kv_failed(leader->kv), OK); /* an operator has to decide */
     world_free(w);
 }
 
-/* The alarm of a member that is none any more goes. */
-static void alarms_of_the_gone_go(void **state)
+/* The alarm of a removed member is removed. */
+static void alarms_of_removed_members_are_removed(void **state)
 {
     struct world *w = three();
-    struct machine *leader = world_leader(w), *odd = world_follower(w);
+    struct machine *leader = world_leader(w), *diverged = world_follower(w);
     Etcdserverpb__MemberRemoveRequest r = ETCDSERVERPB__MEMBER_REMOVE_REQUEST__INIT;
     struct question q = {0};
     (void)state;
-    the_odd_one_is_out(w, odd);
+    the_diverged_member_leaves(w, diverged);
     leader = world_leader(w);
-    r.id = odd->id;
+    r.id = diverged->id;
     ASK(leader, &q, kv_member_remove, &r);
     assert_int_equal(q.err, OK);
     question_done(&q);
@@ -182,9 +183,12 @@ static void alarms_of_the_gone_go(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(equal_states_are_quiet),      cmocka_unit_test(a_follower_that_differs_stops),
-        cmocka_unit_test(a_leader_that_differs_stops), cmocka_unit_test(without_a_majority_all_stop),
-        cmocka_unit_test(alarms_of_the_gone_go),       cmocka_unit_test(a_marked_folder_is_set_aside),
+        cmocka_unit_test(equal_states_are_quiet),
+        cmocka_unit_test(a_follower_that_differs_stops),
+        cmocka_unit_test(a_leader_that_differs_stops),
+        cmocka_unit_test(without_a_majority_all_stop),
+        cmocka_unit_test(alarms_of_removed_members_are_removed),
+        cmocka_unit_test(a_marked_folder_is_set_aside),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

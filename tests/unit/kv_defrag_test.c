@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Requests to defragment, over a store that only notes when one begins and ends when the test says so: which
- * requests share one, and what becomes of them while a snapshot of the leader is installed. */
+ * Tests of requests to defragment: which requests share one defragmentation, and their results while a
+ * snapshot of the leader is installed. A fake store records when a defragmentation begins, and ends it when
+ * the test says so. */
 #include "base/mem.h"
 #include "consensus/kv/kv_impl.h"
 #include "consensus/store/defrag.h"
@@ -141,7 +142,8 @@ static void begin_install(struct rig *rig)
     is_installing = true;
 }
 
-/* As consensus/kv/snapshot_transfer.c: the new store stands where the old one stood, which is dropped. */
+/* As in consensus/kv/snapshot_transfer.c: the new store is at the old one's address, and the old one is
+ * dropped. */
 static void end_install(struct rig *rig)
 {
     is_installing = false;
@@ -151,10 +153,10 @@ static void end_install(struct rig *rig)
     kv_defrag_start(&rig->kv);
 }
 
-/* --- tests -----------------------------------------------------------------------------------------------
- */
+/* --- tests ------------------------------------------------------------------------------------------ */
 
-/* As in etcd: a request that comes while one is under way waits for the next one, with others that do. */
+/* As in etcd: a request that arrives during one waits for the next one, together with other waiting requests.
+ */
 static void test_later_ones_share_the_next(void **state)
 {
     (void)state;
@@ -175,13 +177,13 @@ static void test_later_ones_share_the_next(void **state)
     assert_null(defrag.done);
 }
 
-/* The install cancels the one that is under way. Its callers hear nothing of that: it runs again, on the
- * store that the snapshot brought, together with those that came meanwhile. */
+/* The install cancels the running one. Its callers do not notice: it runs again, on the snapshot's store,
+ * together with the requests that arrived meanwhile. */
 static void test_a_canceled_one_runs_again(void **state)
 {
     (void)state;
     static const bool is_ended_before[] = {
-        true, false}; /* the cancel ends before the install, or is cut short by its end */
+        true, false}; /* the cancel ends before the install, or the install's end cuts it short */
     for (size_t i = 0; i < COUNT_OF(is_ended_before); i++) {
         struct rig rig;
         struct kv *kv = rig_start(&rig);
@@ -192,7 +194,7 @@ static void test_a_canceled_one_runs_again(void **state)
             end_defrag(ERR_CANCELED);
         ask(&rig, 2);
         kv_defrag_start(kv);
-        assert_int_equal(defrag.begun, 1); /* none begins on a store that is about to go */
+        assert_int_equal(defrag.begun, 1); /* none begins on a store that is about to be replaced */
         for (unsigned n = 0; n < 3; n++)
             assert_int_equal(rig.callers[n].answers, 0);
         end_install(&rig);
@@ -205,7 +207,7 @@ static void test_a_canceled_one_runs_again(void **state)
     }
 }
 
-/* A caller that goes away leaves the list by itself; when all have gone nothing runs again. */
+/* A caller that disconnects leaves the list by itself; when all have disconnected nothing runs again. */
 static void test_a_canceled_one_without_callers_does_not(void **state)
 {
     (void)state;
@@ -219,7 +221,7 @@ static void test_a_canceled_one_without_callers_does_not(void **state)
     assert_int_equal(defrag.begun, 1);
 }
 
-/* Another error is the answer, and the next one begins all the same. */
+/* Another error is the answer, and the next one still begins. */
 static void test_a_failed_one_is_answered(void **state)
 {
     (void)state;
@@ -237,7 +239,7 @@ static void test_a_failed_one_is_answered(void **state)
     assert_answered(&rig, 1, OK);
 }
 
-/* When the member closes nothing begins any more, whoever may still wait. */
+/* When the member closes, no defragmentation begins any more, whoever may still wait. */
 static void test_closing(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Snapshots for clients through the door: places, the line for them, and the limits of clients that read
- * slowly or not at all. On virtual time. */
+ * Tests of snapshots for clients through the public API (kv.h), on virtual time. The number of exports at a
+ * time and the queue have limits, and so have clients that read slowly or not at all. */
 #include <stdio.h>
 
 #include "tests/unit/cluster_world.h"
@@ -71,7 +71,7 @@ static bool has_begun(struct client *c)
     return c->told > 0;
 }
 
-/* Two at once; the others in the order in which they came. */
+/* Two at once; the others in the order in which they arrived. */
 static void test_places(void **state)
 {
     (void)state;
@@ -98,7 +98,7 @@ static void test_places(void **state)
     world_free(w);
 }
 
-/* Who waits too long, and who finds the line full, is told so. */
+/* A client that waits too long gets an error, and so does a client that meets a full queue. */
 static void test_too_many(void **state)
 {
     (void)state;
@@ -116,7 +116,7 @@ static void test_too_many(void **state)
         take(&first);
         take(&waits[0]);
         if (first.progress.is_done || first.err) {
-            end(&first); /* one that is slow, but not too slow, is followed by the next: they all are */
+            end(&first); /* a slow client, but not too slow, is followed by the next: all of them are slow */
             begin(world_leader(w), &first);
         }
     }
@@ -128,7 +128,7 @@ static void test_too_many(void **state)
     }
     assert_true(refused > 50);
     end(&first);
-    /* All have left the line: as many may wait again. */
+    /* All have left the queue: as many may wait again. */
     begin(world_leader(w), &first);
     for (unsigned i = 0; i < 64; i++) {
         begin(world_leader(w), &waits[i]);
@@ -141,7 +141,8 @@ static void test_too_many(void **state)
     world_free(w);
 }
 
-/* Nothing is taken for half a minute: over. A client that takes a block now and then goes on, alone. */
+/* No block is taken for half a minute: the export ends. A client that takes a block now and then continues,
+ * alone. */
 static void test_unread(void **state)
 {
     (void)state;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * When a proposal counts as lost: each transition of the loss tracker, without a member around it. */
+ * Tests of the loss tracker: each transition to a lost proposal, without a member around it. */
 #include "unit.h"
 
 #include "consensus/kv/loss_tracker.h"
 
 enum { ERR = -7, OTHER_ERR = -8 };
 
-/* Requests 10 to 19 were handed to raft, 15 is the oldest that waits; the leader is lost at 1000 ms. */
+/* Requests 10 to 19 were handed to raft, 15 is the oldest pending one; the leader is lost at 1000 ms. */
 static struct kv_loss_tracker lost_at_1000(void)
 {
     struct kv_loss_tracker t = {0};
@@ -70,8 +70,8 @@ static void test_queried_again(void **state)
     assert_true(kv_loss_is_certain(&t, 6));
 }
 
-/* All that were handed over before it have ended by themselves. */
-static void test_nobody_waits_any_more(void **state)
+/* All requests that were handed over before it have ended by themselves. */
+static void test_requests_stop_waiting(void **state)
 {
     (void)state;
     struct kv_loss_tracker t = lost_at_1000();
@@ -83,7 +83,7 @@ static void test_nobody_waits_any_more(void **state)
     assert_false(kv_loss_is_certain(&t, UINT64_MAX));
 }
 
-/* What was handed over between two losses is concerned by the second alone, which counts from then on. */
+/* The second loss alone concerns proposals that were handed over between two losses. */
 static void test_a_second_loss(void **state)
 {
     (void)state;
@@ -93,7 +93,7 @@ static void test_a_second_loss(void **state)
     kv_loss_note_handed(&t, 30);
     assert_int_equal(t.before, 20);
     kv_loss_note(&t, 15, OTHER_ERR, 3000);
-    kv_loss_answered(&t, 1, 5); /* the answer to the first one's query says nothing of these */
+    kv_loss_answered(&t, 1, 5); /* the answer to the first loss's query says nothing about these */
     assert_false(kv_loss_is_certain(&t, UINT64_MAX));
     assert_false(kv_loss_is_query_due(&t, 15, 2999));
     assert_true(kv_loss_is_query_due(&t, 15, 3000));
@@ -109,7 +109,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nothing_was_handed_over), cmocka_unit_test(test_a_follower),
         cmocka_unit_test(test_the_leader_itself),       cmocka_unit_test(test_queried_again),
-        cmocka_unit_test(test_nobody_waits_any_more),   cmocka_unit_test(test_a_second_loss),
+        cmocka_unit_test(test_requests_stop_waiting),   cmocka_unit_test(test_a_second_loss),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

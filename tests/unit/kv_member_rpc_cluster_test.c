@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Members that ask each other: who is asked, who is heard, and that every question ends once. */
+ * Tests of member RPCs between real members: the members that are called, the calls that are accepted, and
+ * that every call ends once. */
 #include "tests/unit/cluster_world.h"
 
 #include <stdlib.h>
@@ -54,7 +55,7 @@ static void run_until_done(struct world *w, struct asking *q)
     assert_true(q->is_done);
 }
 
-/* Answers with the question behind the machine's name. */
+/* Answers with the request after the machine's name. */
 static void echo(void *arg, struct kv_member_request *q, struct slice question)
 {
     struct machine *m = arg;
@@ -125,17 +126,17 @@ static void large_answers_come_whole(void **state)
     world_free(w);
 }
 
-static void who_is_away_or_silent_does_not_hold_it_up(void **state)
+static void absent_members_do_not_delay_a_call(void **state)
 {
     (void)state;
     struct world *w = new_world(3);
     struct machine *m = &w->machines[0], *other = &w->machines[1];
     struct asking q;
     init(&q, m);
-    kv_member_rpc_to_all(m->kv, &q.ask, SILENT, slice_text("?"), 5000); /* nobody answers this topic */
+    kv_member_rpc_to_all(m->kv, &q.ask, SILENT, slice_text("?"), 5000); /* this topic has no handler */
     run_until_done(w, &q);
     assert_true(q.asked == 2 && q.answered == 0 && q.heard == 0);
-    /* One holds it back: time decides. */
+    /* One holds it back: the timeout decides. */
     init(&q, m);
     kv_member_rpc_handle(w->machines[2].kv, HELD, echo, &w->machines[2]);
     uint64_t before = w->clock.now_ns;
@@ -143,9 +144,9 @@ static void who_is_away_or_silent_does_not_hold_it_up(void **state)
     run_until_done(w, &q);
     assert_true(q.asked == 2 && q.answered == 1 && held_count == 1);
     assert_true(w->clock.now_ns - before >= 690000000 && w->clock.now_ns - before < 900000000);
-    kv_member_request_answer(other->kv, held[0], slice_text("late")); /* finds nobody */
+    kv_member_request_answer(other->kv, held[0], slice_text("late")); /* its call has ended */
     world_run_ms(w, 50);
-    /* The lane to the one that holds it back breaks. */
+    /* The stream to the one that holds it back breaks. */
     init(&q, m);
     kv_member_rpc_to_all(m->kv, &q.ask, HELD, slice_text("?"), 60000);
     world_run_ms(w, 50);
@@ -163,7 +164,7 @@ static void who_is_away_or_silent_does_not_hold_it_up(void **state)
     world_free(w);
 }
 
-static void the_leader_is_asked(void **state)
+static void the_leader_is_queried(void **state)
 {
     (void)state;
     struct world *w = new_world(3);
@@ -172,12 +173,12 @@ static void the_leader_is_asked(void **state)
         struct asking q;
         init(&q, &w->machines[i]);
         kv_member_rpc_to_leader(w->machines[i].kv, &q.ask, ECHO, slice_text("?"), 5000);
-        assert_true(!q.is_done && q.heard == 0); /* also if it asks itself */
+        assert_true(!q.is_done && q.heard == 0); /* also if it calls itself */
         run_until_done(w, &q);
         assert_true(q.asked == 1 && q.answered == 1 && q.from[0] == leader->id);
         assert_memory_equal(q.last, leader->name, 2);
     }
-    /* Nobody leads. */
+    /* There is no leader. */
     machine_stop(leader);
     struct machine *other = world_follower(w);
     while (kv_leader(other->kv))
@@ -216,7 +217,7 @@ static void many_are_refused_and_all_end(void **state)
     world_free(w);
 }
 
-static void a_question_may_be_forgotten_in_an_answer(void **state)
+static void a_call_may_be_canceled_in_a_callback(void **state)
 {
     (void)state;
     struct world *w = new_world(3);
@@ -247,10 +248,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_others_answer),
         cmocka_unit_test(large_answers_come_whole),
-        cmocka_unit_test(who_is_away_or_silent_does_not_hold_it_up),
-        cmocka_unit_test(the_leader_is_asked),
+        cmocka_unit_test(absent_members_do_not_delay_a_call),
+        cmocka_unit_test(the_leader_is_queried),
         cmocka_unit_test(many_are_refused_and_all_end),
-        cmocka_unit_test(a_question_may_be_forgotten_in_an_answer),
+        cmocka_unit_test(a_call_may_be_canceled_in_a_callback),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

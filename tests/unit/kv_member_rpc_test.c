@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Member RPCs over a transport that only notes what is sent: each call ends once, numbers and limits hold.
- * kv_member_rpc_cluster_test has them between real members. */
+ * Tests of member RPCs over a fake transport that only records messages: each call ends once, numbers and
+ * limits hold. kv_member_rpc_cluster_test.c tests them between real members. */
 #include "base/mem.h"
 #include "consensus/kv/kv_impl.h"
 #include "consensus/peer/codec.h"
@@ -173,8 +173,8 @@ static void test_all_answer(void **state)
     kv_member_rpc_close(&kv);
 }
 
-/* One cannot be reached, one refuses or is lost: the call ends without waiting for its deadline. */
-static void test_who_cannot_answer(void **state)
+/* One is unreachable, one refuses or is lost: the call ends without waiting for its deadline. */
+static void test_members_that_cannot_answer(void **state)
 {
     (void)state;
     start();
@@ -209,12 +209,12 @@ static void test_deadline_and_cancel(void **state)
     now_ms += 1;
     kv_member_rpc_turn(&kv);
     assert_int_equal(c.done, 1);
-    message(OTHER, true, 0, FIRST + 1); /* late: finds nobody */
+    message(OTHER, true, 0, FIRST + 1); /* late: its call has ended */
     assert_int_equal(c.answers + canceled.answers + canceled.done, 0);
     kv_member_rpc_close(&kv);
 }
 
-/* The 65th call at once is sent to nobody. */
+/* The 65th call at once is sent to no member. */
 static void test_too_many_calls(void **state)
 {
     (void)state;
@@ -235,8 +235,8 @@ static void test_too_many_calls(void **state)
     assert_int_equal(calls[63].done, 1);
 }
 
-/* A leader is its own handler's caller, in the next turn. */
-static void test_leader_asks_itself(void **state)
+/* A leader calls its own handler, in the next turn. */
+static void test_leader_calls_itself(void **state)
 {
     (void)state;
     start();
@@ -255,7 +255,7 @@ static void test_leader_asks_itself(void **state)
     kv_member_rpc_close(&kv);
 }
 
-/* --- others' questions --------------------------------------------------------------------------------- */
+/* --- calls from others --------------------------------------------------------------------------------- */
 
 static void test_answering(void **state)
 {
@@ -281,7 +281,7 @@ static void assert_refused(uint64_t from, uint8_t topic)
     assert_int_equal(sent.head[1], REFUSED);
 }
 
-/* A topic without a handler or out of range, a question for the leader, and the 65th of one member. */
+/* A topic without a handler or out of range, a call for the leader, and the 65th of one member. */
 static void test_refusals(void **state)
 {
     (void)state;
@@ -294,18 +294,18 @@ static void test_refusals(void **state)
     assert_refused(OTHER, TOPIC);
     sent.count = 0;
     message(THIRD, false, TOPIC, 7);
-    assert_int_equal(sent.count, 0); /* another member's is still taken */
-    kv_member_rpc_close(&kv);        /* drops those that wait */
+    assert_int_equal(sent.count, 0); /* another member's is still accepted */
+    kv_member_rpc_close(&kv);        /* drops the waiting ones */
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_answer),
-        cmocka_unit_test(test_who_cannot_answer),
+        cmocka_unit_test(test_members_that_cannot_answer),
         cmocka_unit_test(test_deadline_and_cancel),
         cmocka_unit_test(test_too_many_calls),
-        cmocka_unit_test(test_leader_asks_itself),
+        cmocka_unit_test(test_leader_calls_itself),
         cmocka_unit_test(test_answering),
         cmocka_unit_test(test_refusals),
     };

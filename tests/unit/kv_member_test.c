@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Membership at the door: what is answered, what is refused and where, what every member then knows, also
- * after restarts. */
+ * Tests of membership through the public API (kv.h): answers, refusals and where they happen, and the member
+ * list that every member then has, also after restarts. */
 #include "tests/unit/cluster_world.h"
 
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 
-static int add(struct machine *m, const char *url, bool is_learner, uint64_t *ret_id)
+static int add_by(struct machine *m, const char *url, bool is_learner, bool is_joining, uint64_t *ret_id)
 {
     struct question q = {0};
     Etcdserverpb__MemberAddRequest r = ETCDSERVERPB__MEMBER_ADD_REQUEST__INIT;
@@ -16,7 +16,10 @@ static int add(struct machine *m, const char *url, bool is_learner, uint64_t *re
     r.peerurls = urls;
     r.n_peerurls = 1;
     r.islearner = is_learner;
-    ASK(m, &q, kv_member_add, &r);
+    if (is_joining)
+        ASK(m, &q, kv_member_add_joining, &r);
+    else
+        ASK(m, &q, kv_member_add, &r);
     int err = q.err;
     if (!err) {
         const Etcdserverpb__MemberAddResponse *a = (Etcdserverpb__MemberAddResponse *)q.response;
@@ -28,6 +31,11 @@ static int add(struct machine *m, const char *url, bool is_learner, uint64_t *re
     }
     question_done(&q);
     return err;
+}
+
+static int add(struct machine *m, const char *url, bool is_learner, uint64_t *ret_id)
+{
+    return add_by(m, url, is_learner, false, ret_id);
 }
 
 static int remove_one(struct machine *m, uint64_t id, size_t *ret_left)
@@ -103,6 +111,18 @@ static const char *list(struct machine *m)
     return text;
 }
 
+/* Three members that promote learners by themselves. */
+static struct world *promoting_world(void)
+{
+    struct world *w = world_new(3);
+    for (unsigned i = 0; i < 3; i++) {
+        machine_stop(&w->machines[i]);
+        w->machines[i].promotes_learners = true;
+        machine_start(&w->machines[i], false);
+    }
+    return w;
+}
+
 static void expect_equal_lists(struct world *w)
 {
     char first[1000] = "";
@@ -117,7 +137,7 @@ static void expect_equal_lists(struct world *w)
     }
 }
 
-/* A machine that was added to the cluster is started with what a member tells it. */
+/* A machine that was added to the cluster starts with the configuration that a member returns. */
 static void join(struct machine *m, struct machine *via, uint64_t id)
 {
     struct question q = {0};
@@ -161,7 +181,7 @@ static void nonsense_is_refused_everywhere(void **state)
     assert_int_equal(promote(follower, leader->id), ERR_MEMBER_NOT_LEARNER);
     assert_int_equal(promote(leader, follower->id), ERR_MEMBER_NOT_LEARNER);
     assert_int_equal(replace(follower, 4711, "http://a:1", &id), ERR_MEMBER_NOT_FOUND);
-    follower->is_cut = true; /* how far behind a voter is does not matter */
+    follower->is_cut = true; /* the distance of a voter to the leader does not matter */
     for (unsigned i = 0; i < 50; i++)
         assert_int_equal(world_put(leader, "a", "1", 0), OK);
     assert_int_equal(promote(leader, follower->id), ERR_MEMBER_NOT_LEARNER);
@@ -183,7 +203,7 @@ static void every_member_knows_of_a_change(void **state)
     assert_non_null(strstr(list(follower), " http://10.0.0.9:2380 learner; "));
     expect_equal_lists(w);
     assert_int_equal(add(follower, "http://10.0.0.8:2380", true, &other), ERR_TOO_MANY_LEARNERS);
-    assert_int_equal(promote(follower, id), ERR_LEARNER_NOT_READY); /* it never said a word */
+    assert_int_equal(promote(follower, id), ERR_LEARNER_NOT_READY); /* it never sent a message */
     assert_int_equal(promote(world_leader(w), id), ERR_LEARNER_NOT_READY);
     assert_int_equal(update(follower, id, "http://10.0.0.7:2380"), OK);
     assert_non_null(strstr(list(follower), " http://10.0.0.7:2380 learner; ")); /* still (etcd #21694) */
@@ -208,8 +228,8 @@ static void every_member_knows_of_a_change(void **state)
     world_free(w);
 }
 
-/* With the disks of the others a change is committed, applied and answered there while the leader's own disk
- * has yet to write it, and the next change comes to a leader that has not applied the first. */
+/* The disks of the other members commit, apply and answer a change while the leader's own disk still writes
+ * it. The next change reaches a leader that has not applied the first. */
 static void a_change_waits_for_the_one_before(void **state)
 {
     (void)state;
@@ -221,7 +241,7 @@ static void a_change_waits_for_the_one_before(void **state)
     sim_io_set_job_time(leader->io, 300000000, 300000000);
     uint64_t before = w->clock.now_ns;
     assert_int_equal(add(follower, "http://10.0.0.9:2380", true, &id), OK);
-    assert_true(w->clock.now_ns - before < 100000000); /* the leader's disk is still at it */
+    assert_true(w->clock.now_ns - before < 100000000); /* the leader's disk still writes it */
     assert_int_equal(add(follower, leader->url, true, &other), ERR_PEER_URL_EXISTS);
     assert_int_equal(add(follower, "http://10.0.0.8:2380", true, &other), ERR_TOO_MANY_LEARNERS);
     assert_int_equal(update(leader, id, "http://10.0.0.7:2380"), OK);
@@ -233,7 +253,7 @@ static void a_change_waits_for_the_one_before(void **state)
     world_free(w);
 }
 
-/* More than the leader keeps are refused at once, wherever they were asked for. */
+/* Requests beyond the leader's limit are refused at once, on every member. */
 static void changes_that_wait_have_a_limit(void **state)
 {
     (void)state;
@@ -299,13 +319,13 @@ static void a_leader_that_is_removed_hands_over(void **state)
     assert_true(kv_is_removed(leader->kv));
     machine_stop(leader);
     assert_int_equal(world_put(follower, "a", "1", 0), OK);
-    assert_true(w->clock.now_ns - before < 1000000000); /* nobody waited for an election timeout */
+    assert_true(w->clock.now_ns - before < 1000000000); /* no member waited for an election timeout */
     expect_equal_lists(w);
     world_free(w);
 }
 
-/* Whatever becomes of a member that knows it is removed: the last other voter does not need it. */
-static void who_is_removed_is_not_needed_any_more(void **state)
+/* A member may learn that it is removed or not: the last other voter does not need it. */
+static void a_removed_member_is_not_needed_any_more(void **state)
 {
     (void)state;
     for (unsigned through = 0; through < 2; through++) {
@@ -316,7 +336,7 @@ static void who_is_removed_is_not_needed_any_more(void **state)
         r.id = leader->id;
         world_run_ms(w, 6000);
         kv_member_remove(through ? other->kv : leader->kv, &q.request, &r);
-        world_wait_for(w, &q); /* asked of itself: it has applied its removal */
+        world_wait_for(w, &q); /* a request to itself: it has applied its removal */
         assert_int_equal(q.err, OK);
         leader->is_cut = true;
         assert_int_equal(world_put(other, "a", "1", 0), OK);
@@ -326,7 +346,7 @@ static void who_is_removed_is_not_needed_any_more(void **state)
     }
 }
 
-/* etcd's strict reconfiguration: a change that would leave a quorum of members that do not run is refused. */
+/* etcd's strict reconfiguration: a change is refused if its quorum would need members that do not run. */
 static void the_quorum_is_protected(void **state)
 {
     (void)state;
@@ -343,7 +363,7 @@ static void the_quorum_is_protected(void **state)
     assert_int_equal(add(leader, "http://10.0.0.9:2380", true, &id), ERR_UNHEALTHY);
     struct machine *other = world_follower(w);
     assert_int_equal(remove_one(leader, other->id, &left), ERR_UNHEALTHY);
-    assert_int_equal(remove_one(leader, down->id, &left), OK); /* that one is no part of the quorum */
+    assert_int_equal(remove_one(leader, down->id, &left), OK); /* that one is not in the quorum */
     world_free(w);
 
     w = world_new(1);
@@ -351,7 +371,7 @@ static void the_quorum_is_protected(void **state)
     world_run_ms(w, 100);
     assert_int_equal(remove_one(leader, leader->id, &left), ERR_MEMBER_NOT_ENOUGH_STARTED);
     assert_int_equal(add(leader, "http://10.0.0.9:2380", false, &id), OK);
-    assert_int_equal(world_put(leader, "a", "1", 0), ERR_TIMEOUT); /* nobody leads */
+    assert_int_equal(world_put(leader, "a", "1", 0), ERR_TIMEOUT); /* there is no leader */
     world_free(w);
 }
 
@@ -370,7 +390,7 @@ static void a_member_is_replaced_in_one_step(void **state)
     const char *now = list(leader);
     assert_non_null(strstr(now, "learner"));
     expect_equal_lists(w);
-    /* The joint configuration was left by itself: one voter of the two is a majority no more. */
+    /* The joint configuration was left automatically: one voter of the two is not a majority any more. */
     struct machine *follower = world_follower(w);
     assert_int_equal(world_put(follower, "a", "1", 0), OK);
     for (unsigned i = 0; i < 3; i++)
@@ -384,7 +404,7 @@ static void a_member_is_replaced_in_one_step(void **state)
     world_free(w);
 }
 
-static void a_last_member_goes_on_alone(void **state)
+static void the_last_member_continues_alone(void **state)
 {
     (void)state;
     struct world *w = world_new(3);
@@ -400,7 +420,7 @@ static void a_last_member_goes_on_alone(void **state)
     assert_null(strstr(strstr(list(leader), "; ") + 2, "; ")); /* one is left */
     assert_int_equal(leader->removed_count, 2);
     machine_crash(leader);
-    machine_start(leader, false); /* for good */
+    machine_start(leader, false); /* for ever */
     world_wait_for_leader(w);
     world_expect(leader, "a", "1");
     assert_int_equal(world_put(leader, "a", "2", 0), OK);
@@ -432,7 +452,7 @@ static void one_member_becomes_three(void **state)
     assert_int_equal(world_put(third, "a", "2", 0), OK);
     expect_equal_lists(w);
     world_expect_equal_stores(w);
-    /* Any one of them may go now. */
+    /* Any one of them may fail now. */
     machine_stop(world_leader(w));
     world_expect(world_wait_for_leader(w), "a", "2");
     world_free(w);
@@ -441,12 +461,7 @@ static void one_member_becomes_three(void **state)
 static void a_learner_that_has_caught_up_votes_by_itself(void **state)
 {
     (void)state;
-    struct world *w = world_new(3);
-    for (unsigned i = 0; i < 3; i++) {
-        machine_stop(&w->machines[i]);
-        w->machines[i].promotes_learners = true;
-        machine_start(&w->machines[i], false);
-    }
+    struct world *w = promoting_world();
     struct machine *lost = world_follower(w), *fresh = &w->machines[3];
     world_wait_for_leader(w);
     for (int i = 0; i < 50; i++)
@@ -472,26 +487,44 @@ static void a_learner_that_has_caught_up_votes_by_itself(void **state)
     world_free(w);
 }
 
-/* Whenever it comes: the leader forgets once per election timeout of whom it has heard, and must not look
- * always just then. */
-static void a_learner_votes_whenever_it_comes(void **state)
+/* The request may arrive at any time: the leader clears its list of active members once per election timeout.
+ * The check must not always happen just then. */
+static void a_promotion_may_arrive_at_any_time(void **state)
 {
     (void)state;
     for (unsigned shift = 0; shift < 10; shift++) {
-        struct world *w = world_new(3);
-        for (unsigned i = 0; i < 3; i++) {
-            machine_stop(&w->machines[i]);
-            w->machines[i].promotes_learners = true;
-            machine_start(&w->machines[i], false);
-        }
+        struct world *w = promoting_world();
         struct machine *leader = world_wait_for_leader(w), *fresh = &w->machines[3];
         uint64_t id = 0;
         world_run_ms(w, 6000 + shift * 100);
-        assert_int_equal(add(leader, fresh->url, true, &id), OK);
+        assert_int_equal(add_by(leader, fresh->url, true, true, &id), OK);
         join(fresh, leader, id);
         world_run_ms(w, 4000);
         if (kv_is_learner(fresh->kv))
             fail_msg("%u ms later it is still a learner", shift * 100);
+        world_free(w);
+    }
+}
+
+/* The mark is on disk: a leader that restarts still promotes the one and leaves the other alone. */
+static void a_learner_of_member_add_waits_for_a_promotion(void **state)
+{
+    (void)state;
+    for (unsigned is_joining = 0; is_joining < 2; is_joining++) {
+        struct world *w = promoting_world();
+        struct machine *leader = world_wait_for_leader(w), *fresh = &w->machines[3];
+        uint64_t id = 0;
+        world_run_ms(w, 6000);
+        assert_int_equal(add_by(leader, fresh->url, true, is_joining, &id), OK);
+        world_run_ms(w, 1000);
+        for (unsigned i = 0; i < 3; i++) {
+            machine_stop(&w->machines[i]);
+            machine_start(&w->machines[i], false);
+        }
+        leader = world_wait_for_leader(w);
+        join(fresh, leader, id);
+        world_run_ms(w, 8000);
+        assert_int_equal(kv_is_learner(fresh->kv), !is_joining);
         world_free(w);
     }
 }
@@ -506,13 +539,14 @@ int main(void)
         cmocka_unit_test(changes_that_wait_have_a_limit),
         cmocka_unit_test(a_removed_follower_learns_it),
         cmocka_unit_test(a_leader_that_is_removed_hands_over),
-        cmocka_unit_test(who_is_removed_is_not_needed_any_more),
+        cmocka_unit_test(a_removed_member_is_not_needed_any_more),
         cmocka_unit_test(the_quorum_is_protected),
         cmocka_unit_test(a_member_is_replaced_in_one_step),
-        cmocka_unit_test(a_last_member_goes_on_alone),
+        cmocka_unit_test(the_last_member_continues_alone),
         cmocka_unit_test(one_member_becomes_three),
         cmocka_unit_test(a_learner_that_has_caught_up_votes_by_itself),
-        cmocka_unit_test(a_learner_votes_whenever_it_comes),
+        cmocka_unit_test(a_promotion_may_arrive_at_any_time),
+        cmocka_unit_test(a_learner_of_member_add_waits_for_a_promotion),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

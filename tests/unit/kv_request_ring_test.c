@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Numbers of requests: each is given out once, and finds its request until it is cleared. */
+ * Tests of request numbers: each is assigned once, and finds its request until it is cleared. */
 #include "unit.h"
 
 #include "consensus/kv/request_ring.h"
@@ -29,7 +29,7 @@ static void test_numbers_ascend_and_find(void **state)
     kv_ring_done(&ring);
 }
 
-/* The begin moves over numbers that are cleared, never over one that waits; no number is used again. */
+/* The begin moves over cleared numbers, never over a pending one; no number is used again. */
 static void test_clearing(void **state)
 {
     (void)state;
@@ -49,7 +49,8 @@ static void test_clearing(void **state)
     kv_ring_done(&ring);
 }
 
-/* It grows while numbers wait, and keeps them; then thousands pass through without another growth. */
+/* The ring grows while numbers are pending, and keeps them; then thousands pass through without another
+ * growth. */
 static void test_growth(void **state)
 {
     (void)state;
@@ -69,7 +70,7 @@ static void test_growth(void **state)
     kv_ring_done(&ring);
 }
 
-/* A number without a request: given out, found by nobody, and out of the way at once. */
+/* A number without a request: it is assigned, no lookup returns it, and it is cleared at once. */
 static void test_a_number_alone(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Requests in their lists, without a store, a log or other members: each request ends once, whatever happens
- * first, and is in no list afterwards. */
+ * Tests of requests in their lists, without a store, a log or other members: each request ends once,
+ * whatever happens first, and is in no list afterwards. */
 #include "base/mem.h"
 #include "consensus/kv/kv_impl.h"
 #include "unit.h"
@@ -131,7 +131,7 @@ static void test_a_canceled_one_is_not_answered(void **state)
     kv_requests_done(&kv.requests);
 }
 
-/* Each state has its own way out of what points at the request. */
+/* Each state removes its own pointers to the request. */
 static void test_cancel_in_other_parts(void **state)
 {
     (void)state;
@@ -150,7 +150,8 @@ static void test_cancel_in_other_parts(void **state)
     kv_requests_done(&kv.requests);
 }
 
-/* Never from inside the call that failed it; one that fails meanwhile waits for the next time. */
+/* The callback never runs inside the call that failed the request; a request that fails meanwhile waits for
+ * the next time. */
 static void test_failed_ones_are_answered_later(void **state)
 {
     (void)state;
@@ -207,7 +208,7 @@ static void test_waiting_ones_by_kind(void **state)
     for (unsigned n = 0; n < 3; n++)
         kv_add_waiting(&kv, &callers[n].request);
     kv_take_waiting(&kv, KV_COMPACT, &list);
-    kv_cancel(&kv, &callers[0].request); /* still takes it out of the caller's list */
+    kv_cancel(&kv, &callers[0].request); /* still removes it from the caller's list */
     assert_ptr_equal(list.next, &callers[2].request.link);
     kv_finish(&kv, &callers[2].request, OK, NULL);
     assert_true(list_is_empty(&list));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Leases: the rules one by one, then a random walk beside a plain model. */
+ * Tests of leases: the rules one by one, then a random walk against a plain model. */
 #include "consensus/store/lease.h"
 
 #include <setjmp.h>
@@ -61,7 +61,7 @@ static void test_attached_keys(void **state)
     lease_attach(t, 1, slice_text("a"));
     lease_attach(t, 1, slice_text("a"));
     lease_attach(t, 2, slice_text("b")); /* moves */
-    lease_detach(t, 1, slice_text("b")); /* hangs elsewhere: nothing */
+    lease_detach(t, 1, slice_text("b")); /* attached elsewhere: no effect */
     lease_detach(t, 1, slice_text("nothing"));
     struct slice *keys;
     size_t count;
@@ -85,7 +85,7 @@ static void test_attached_keys(void **state)
     lease_table_free(t);
 }
 
-/* --- a question about all keys ------------------------------------------------------------------------ */
+/* --- a request for all keys ---------------------------------------------------------------------------- */
 struct subscriber {
     unsigned looks;
     const char *refused;
@@ -127,7 +127,7 @@ static void test_all_keys_are_looked_at_once(void **state)
     assert_int_equal(ask(t, &q, NULL, OK), 0);
     attach_many(t, 1, 0, 1000);
     assert_int_equal(ask(t, &q, NULL, OK), 1000);
-    assert_int_equal(ask(t, &q, NULL, OK), 1); /* the right itself may have gone */
+    assert_int_equal(ask(t, &q, NULL, OK), 1); /* the right itself may be revoked */
     attach_many(t, 1, 1000, 10);
     assert_int_equal(ask(t, &q, NULL, OK), 10);
     assert_int_equal(ask(t, &q, NULL, OK), 1);
@@ -137,7 +137,8 @@ static void test_all_keys_are_looked_at_once(void **state)
     assert_int_equal(ask(t, &q, NULL, OK), 1);
     assert_int_equal(ask(t, &nobody, NULL, OK), 1010);
     assert_int_equal(ask(t, &nobody, NULL, OK), 1010);
-    /* What came from another lease is new as well; what went while it was new leaves no other out. */
+    /* A key that came from another lease is new as well; a key that was removed while it was new leaves no
+     * other out. */
     attach_many(t, 2, 2000, 2);
     attach_many(t, 1, 2000, 2);
     lease_detach(t, 1, slice_text("k2001"));
@@ -156,21 +157,98 @@ static void test_the_refused_key_is_remembered(void **state)
     grant(t, 1, 10, 0);
     grant(t, 2, 10, 0);
     attach_many(t, 1, 0, 1000);
-    assert_int_equal(ask(t, &q, "k0000", ERR_PERMISSION_DENIED), 1000);
-    assert_int_equal(ask(t, &q, "k0000", ERR_PERMISSION_DENIED), 1);
+    assert_int_equal(ask(t, &q, "k0998", ERR_PERMISSION_DENIED), 999);
+    assert_int_equal(ask(t, &q, "k0998", ERR_PERMISSION_DENIED), 1);
     attach_many(t, 1, 1000, 1);
-    assert_int_equal(ask(t, &q, "k0000", ERR_PERMISSION_DENIED), 1);
-    lease_attach(t, 2, slice_text("k0000")); /* it moves away */
-    assert_int_equal(ask(t, &q, "k0001", ERR_PERMISSION_DENIED), 1000);
-    lease_detach(t, 1, slice_text("k0001")); /* it is freed */
-    assert_int_equal(ask(t, &q, NULL, OK), 999);
+    assert_int_equal(ask(t, &q, "k0998", ERR_PERMISSION_DENIED), 1);
+    lease_attach(t, 2, slice_text("k0998")); /* it moves away */
+    assert_int_equal(ask(t, &q, "k0999", ERR_PERMISSION_DENIED), 1);
+    lease_detach(t, 1, slice_text("k0999")); /* it is freed */
+    lease_detach(t, 1, slice_text("k0997")); /* the last one that was OK */
+    assert_int_equal(ask(t, &q, "k1000", ERR_PERMISSION_DENIED), 1);
     assert_int_equal(ask(t, &q, NULL, OK), 1);
-    /* One that is not refused any more: all are looked at, and from then on it is one of them. */
-    attach_many(t, 1, 1001, 1);
+    assert_int_equal(ask(t, &q, NULL, OK), 1);
+    /* A key that is not refused any more: the keys after it are checked, and from then on it is one of them. */
+    attach_many(t, 1, 1001, 2);
     assert_int_equal(ask(t, &q, "k1001", ERR_PERMISSION_DENIED), 1);
-    assert_int_equal(ask(t, &q, NULL, OK), 1 + 1000);
+    assert_int_equal(ask(t, &q, NULL, OK), 2);
     assert_int_equal(ask(t, &q, NULL, OK), 1);
     assert_int_equal(lease_revoke(t, 1), OK);
+    lease_table_free(t);
+}
+
+static bool ask_some(struct lease_table *t, const struct lease_key_check *q, const char *refused,
+                     int64_t units, unsigned want_looks)
+{
+    struct subscriber l = {.refused = refused};
+    bool is_ready = lease_check_some(t, 1, q, look, &l, &units);
+    assert_int_equal(l.looks, want_looks);
+    return is_ready;
+}
+
+static void test_keys_are_looked_at_in_parts(void **state)
+{
+    (void)state;
+    int asker;
+    struct lease_key_check q = {&asker, 1, true, false}, nobody = {0};
+    struct lease_table *t = lease_table_new(1);
+    assert_true(ask_some(t, &q, NULL, 10, 0)); /* no such lease */
+    grant(t, 1, 10, 0);
+    grant(t, 2, 10, 0);
+    attach_many(t, 1, 0, 63);
+    assert_false(lease_is_any_long(t));
+    assert_true(ask_some(t, &q, NULL, 10, 0)); /* few keys: not in parts */
+    attach_many(t, 1, 63, 237);
+    assert_true(lease_is_any_long(t));
+    assert_true(ask_some(t, &nobody, NULL, 10, 0)); /* not remembered */
+    assert_false(ask_some(t, &q, NULL, 100, 100));
+    assert_false(ask_some(t, &q, NULL, 100, 100));
+    /* Keys come and go meanwhile, among them the last one that was looked at. */
+    lease_detach(t, 1, slice_text("k0199"));
+    lease_detach(t, 1, slice_text("k0200"));
+    lease_attach(t, 2, slice_text("k0000"));
+    attach_many(t, 1, 300, 1);
+    assert_false(ask_some(t, &q, NULL, 99, 99));
+    assert_true(ask_some(t, &q, NULL, 100, 1));
+    assert_true(ask_some(t, &q, NULL, 100, 0));
+    assert_int_equal(ask(t, &q, NULL, OK), 1);
+    /* The first refused key ends it: the check returns the error at once. */
+    attach_many(t, 1, 301, 100);
+    assert_true(ask_some(t, &q, "k0350", 100, 50));
+    assert_int_equal(ask(t, &q, "k0350", ERR_PERMISSION_DENIED), 1);
+    assert_true(ask_some(t, &q, NULL, 100, 51));
+    for (int i = 1; i < 401; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "k%04d", i);
+        lease_detach(t, 1, slice_text(text));
+    }
+    assert_int_equal(lease_key_count(t, 1), 0);
+    assert_false(lease_is_any_long(t));
+    assert_int_equal(ask(t, &q, NULL, OK), 0);
+    lease_table_free(t);
+}
+
+/* Very many authors of one lease: each one's progress is remembered. */
+static void test_authors_do_not_displace_each_other(void **state)
+{
+    (void)state;
+    enum { AUTHORS = 64 };
+    char authors[AUTHORS + 1];
+    struct lease_table *t = lease_table_new(1);
+    grant(t, 1, 10, 0);
+    attach_many(t, 1, 0, 1000);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < AUTHORS; i++) {
+            struct lease_key_check q = {&authors[i], 1, true, false};
+            assert_int_equal(ask(t, &q, NULL, OK), round ? 1 : 1000);
+        }
+    }
+    /* One more takes the place of the one that asked longest ago. */
+    struct lease_key_check more = {&authors[AUTHORS], 1, true, false}, first = {&authors[0], 1, true, false},
+                           last = {&authors[AUTHORS - 1], 1, true, false};
+    assert_int_equal(ask(t, &more, NULL, OK), 1000);
+    assert_int_equal(ask(t, &last, NULL, OK), 1);
+    assert_int_equal(ask(t, &first, NULL, OK), 1000);
     lease_table_free(t);
 }
 
@@ -180,7 +258,7 @@ static void test_expiry(void **state)
     struct lease_table *t = lease_table_new(1);
     int64_t ids[4], ttl = 0;
     grant(t, 1, 10, 1000);
-    assert_int_equal(lease_next_expiry_ms(t, 1000), UINT64_MAX); /* a follower lets no time pass */
+    assert_int_equal(lease_next_expiry_ms(t, 1000), UINT64_MAX); /* time does not pass on a follower */
     assert_int_equal(lease_expired(t, 1000000, 500, ids, 4), 0);
     assert_int_equal(lease_renew(t, 1, 1000, &ttl), ERR_NOT_PRIMARY_LESSOR);
     assert_int_equal(remaining(t, 1, 1000000), 10);
@@ -200,7 +278,7 @@ static void test_expiry(void **state)
     assert_int_equal(lease_renew(t, 2, 15999, &ttl), ERR_LEASE_NOT_FOUND);
     assert_int_equal(remaining(t, 2, 15999), 0);
     assert_int_equal(lease_expired(t, 15999, 500, ids, 4), 0);
-    /* Not handed out, but over: no renewal either. */
+    /* Not handed out, but expired: no renewal either. */
     assert_int_equal(lease_renew(t, 1, 16000, &ttl), ERR_LEASE_NOT_FOUND);
     assert_int_equal(lease_expired(t, 16498, 500, ids, 1), 1);
     assert_int_equal(ids[0], 1);
@@ -212,7 +290,7 @@ static void test_expiry(void **state)
     lease_demote(t);
     assert_int_equal(lease_next_expiry_ms(t, 16499), UINT64_MAX);
     assert_int_equal(lease_expired(t, UINT64_MAX, 500, ids, 4), 0);
-    lease_promote(t, 20000, 0); /* its revocation never came through the log: it lives on */
+    lease_promote(t, 20000, 0); /* its revocation never came through the log: it stays alive */
     assert_int_equal(lease_renew(t, 1, 20001, &ttl), OK);
     assert_int_equal(lease_next_expiry_ms(t, 20001), 10000);
     lease_table_free(t);
@@ -256,7 +334,7 @@ static void test_restore_and_checkpoints(void **state)
     assert_int_equal(remaining(t, 2, 300000), 101); /* the running clock is not touched */
     assert_int_equal(lease_checkpoints(t, 400000, ids, rests, 4), 0);
 
-    /* A renewal gives the full TTL, and the log hears of it until it comes back. */
+    /* A renewal gives the full TTL, and the log gets it until it is applied. */
     assert_int_equal(lease_renew(t, 2, 400000, &ttl), OK);
     assert_int_equal(ttl, 3000);
     assert_int_equal(lease_checkpoints(t, 400000, ids, rests, 4), 1);
@@ -300,7 +378,8 @@ static void test_promotion_spreads_expiries(void **state)
     lease_table_free(t);
 }
 
-/* What a promotion has not come to yet behaves as if it had, and a demotion voids all of it. */
+/* A lease that a promotion has not processed yet behaves as if it had been, and a demotion voids all of it.
+ */
 static void test_clocks_start_some_at_a_time(void **state)
 {
     (void)state;
@@ -324,7 +403,7 @@ static void test_clocks_start_some_at_a_time(void **state)
     assert_int_equal(lease_expired(t, 56000, 1000, ids, LEASES), 1);
     assert_int_equal(ids[0], LAST);
     assert_int_equal(lease_revoke(t, LAST), OK);
-    assert_int_equal(lease_revoke(t, LAST - 1), OK); /* whose clock stands */
+    assert_int_equal(lease_revoke(t, LAST - 1), OK); /* its clock stands still */
     lease_set_remaining(t, LAST - 2, 7);             /* after the promotion: for the next one */
     lease_time_to_live(t, LAST - 2, 50000, &rest_s, &granted_s);
     assert_in_range(rest_s, 101, 102); /* its second is full */
@@ -335,7 +414,7 @@ static void test_clocks_start_some_at_a_time(void **state)
     assert_int_equal(rest_s, 7);
     grant(t, LAST, 2, 0);
     lease_promote(t, 100000, 0);
-    lease_promote(t, 200000, 0); /* again, with most clocks of the one before still standing */
+    lease_promote(t, 200000, 0); /* again, while most clocks of the previous one still stand */
     while (lease_start_clocks(t, 1000))
         ;
     assert_int_equal(lease_next_expiry_ms(t, 200000), 2000);
@@ -502,7 +581,7 @@ static void test_random_walk(void **state)
     }
 }
 
-/* --- keyset: grows and shrinks by one bucket without losing anybody ------------------------------------- */
+/* --- keyset: grows and shrinks by one bucket without losing a key --------------------------------------- */
 struct item {
     int number;
     struct keyset_node node;
@@ -552,6 +631,8 @@ int main(void)
         cmocka_unit_test(test_attached_keys),
         cmocka_unit_test(test_all_keys_are_looked_at_once),
         cmocka_unit_test(test_the_refused_key_is_remembered),
+        cmocka_unit_test(test_keys_are_looked_at_in_parts),
+        cmocka_unit_test(test_authors_do_not_displace_each_other),
         cmocka_unit_test(test_expiry),
         cmocka_unit_test(test_list_is_sorted_by_expiry),
         cmocka_unit_test(test_restore_and_checkpoints),

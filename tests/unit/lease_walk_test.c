@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Walks over the keys of a lease, and over all leases, while both change: the result is that of the moment at
- * which the walk began. */
+ * Tests of walks over the keys of a lease, and over all leases, while both change: the result is that of the
+ * moment at which the walk began. */
 #include "consensus/store/lease.h"
 
 #include <setjmp.h>
@@ -70,7 +70,7 @@ static void change(struct lease_table *t, int64_t spared)
     }
 }
 
-/* One small step, with changes before it. */
+/* One small step, after some changes. */
 static bool step(struct lease_table *t, struct lease_walk *w, int64_t spared)
 {
     bool is_ready = false;
@@ -136,7 +136,7 @@ static int compare_ids(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-/* In which order, where ends move meanwhile, is not said. */
+/* The order is not defined where ends move meanwhile. */
 static void leases_are_those_of_the_begin(void **state)
 {
     (void)state;
@@ -220,7 +220,7 @@ static void a_walk_ends_with_its_lease(void **state)
     lease_walk_free(all);
 }
 
-/* Whatever their number: a large key costs as many small ones do. */
+/* The number does not matter: a large key costs as much as many small ones. */
 static void large_keys_cost_more(void **state)
 {
     (void)state;
@@ -248,7 +248,7 @@ static void large_keys_cost_more(void **state)
     lease_table_free(t);
 }
 
-/* Twenty of them come while seven are gathered. */
+/* Twenty of them are added while seven are gathered. */
 static void new_keys_do_not_prolong_a_walk(void **state)
 {
     (void)state;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The cluster's feature level: a member that meets an entry which it does not know stops and loses nothing,
- * nothing new is proposed before every member understands it, and a downgrade makes room for older ones. */
+ * Tests of the cluster's feature level. A member that reads an entry which it does not know stops and loses
+ * nothing. Nothing new is proposed before every member understands it. A downgrade lets older members join.
+ */
 #include "tests/unit/cluster_world.h"
 
 #include <stdio.h>
@@ -16,7 +17,7 @@ static int setup(void **state)
 {
     (void)state;
     log_set_level(LOG_FATAL);
-    world_check_interval_ms = 2000; /* a difference would be found */
+    world_check_interval_ms = 2000; /* a difference would be detected */
     return 0;
 }
 
@@ -45,7 +46,7 @@ static unsigned level(const struct machine *m)
     return kv_feature_level(m->kv);
 }
 
-/* Every member that runs shows this level; waits for it. */
+/* Waits until every running member shows this level. */
 static void expect_level(struct world *w, unsigned expected)
 {
     unsigned wrong = 1;
@@ -106,7 +107,7 @@ static struct blob *raw_entry(const uint8_t *bytes, size_t size)
 
 #define RAW(...) raw_entry((const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
 
-/* --- what a member does not know ------------------------------------------------------------------------ */
+/* --- entries that a member does not know ------------------------------------------------------------ */
 
 static void an_unknown_entry_stops_the_member(void **state)
 {
@@ -130,7 +131,7 @@ static void an_unknown_entry_stops_the_member(void **state)
     world_free(w);
 }
 
-/* A header's field may restrict what an entry does: skipping one would let members differ. */
+/* A header's field may restrict the effect of an entry: if a member skipped it, members would differ. */
 static void an_unknown_field_of_the_header_stops_the_member(void **state)
 {
     static const uint8_t bytes[] = {0xa2, 0x06, 5, 0x08, 7, 0xf8, 0x01, 1 /* 31 */, 0x22, 3, 0x0a, 1, 'k'};
@@ -146,7 +147,7 @@ static void an_unknown_field_of_the_header_stops_the_member(void **state)
     world_free(w);
 }
 
-static void what_may_be_skipped_is(void **state)
+static void skippable_fields_are_skipped(void **state)
 {
     (void)state;
     struct world *w = world_new(1);
@@ -162,8 +163,8 @@ static void what_may_be_skipped_is(void **state)
     world_free(w);
 }
 
-/* Clients send what they like; their fields reach the log with the request and must stop nobody. */
-static void an_unknown_field_of_a_client_stops_nobody(void **state)
+/* Clients may send unknown fields; they reach the log with the request and must stop no member. */
+static void an_unknown_field_of_a_client_stops_no_member(void **state)
 {
     (void)state;
     struct world *w = world_new(1);
@@ -197,7 +198,7 @@ static void the_least_of_all_rules(void **state)
     world_free(w);
 }
 
-/* The leader cannot know what a member has that it cannot reach, nor one that joins. */
+/* The leader cannot know the level of an unreachable member, nor of one that joins. */
 static void a_silent_member_keeps_the_level(void **state)
 {
     (void)state;
@@ -213,8 +214,8 @@ static void a_silent_member_keeps_the_level(void **state)
     world_free(w);
 }
 
-/* It was down when the level was raised, and comes back as it was. */
-static void an_old_member_stops_and_goes_on_when_it_is_new(void **state)
+/* It was down when the level was raised, and restarts with its old build. */
+static void an_old_member_stops_and_continues_with_a_new_build(void **state)
 {
     char error[400] = "";
     (void)state;
@@ -234,7 +235,7 @@ static void an_old_member_stops_and_goes_on_when_it_is_new(void **state)
     world_free(w);
 }
 
-/* The raise reaches it through the log: it stops before it, and nothing behind it is applied. */
+/* The raise reaches it through the log: it stops before the raise, and applies nothing after it. */
 static void an_old_member_stops_at_the_raise(void **state)
 {
     (void)state;
@@ -269,7 +270,7 @@ static void an_old_member_stops_at_the_raise(void **state)
     world_free(w);
 }
 
-/* A raise is void when a member came after the leader had asked. */
+/* A raise is void when a member joined after the leader's query. */
 static void a_raise_names_every_member(void **state)
 {
     (void)state;
@@ -293,7 +294,7 @@ static void a_raise_names_every_member(void **state)
     world_free(w);
 }
 
-/* An entry of a higher level than the cluster's is nobody's: it was proposed before the level went down. */
+/* An entry of a higher level than the cluster's is skipped: it was proposed before the level went down. */
 static void an_entry_above_the_level_is_void_for_all(void **state)
 {
     (void)state;
@@ -323,7 +324,7 @@ static void a_snapshot_brings_the_level(void **state)
     machine_stop(behind);
     restart_as(&w->machines[1], NEW);
     world_wait_for_leader(w);
-    /* The member that is away would keep the level: as if it had answered and gone then. */
+    /* The unreachable member would keep the level: the test acts as if it had answered before it was lost. */
     Etcdserverpb__ClusterVersionSetRequest m = ETCDSERVERPB__CLUSTER_VERSION_SET_REQUEST__INIT;
     uint64_t ids[3];
     char ver[] = "3.7.0", version[] = "9.9.9";
@@ -336,7 +337,7 @@ static void a_snapshot_brings_the_level(void **state)
     m.n_members = 3;
     assert_int_equal(kv_propose(world_leader(w)->kv, ENTRY_CLUSTER_VERSION, &m.base), OK);
     world_run_ms(w, 500);
-    for (int i = 0; i < 3000; i++) { /* the log is cut 1,000 entries at a time */
+    for (int i = 0; i < 3000; i++) { /* the log is compacted 1,000 entries at a time */
         snprintf(value, sizeof value, "%d", i);
         if (i % 100 == 0)
             assert_int_equal(put_new(world_leader(w), "k", value), OK);
@@ -386,8 +387,7 @@ static void a_downgrade_makes_room_for_older_members(void **state)
     }
     for (unsigned i = 0; i < 100 && w->machines[0].kv->feature_level.state.target_minor; i++)
         world_run_ms(w, 100);
-    assert_int_equal(w->machines[0].kv->feature_level.state.target_minor,
-                     0); /* all are what they should be */
+    assert_int_equal(w->machines[0].kv->feature_level.state.target_minor, 0); /* all are as expected */
     world_run_ms(w, 6000);
     expect_level(w, THIS);
     for (unsigned i = 0; i < 3; i++) {
@@ -420,7 +420,7 @@ static void a_downgrade_is_cancelled(void **state)
 
 /* --- joining -------------------------------------------------------------------------------------------- */
 
-static void an_older_member_is_told_why_it_may_not_join(void **state)
+static void an_older_member_gets_the_reason_of_its_refusal(void **state)
 {
     (void)state;
     struct world *w = cluster(1, (unsigned[]){NEW});
@@ -456,18 +456,18 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_unknown_entry_stops_the_member),
         TEST(an_unknown_field_of_the_header_stops_the_member),
-        TEST(what_may_be_skipped_is),
-        TEST(an_unknown_field_of_a_client_stops_nobody),
+        TEST(skippable_fields_are_skipped),
+        TEST(an_unknown_field_of_a_client_stops_no_member),
         TEST(the_least_of_all_rules),
         TEST(a_silent_member_keeps_the_level),
-        TEST(an_old_member_stops_and_goes_on_when_it_is_new),
+        TEST(an_old_member_stops_and_continues_with_a_new_build),
         TEST(an_old_member_stops_at_the_raise),
         TEST(a_raise_names_every_member),
         TEST(an_entry_above_the_level_is_void_for_all),
         TEST(a_snapshot_brings_the_level),
         TEST(a_downgrade_makes_room_for_older_members),
         TEST(a_downgrade_is_cancelled),
-        TEST(an_older_member_is_told_why_it_may_not_join),
+        TEST(an_older_member_gets_the_reason_of_its_refusal),
         TEST(the_state_is_written_and_read),
     };
     return cmocka_run_group_tests(tests, setup, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * server/listen.c over real sockets on 127.0.0.1, with fakes in place of the two servers it hands connections
- * to; and server/alpn.c on ClientHellos made by OpenSSL. */
+ * Tests of server/listen.c over real sockets on 127.0.0.1, with fakes in place of the two servers that get
+ * its connections; and of server/alpn.c on ClientHellos made by OpenSSL. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,14 +26,15 @@
 #include "server/alpn.h"
 #include "server/listen.h"
 
-/* --- what the listener hands over to ------------------------------------------------------------------- */
+/* --- the servers that get the connections ----------------------------------------------------------- */
 static struct {
     unsigned grpc, grpc_tls, http, http_tls, metrics;
+    enum grpc_serves serves;
     char bytes[64]; /* the first unread ones */
     int no_delay, low_water;
 } got;
 
-static void look(int fd)
+static void read_connection(int fd)
 {
     socklen_t size = sizeof(int);
     memset(got.bytes, 0, sizeof got.bytes);
@@ -42,11 +43,12 @@ static void look(int fd)
     getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &got.low_water, &size);
     close(fd);
 }
-void grpc_server_adopt(struct grpc_server *s, int fd, struct tls_context *tls)
+void grpc_server_adopt(struct grpc_server *s, int fd, struct tls_context *tls, enum grpc_serves serves)
 {
     (void)s;
+    got.serves = serves;
     *(tls ? &got.grpc_tls : &got.grpc) += 1;
-    look(fd);
+    read_connection(fd);
 }
 void http_server_adopt(struct http_server *s, int fd, bool is_tls, enum http_role role)
 {
@@ -55,7 +57,7 @@ void http_server_adopt(struct http_server *s, int fd, bool is_tls, enum http_rol
         got.metrics++;
     else
         *(is_tls ? &got.http_tls : &got.http) += 1;
-    look(fd);
+    read_connection(fd);
 }
 
 struct fixture {
@@ -111,13 +113,13 @@ static int dial(struct fixture *f)
 static void run_ms(struct fixture *f, uint64_t ms)
 {
     uint64_t until = clock_mono_ms() + ms;
-    int turns = 0; /* where each one takes long, the time alone would not let things happen */
+    int turns = 0; /* where each one takes long, the time alone would not be enough */
     do {
         uv_run(&f->loop, UV_RUN_NOWAIT);
         usleep(200);
     } while (clock_mono_ms() < until || ++turns < 50);
 }
-/* What should happen has a minute: the kernel may deliver late on a busy machine. */
+/* An expected event has a minute: the kernel may deliver late on a busy machine. */
 #define AWAIT(f, wanted, value)                                                                              \
     do {                                                                                                     \
         for (uint64_t until_ = clock_mono_ms() + 60000;                                                      \
@@ -142,8 +144,7 @@ static void run_until_closed(struct fixture *f, int fd)
 }
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/* --- tests ------------------------------------------------------------------------------------------------
- */
+/* --- tests ------------------------------------------------------------------------------------------ */
 static void test_plain(void **state)
 {
     struct fixture *f = *state;
@@ -151,7 +152,7 @@ static void test_plain(void **state)
     int fd = dial(f);
     say(fd, preface, 24);
     AWAIT(f, 1, got.grpc);
-    assert_string_equal(preface, got.bytes); /* nothing was eaten */
+    assert_string_equal(preface, got.bytes); /* no byte was consumed */
     assert_int_equal(1, got.no_delay);
     close(fd);
     fd = dial(f);
@@ -185,7 +186,7 @@ static void test_split_preface(void **state)
     say(fd, "OPFIND", 6);
     AWAIT(f, 1, got.http);
     close(fd);
-    fd = dial(f); /* gives up in the middle */
+    fd = dial(f); /* disconnects in the middle */
     say(fd, "PR", 2);
     run_ms(f, 15);
     shutdown(fd, SHUT_WR);
@@ -235,6 +236,8 @@ static struct tls_context *server_tls(struct fixture *f)
     rmdir(f->dir);
     return c;
 }
+static const char both[] = "h2,http/1.1";
+/* The comma of `both` becomes the length of the second name. */
 static struct buf hello(const char *alpn)
 {
     char error[256];
@@ -246,6 +249,11 @@ static struct buf hello(const char *alpn)
     tls_take_output(t, &out);
     tls_free(t);
     tls_context_free(c);
+    uint8_t *at = alpn == both ? memmem(out.data, out.size, both, sizeof both - 1) : NULL;
+    if (at) {
+        at[-1] = 2;
+        at[2] = 8;
+    }
     return out;
 }
 
@@ -306,15 +314,29 @@ static void test_serves(void **state)
     f->options.serves = LISTEN_METRICS;
     open_listener(f);
     int fd = dial(f);
-    say(fd, preface, 24);
+    say(fd, "GET", 3);
     AWAIT(f, 1, got.metrics);
+    close(fd);
+    fd = dial(f);
+    say(fd, preface, 24);
+    AWAIT(f, 1, got.grpc);
+    assert_int_equal(GRPC_METRICS_ALONE, got.serves);
+    close(fd);
+    listener_close(f->listener);
+    f->options.serves = LISTEN_HTTP_ONLY;
+    open_listener(f);
+    fd = dial(f);
+    say(fd, preface, 24);
+    AWAIT(f, 2, got.grpc);
+    assert_int_equal(GRPC_HTTP_ALONE, got.serves);
     close(fd);
     listener_close(f->listener);
     f->options.serves = LISTEN_GRPC_ONLY;
     open_listener(f);
     fd = dial(f);
     say(fd, "GET", 3);
-    AWAIT(f, 1, got.grpc);
+    AWAIT(f, 3, got.grpc);
+    assert_int_equal(GRPC_ALONE, got.serves);
     close(fd);
 }
 
@@ -329,7 +351,7 @@ static void test_silence(void **state)
     say(half, "PR", 2);
     uint64_t begin = clock_mono_ms();
     run_until_closed(f, silent);
-    if (clock_mono_ms() < begin + 90) /* else both are due */
+    if (clock_mono_ms() < begin + 90) /* otherwise both are due */
         assert_false(is_closed(half));
     run_until_closed(f, half);
     assert_int_equal(0, got.grpc + got.http);
@@ -347,7 +369,7 @@ static void test_unauthenticated_limit(void **state)
         fds[i] = dial(f);
         run_ms(f, 10);
     }
-    assert_true(is_closed(fds[0])); /* the oldest silent ones go */
+    assert_true(is_closed(fds[0])); /* the oldest silent ones are closed */
     assert_true(is_closed(fds[1]));
     for (int i = 2; i < 5; i++)
         assert_false(is_closed(fds[i]));
@@ -357,8 +379,8 @@ static void test_unauthenticated_limit(void **state)
         close(fds[i]);
 }
 
-/* One source that opens and says nothing loses its own; those of others stay, and what is handed over is not
- * counted here any more. */
+/* One source that opens connections and sends nothing loses its own; those of others stay. Connections that
+ * were handed over are not counted here any more. */
 static void test_sources(void **state)
 {
     struct fixture *f = *state;
@@ -387,7 +409,7 @@ static void test_sources(void **state)
     sources_done(&sources);
 }
 
-/* Many ClientHellos at once begin a few at a time: the loop turns between them. */
+/* Many ClientHellos at once start a few at a time: the loop turns between them. */
 static void test_handshakes(void **state)
 {
     enum { COUNT = 20, AT_ONCE = 2 };
@@ -490,9 +512,10 @@ static void test_alpn(void **state)
     static const struct {
         const char *offer;
         enum alpn want;
-    } cases[] = {{"h2", ALPN_H2}, {"http/1.1", ALPN_HTTP}, {"spdy/3", ALPN_HTTP}, {NULL, ALPN_NONE}};
+    } cases[] = {
+        {"h2", ALPN_H2}, {"http/1.1", ALPN_HTTP}, {"spdy/3", ALPN_HTTP}, {NULL, ALPN_NONE}, {both, ALPN_H2}};
     size_t needed;
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct buf b = hello(cases[i].offer);
         assert_int_equal(cases[i].want, alpn_read(buf_slice(&b), &needed));
         for (size_t n = 0; n < b.size; n++) {

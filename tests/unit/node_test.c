@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The replicated log of one member on a simulated disk: what was applied once is applied again after any
- * power cut, at the same index, and nothing is applied before it is durable. */
+ * Tests of the replicated log of one member on a simulated disk. An entry that was applied once is applied
+ * again after any power cut, at the same index, and no entry is applied before it is durable. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,11 +27,11 @@ struct world {
     struct node *node;
     struct node_state state;
     uint64_t applied;              /* index of the last entry that came */
-    uint64_t numbers[ENTRIES_MAX]; /* by index: what was applied there, in this life or an earlier one */
+    uint64_t numbers[ENTRIES_MAX]; /* by index: the entry that any run applied there */
     uint64_t read_id, read_index;
     int failed;
     bool is_closed;
-    bool has_other;  /* a second voter */
+    bool has_other;  /* may_apply returns false when none is left */
     bool is_bounded; /* may_apply says no when none is left */
     int applies_left;
 };
@@ -90,7 +90,7 @@ static struct raft_conf_state conf_state(const struct world *w)
     return s;
 }
 
-/* A new process on the disk; applied_index is what its store would have. */
+/* A new process on the disk; applied_index is the index that its store would have. */
 static int start(struct world *w, uint64_t seed, uint64_t applied_index, char *error, size_t error_size)
 {
     struct sim_io_options io = {.disk = w->disk, .clock = &w->clock, .seed = seed, .job_max_ns = 200000};
@@ -184,7 +184,7 @@ static void a_lone_member_leads_and_applies_in_order(void **state)
     open_world(w, 1, 1);
     run(w, 10);
     assert_true(w->state.is_leader);
-    assert_int_equal(w->applied, 2); /* the entry a term begins with */
+    assert_int_equal(w->applied, 2); /* the entry that begins a term */
     for (uint64_t i = 1; i <= 100; i++)
         propose(w, i, 100);
     run(w, 10);
@@ -195,6 +195,30 @@ static void a_lone_member_leads_and_applies_in_order(void **state)
     node_turn(w->node);
     assert_int_equal(w->read_id, 4711);
     assert_int_equal(w->read_index, 102);
+    close_world(w);
+    world_done(w);
+}
+
+/* A turn of the loop does not wait until a mebibyte is written: the thread of the log does that. */
+static void a_large_batch_is_written_by_the_thread(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t size;
+        bool is_here;
+    } rows[] = {{100, true}, {60000, true}, {600000, false}, {100, true}};
+    struct world *w = world_new();
+    open_world(w, 1, 1);
+    run(w, 10);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        uint64_t applied = w->applied;
+        for (uint64_t n = 0; n < 4; n++)
+            propose(w, n, rows[i].size / 4);
+        node_turn(w->node);
+        assert_int_equal(w->applied, rows[i].is_here ? applied + 4 : applied);
+        run(w, 20);
+        assert_int_equal(w->applied, applied + 4);
+    }
     close_world(w);
     world_done(w);
 }
@@ -215,7 +239,7 @@ static void too_much_uncommitted_is_refused(void **state)
     world_done(w);
 }
 
-/* What the cluster itself proposes is not starved by clients, and has an end, too. */
+/* Clients do not starve the cluster's own proposals, which have a limit, too. */
 static void a_reserve_is_kept_for_the_cluster(void **state)
 {
     (void)state;
@@ -238,7 +262,7 @@ static void a_reserve_is_kept_for_the_cluster(void **state)
     world_done(w);
 }
 
-/* An append of the other voter, as leader of a term: so many entries behind `prev`. */
+/* An append of the other voter, as leader of a term: so many entries after `prev`. */
 static void receive_append(struct world *w, uint64_t term, struct raft_position prev, size_t count,
                            size_t size, uint64_t commit)
 {
@@ -264,9 +288,9 @@ static void receive_append(struct world *w, uint64_t term, struct raft_position 
     run(w, 20);
 }
 
-/* Beyond its limit a follower drops appends while it has something to apply. What is not committed it may
- * never forget by itself: a new leader commits that with entries of its own, and must be let. */
-static void a_follower_takes_what_lets_it_commit(void **state)
+/* Beyond its limit a follower drops appends while it has entries to apply. It may never drop uncommitted
+ * entries by itself: a new leader commits them with entries of its own, and must be able to. */
+static void a_follower_accepts_entries_that_let_it_commit(void **state)
 {
     (void)state;
     struct world *w = world_new();
@@ -292,7 +316,7 @@ static void a_follower_takes_what_lets_it_commit(void **state)
     world_done(w);
 }
 
-/* The store takes no more: what is committed waits, proposers are refused, and it goes on where it stood. */
+/* The store takes no more: committed entries wait, proposers are refused, and later everything continues. */
 static void a_full_store_is_waited_for(void **state)
 {
     (void)state;
@@ -329,8 +353,8 @@ static void a_full_store_is_waited_for(void **state)
     world_done(w);
 }
 
-/* Entries are kept by number; large ones also by the bytes that the log takes on the disk. What is not
- * durable in the store is kept whatever it takes. */
+/* Entries are kept by number; large ones also by the bytes that the log takes on the disk. Entries that are
+ * not durable in the store are kept, whatever their size. */
 static void the_log_on_disk_is_bounded_in_bytes(void **state)
 {
     (void)state;
@@ -368,8 +392,9 @@ static void the_log_on_disk_is_bounded_in_bytes(void **state)
     world_done(w);
 }
 
-/* Power cuts at random moments, many lives on one disk, small and large batches, the log cut now and then. */
-static void lives_end_in_power_cuts(uint64_t seed)
+/* Power cuts at random moments, many runs on one disk, small and large batches, the log compacted now and
+ * then. */
+static void runs_end_in_power_cuts(uint64_t seed)
 {
     struct world *w = world_new();
     uint64_t random_state = seed, next = 1, durable = 1;
@@ -395,24 +420,24 @@ static void lives_end_in_power_cuts(uint64_t seed)
             ;
         sim_io_free(w->io);
         sim_disk_crash(w->disk, sim_random(&random_state));
-        /* on_apply compares what comes again with what came before; here: that all of it comes. */
+        /* on_apply compares repeated entries with the earlier ones; here: that all of them are repeated. */
         open_world(w, sim_random(&random_state), durable);
         run(w, 8);
         assert_true(w->applied >= best);
         close_world(w);
-        /* What lies beyond was proposed and never applied: the next life may put something else there. */
+        /* Entries beyond were proposed and never applied: the next run may put other entries there. */
         for (uint64_t i = w->applied + 1; i < ENTRIES_MAX; i++)
             w->numbers[i] = 0;
     }
     world_done(w);
 }
 
-static void what_was_applied_survives_power_cuts(void **state)
+static void applied_entries_survive_power_cuts(void **state)
 {
     (void)state;
     const char *seeds = getenv("SEEDS");
     for (uint64_t seed = 1; seed <= (seeds ? strtoull(seeds, NULL, 10) : 25); seed++)
-        lives_end_in_power_cuts(seed);
+        runs_end_in_power_cuts(seed);
 }
 
 static void a_failed_sync_is_final(void **state)
@@ -427,7 +452,7 @@ static void a_failed_sync_is_final(void **state)
     run(w, 10);
     assert_int_equal(w->failed, ERR_IO);
     assert_int_equal(w->applied, before);
-    propose(w, 2, 8); /* goes nowhere */
+    propose(w, 2, 8); /* has no effect */
     run(w, 10);
     assert_int_equal(w->applied, before);
     close_world(w);
@@ -440,7 +465,7 @@ static void on_log_written(void *arg, const struct wal_result *result)
     assert_int_equal(result->err, OK);
 }
 
-/* A leader of another term overwrote the end of the log: replay takes what came last. */
+/* A leader of another term overwrote the end of the log: replay takes the last entry of each index. */
 static void an_overwritten_tail_is_replayed_right(void **state)
 {
     (void)state;
@@ -478,7 +503,7 @@ static void an_overwritten_tail_is_replayed_right(void **state)
     assert_int_equal(w->numbers[6], 0); /* the new term's own entry */
     assert_int_equal(w->applied, 6);
     close_world(w);
-    /* With a store that has them: what was overwritten is in no memory, and the rest is the same. */
+    /* With a store that has them: overwritten entries are in no memory, and the rest is the same. */
     open_world(w, 3, 5);
     assert_int_equal(node_log_begin(w->node), 1);
     run(w, 10);
@@ -510,12 +535,13 @@ int main(void)
     log_set_level(LOG_FATAL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lone_member_leads_and_applies_in_order),
+        cmocka_unit_test(a_large_batch_is_written_by_the_thread),
         cmocka_unit_test(too_much_uncommitted_is_refused),
         cmocka_unit_test(a_reserve_is_kept_for_the_cluster),
         cmocka_unit_test(a_full_store_is_waited_for),
-        cmocka_unit_test(a_follower_takes_what_lets_it_commit),
+        cmocka_unit_test(a_follower_accepts_entries_that_let_it_commit),
         cmocka_unit_test(the_log_on_disk_is_bounded_in_bytes),
-        cmocka_unit_test(what_was_applied_survives_power_cuts),
+        cmocka_unit_test(applied_entries_survive_power_cuts),
         cmocka_unit_test(a_failed_sync_is_final),
         cmocka_unit_test(an_overwritten_tail_is_replayed_right),
         cmocka_unit_test(stores_and_logs_that_do_not_belong_together_are_refused),

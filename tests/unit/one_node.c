@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See one_node.h. */
+ * A store of one member; see one_node.h. */
 #include "tests/unit/one_node.h"
 
 #include <assert.h>
@@ -38,7 +38,7 @@ void one_node_run(struct one_node *n, bool (*is_done)(void *arg), void *arg)
     n->is_late = false;
     uv_timer_start(&n->limit, on_limit, 60000, 0);
     while (!is_done(arg) && !n->is_late)
-        uv_run(&n->loop, UV_RUN_NOWAIT); /* what a turn answers must not wait for the next event */
+        uv_run(&n->loop, UV_RUN_NOWAIT); /* an answer of a turn must not wait for the next event */
     uv_timer_stop(&n->limit);
     if (n->is_late) {
         fprintf(stderr, "what was waited for did not come in 60 s\n");

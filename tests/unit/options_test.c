@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The daemon's options: every flag of etcd 3.7 is there, environment and file, every check with its sentence.
- */
+ * Tests of the daemon's options: every flag of etcd 3.7, environment and file, every check with its error
+ * text. */
 #include "tests/unit/unit.h"
 
 #include <stdio.h>
@@ -171,7 +171,7 @@ static void expect(struct options *o, enum options_next next, enum options_next 
         expect(&it, got, OPTIONS_USAGE, error);                                                              \
     } while (0)
 
-/* --- what is there ------------------------------------------------------------------------------------- */
+/* --- the list of flags ------------------------------------------------------------------------------ */
 static void defaults_are_etcds(void **state)
 {
     (void)state;
@@ -242,25 +242,28 @@ static void kubeadm_starts(void **state)
     options_done(&o);
 }
 
-static void old_spellings_work_with_a_warning(void **state)
+/* As etcd 3.7.1, which has dropped them all. */
+static void old_spellings_are_refused(void **state)
 {
     (void)state;
+    USAGE("flag provided but not defined: -experimental-initial-corrupt-check",
+          "--experimental-initial-corrupt-check=true");
+    USAGE("flag provided but not defined: -experimental-compaction-batch-limit",
+          "--experimental-compaction-batch-limit", "7");
+    USAGE("flag provided but not defined: -enable-v2", "--enable-v2");
     struct options o;
-    assert_int_equal(LOAD(&o, "--experimental-watch-progress-notify-interval=5s",
-                          "--experimental-initial-corrupt-check=true",
-                          "--experimental-compaction-batch-limit", "7", "--force", "-v", "--enable-v2"),
-                     OPTIONS_START);
-    assert_int_equal(o.progress_interval_ns, 5000000000);
-    assert_int_equal(o.compaction_batch, 7);
-    assert_true(option_is_given(&o.set, "compaction-batch-limit"));
-    const char *warnings = buf_text(&o.set.warnings);
-    assert_non_null(strstr(
-        warnings, "--experimental-compaction-batch-limit is an old name, use --compaction-batch-limit\n"));
-    assert_null(strstr(warnings, "--force"));
+    assert_int_equal(LOAD(&o, "--force", "-v"), OPTIONS_START);
+    assert_int_equal(o.set.warnings.size, 0);
     options_done(&o);
     char *env[] = {(char *)(uintptr_t) "ETCD_EXPERIMENTAL_WATCH_PROGRESS_NOTIFY_INTERVAL=3s", NULL};
     assert_int_equal(load_env(&o, env, NULL), OPTIONS_START);
-    assert_int_equal(o.progress_interval_ns, 3000000000);
+    assert_int_equal(o.progress_interval_ns, 0);
+    assert_non_null(strstr(buf_text(&o.set.warnings), "ETCD_EXPERIMENTAL_WATCH_PROGRESS_NOTIFY_INTERVAL"));
+    options_done(&o);
+    USAGE("invalid value \"not-yet\" for flag -v2-deprecation: invalid value", "--v2-deprecation=not-yet");
+    USAGE("invalid value \"\" for flag -v2-deprecation: invalid value", "--v2-deprecation=");
+    assert_int_equal(LOAD(&o, "--v2-deprecation=gone"), OPTIONS_START);
+    assert_non_null(strstr(buf_text(&o.set.warnings), "--v2-deprecation is deprecated and scheduled for"));
     options_done(&o);
 }
 
@@ -382,6 +385,42 @@ static void file_stands_alone(void **state)
     unlink(path);
 }
 
+/* Every key of etcd.conf.yml.sample of 3.7.1, with its values. */
+static void etcds_sample_file_starts(void **state)
+{
+    (void)state;
+    struct options o;
+    const char *text =
+        "name: 'default'\ndata-dir:\nwal-dir:\nsnapshot-count: 10000\nheartbeat-interval: 100\n"
+        "election-timeout: 1000\nquota-backend-bytes: 0\nlisten-peer-urls: http://localhost:2380\n"
+        "listen-client-urls: http://localhost:2379\nmax-snapshots: 5\nmax-wals: 5\ncors:\n"
+        "initial-advertise-peer-urls: http://localhost:2380\n"
+        "advertise-client-urls: http://localhost:2379\ndiscovery:\ndiscovery-fallback: 'proxy'\n"
+        "discovery-proxy:\ndiscovery-srv:\ninitial-cluster:\ninitial-cluster-token: 'etcd-cluster'\n"
+        "initial-cluster-state: 'new'\nstrict-reconfig-check: false\nenable-pprof: true\nproxy: 'off'\n"
+        "proxy-failure-wait: 5000\nproxy-refresh-interval: 30000\nproxy-dial-timeout: 1000\n"
+        "proxy-write-timeout: 5000\nproxy-read-timeout: 0\n"
+        "client-transport-security:\n  cert-file:\n  key-file:\n  client-cert-auth: false\n"
+        "  trusted-ca-file:\n  auto-tls: false\n"
+        "peer-transport-security:\n  cert-file:\n  key-file:\n  client-cert-auth: false\n"
+        "  trusted-ca-file:\n  auto-tls: false\n  allowed-cn:\n  allowed-hostname:\n"
+        "self-signed-cert-validity: 1\nlog-level: debug\nlogger: zap\nlog-outputs: [stderr]\n"
+        "force-new-cluster: false\nauto-compaction-mode: periodic\nauto-compaction-retention: \"1\"\n"
+        "cipher-suites: [\n  TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,\n"
+        "  TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384\n]\ntls-min-version: 'TLS1.2'\n"
+        "tls-max-version: 'TLS1.3'\n";
+    enum options_next next = load_file(&o, text);
+    if (next != OPTIONS_START)
+        fail_msg("%s", o.error);
+    assert_string_equal(o.dir, "default.etcd");
+    assert_int_equal(o.retention, 3600000000000);
+    assert_false(o.strict_reconfig_check);
+    assert_string_equal(o.cipher_suites,
+                        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384");
+    assert_int_equal(options_check_bootstrap(&o), 0);
+    options_done(&o);
+}
+
 static void bad_files_are_one_sentence(void **state)
 {
     (void)state;
@@ -419,7 +458,6 @@ static void version_and_help(void **state)
     const char *text = buf_text(&o.output);
     assert_non_null(strstr(text, "\nMember:\n  --name 'default'\n"));
     assert_non_null(strstr(text, "\nUnsafe feature:\n"));
-    assert_null(strstr(text, "--experimental-compaction-batch-limit"));
     assert_null(strstr(text, "--vv"));
     options_done(&o);
 }
@@ -436,12 +474,21 @@ static void bad_flags(void **state)
     USAGE("--backend-batch-interval is \"5\", but must be a duration", "--backend-batch-interval=5");
     REFUSED("\"positional\" is not a valid flag", "positional");
     REFUSED("\"gateway\" of etcd is not part of cairnd", "gateway", "start");
+    REFUSED("enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint",
+            "--feature-gates=LeaseCheckpointPersist=true");
     USAGE("unrecognized feature gate: Nope", "--feature-gates=LeaseCheckpoint=true,Nope=true");
     USAGE("missing bool value for X", "--feature-gates=X");
     USAGE("invalid value of AllBeta", "--feature-gates=AllBeta=7");
     USAGE("invalid value \"zz\" for flag -initial-cluster-state: invalid value",
           "--initial-cluster-state=zz");
     USAGE("invalid value \"zz\" for flag -discovery-fallback", "--discovery-fallback=zz");
+    USAGE("invalid value \"\" for flag -cors: URL scheme must be http, https, unix, or unixs: ", "--cors=");
+    REFUSED("--compact-hash-check-time must be >0 (set to 0s)", "--compact-hash-check-time=0s");
+    REFUSED("--compact-hash-check-time must be >0 (set to -1s)", "--compact-hash-check-time=-1s");
+    struct options o;
+    char *env[] = {(char *)(uintptr_t) "ETCD_CORS=", NULL};
+    assert_int_equal(load_env(&o, env, NULL), OPTIONS_START); /* etcd does not look at an empty variable */
+    options_done(&o);
 }
 
 static void bad_urls(void **state)
@@ -462,6 +509,11 @@ static void bad_urls(void **state)
             "HTTPS scheme",
             "--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://127.0.0.1:1");
     REFUSED("--listen-client-urls must not be empty", "--listen-client-urls=");
+    /* Clients may have both schemes on one address; members may not, as with etcd ("address already in use"). */
+    REFUSED(
+        "--listen-peer-urls has http://127.0.0.1:1 and https://127.0.0.1:1: an address for members has one "
+        "scheme",
+        "--listen-peer-urls=http://127.0.0.1:1,https://127.0.0.1:1", "--peer-auto-tls");
 }
 
 static void bad_clusters(void **state)
@@ -475,14 +527,55 @@ static void bad_clusters(void **state)
     REFUSED("--election-timeout must be >0", "--election-timeout=0");
     REFUSED("--discovery-fallback can't be configured as \"proxy\"", "--discovery-fallback=proxy");
     REFUSED("both --discovery-token and --discovery-endpoints must be set", "--discovery-token=t");
-    REFUSED("--discovery-srv is not served", "--discovery-srv=example.com");
+    const char *several = "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", "
+                          "\"discovery-endpoints\" or \"discovery-srv\"";
+    REFUSED(several, "--discovery-srv=example.com", "--initial-cluster=default=http://localhost:2380");
+    REFUSED(several, "--discovery-endpoints=a:1", "--initial-cluster=default=http://localhost:2380");
+    REFUSED(several, "--discovery-endpoints=a:1", "--discovery-token=t", "--discovery-srv=example.com");
+    REFUSED("both --discovery-token and --discovery-endpoints must be set", "--discovery-endpoints=");
+    REFUSED("--discovery-endpoints must not contain empty endpoints",
+            "--discovery-endpoints=", "--discovery-token=t");
+    REFUSED("--discovery-endpoints must not contain empty endpoints", "--discovery-endpoints=a:1,,b:1",
+            "--discovery-token=t");
+    REFUSED("--discovery-endpoints must not contain empty endpoints", "--discovery-endpoints=a:1,",
+            "--discovery-token=t");
     REFUSED("expected name=URL", "--initial-cluster=http://a:1");
     REFUSED("URL scheme must be", "--initial-cluster=a=ftp://a:1");
     REFUSED("unknown auto-compaction-mode \"x\"", "--auto-compaction-mode=x");
     REFUSED("undefined auto-compaction-mode", "--auto-compaction-mode=");
+    REFUSED("error parsing CompactionRetention: time: missing unit in duration \"-1\"",
+            "--auto-compaction-retention=-1");
     REFUSED("error parsing CompactionRetention: time: invalid duration \"xx\"",
             "--auto-compaction-retention=xx");
     REFUSED("--name must not be empty", "--name=");
+}
+
+/* What discovery has found takes the place of --initial-cluster. */
+static void a_found_cluster_replaces_the_one_of_the_flags(void **state)
+{
+    (void)state;
+    struct options o;
+    char error[400];
+    assert_int_equal(LOAD(&o, "--name=a", "--discovery-srv=example.com",
+                          "--initial-advertise-peer-urls=http://127.0.0.1:1"),
+                     OPTIONS_START);
+    assert_int_equal(
+        options_replace_cluster(&o, "0=http://m0:1,1=http://m1:1", "1", "http://m1:1", error, sizeof error),
+        OK);
+    assert_int_equal(options_check_bootstrap(&o), 0);
+    assert_int_equal(o.member_count, 2);
+    assert_string_equal(o.members[1].peer_url, "http://m1:1");
+    assert_string_equal(o.initial_name, "1");
+    assert_string_equal(o.name, "a");
+    assert_int_equal(o.advertise_peer.count, 1);
+    assert_string_equal(o.advertise_peer.items[0], "http://m1:1");
+    assert_int_equal(options_replace_cluster(&o, "a=http://m0", "a", NULL, error, sizeof error), ERR_INVALID);
+    assert_non_null(strstr(error, "does not have the form"));
+    options_done(&o);
+    assert_int_equal(LOAD(&o, "--discovery-srv-name=x"), OPTIONS_START);
+    assert_int_not_equal(options_check_bootstrap(&o), 0);
+    assert_non_null(strstr(o.error, "couldn't find local name \"default\" in the initial cluster"));
+    options_done(&o);
 }
 
 static void bad_bootstraps(void **state)
@@ -528,7 +621,7 @@ static void automatic_states(void **state)
     assert_int_equal(LOAD(&o, "--name=d", "--initial-cluster=a=http://x:1,b=http://y:1",
                           "--initial-cluster-state=auto", "--initial-advertise-peer-urls=http://y:1"),
                      OPTIONS_START);
-    assert_int_equal(options_check_bootstrap(&o), ERR_INVALID); /* a second process at b's place */
+    assert_int_equal(options_check_bootstrap(&o), ERR_INVALID); /* a second process on b's port */
     assert_non_null(strstr(o.error, "has duplicate url"));
     options_done(&o);
     assert_int_equal(LOAD(&o, "--initial-cluster-state=existing"), OPTIONS_START);
@@ -547,7 +640,7 @@ static void bad_security_and_logs(void **state)
             "--cipher-suites=X");
     REFUSED("--cert-file and --key-file must be given together", "--cert-file=/c");
     REFUSED("--client-cert-auth needs --trusted-ca-file", "--client-cert-auth");
-    REFUSED("--client-cert-allowed-hostname is not served", "--client-cert-allowed-hostname=h");
+    REFUSED("--client-cert-allowed-hostname needs --trusted-ca-file", "--client-cert-allowed-hostname=h");
     REFUSED("unknown logger option \"capnslog\"", "--logger=capnslog");
     REFUSED("unrecognized level: \"zz\"", "--log-level=zz");
     REFUSED("unknown log format: xml", "--log-format=xml");
@@ -603,7 +696,7 @@ static void states_are_compared(void **state)
     assert_int_equal(LOAD(&o, "--feature-gates=CompactHashCheck=false"), OPTIONS_START);
     assert_int_equal(o.compare_states_ms, 0);
     options_done(&o);
-    assert_int_equal(LOAD(&o, "--experimental-compact-hash-check-time=2s"), OPTIONS_START);
+    assert_int_equal(LOAD(&o, "--compact-hash-check-time=2s"), OPTIONS_START);
     assert_int_equal(o.compare_states_ms, 2000);
     options_done(&o);
 }
@@ -614,17 +707,19 @@ int main(void)
         cmocka_unit_test(defaults_are_etcds),
         cmocka_unit_test(every_flag_of_etcd_is_known),
         cmocka_unit_test(kubeadm_starts),
-        cmocka_unit_test(old_spellings_work_with_a_warning),
+        cmocka_unit_test(old_spellings_are_refused),
         cmocka_unit_test(lists_drop_duplicates),
         cmocka_unit_test(a_name_alone_makes_its_cluster),
         cmocka_unit_test(retention_has_two_meanings),
         cmocka_unit_test(environment_is_read),
         cmocka_unit_test(file_stands_alone),
+        cmocka_unit_test(etcds_sample_file_starts),
         cmocka_unit_test(bad_files_are_one_sentence),
         cmocka_unit_test(version_and_help),
         cmocka_unit_test(bad_flags),
         cmocka_unit_test(bad_urls),
         cmocka_unit_test(bad_clusters),
+        cmocka_unit_test(a_found_cluster_replaces_the_one_of_the_flags),
         cmocka_unit_test(bad_bootstraps),
         cmocka_unit_test(automatic_states),
         cmocka_unit_test(bad_security_and_logs),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * base/net/output.c: who is closed, for what, and who is not. */
+ * Tests of base/net/output.c: which connections are closed and why, and which are not. */
 #include "tests/unit/unit.h"
 
 #include "base/net/output.h"
@@ -76,7 +76,8 @@ static void test_largest_goes(void **state)
     output_budget_done(&b);
 }
 
-/* A client that reads one long answer is not closed for those that read nothing, nor they for it. */
+/* A client that reads one long answer is not closed because of clients that read nothing, nor they because of
+ * it. */
 static void test_fast_reader_is_spared(void **state)
 {
     (void)state;
@@ -104,7 +105,7 @@ static void test_fast_reader_is_spared(void **state)
     output_budget_done(&b);
 }
 
-/* Beyond four times the budget nobody is spared. */
+/* Beyond four times the budget every client may be closed. */
 static void test_spared_bytes_are_bounded(void **state)
 {
     (void)state;
@@ -128,7 +129,7 @@ static void on_measure(struct output_account *a)
     output_took(a, 1, 2 * STALL_MS);
 }
 
-/* Bytes that the kernel has taken without telling are looked for before the end. */
+/* Before a close the code checks for bytes that the kernel has taken without a notification. */
 static void test_measured_first(void **state)
 {
     (void)state;
@@ -157,7 +158,7 @@ static void test_stalled(void **state)
     output_took(&c[0].account, 1, STALL_MS - 1);
     (void)output_budget_turn(&b, STALL_MS + 9);
     assert_int_equal(0, c[0].closed + c[1].closed);
-    output_set(&c[1].account, 500, STALL_MS + 9); /* more to send is no progress */
+    output_set(&c[1].account, 500, STALL_MS + 9); /* more output is no progress */
     (void)output_budget_turn(&b, STALL_MS + 10);
     assert_int_equal(1, c[1].closed);
     assert_int_equal(OUTPUT_STALLED, c[1].why);
@@ -180,7 +181,7 @@ static void test_many(void **state)
     open_all(c, COUNT, &b);
     for (size_t i = 0; i < COUNT; i++)
         output_set(&c[i].account, 1, 0);
-    (void)output_budget_turn(&b, 100); /* a look at all of them is cut short */
+    (void)output_budget_turn(&b, 100); /* a check of all of them is cut short */
     while (output_budget_turn(&b, 5000))
         turns++;
     for (size_t i = 0; i < COUNT; i++)
@@ -202,7 +203,7 @@ static void test_exempt(void **state)
     output_budget_init(&b, MAX, STALL_MS);
     open_all(c, 3, &b);
     output_open(&member.account, &b, on_close);
-    output_set(&member.account, 100, 0); /* before it has proved itself */
+    output_set(&member.account, 100, 0); /* before it has proved its identity */
     output_exempt(&member.account);
     output_exempt(&member.account);
     output_set(&member.account, 300, 0);
@@ -222,7 +223,7 @@ static void test_exempt(void **state)
     assert_int_equal(50 * MAX + 190, b.bytes);
     assert_false(member.closed || c[1].closed || c[2].closed);
     output_set(&c[1].account, 470, 2200);
-    (void)output_budget_turn(&b, 2300); /* half is theirs, whatever members hold */
+    (void)output_budget_turn(&b, 2300); /* half of it is theirs, however much members hold */
     assert_true(c[1].closed);
     assert_false(c[2].closed);
     (void)output_budget_turn(&b, 10 * STALL_MS);
@@ -237,8 +238,8 @@ static void test_exempt(void **state)
     output_budget_done(&b);
 }
 
-/* Clients that read are spared whatever members' streams hold. */
-static void test_exempt_bytes_spare_nobody_less(void **state)
+/* Clients that read are not closed, however much members' streams hold. */
+static void test_exempt_bytes_close_no_reader(void **state)
 {
     (void)state;
     struct output_budget b;
@@ -270,7 +271,7 @@ int main(void)
         cmocka_unit_test(test_measured_first),
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_exempt),
-        cmocka_unit_test(test_exempt_bytes_spare_nobody_less),
+        cmocka_unit_test(test_exempt_bytes_close_no_reader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

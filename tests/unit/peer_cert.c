@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See peer_cert.h. */
+ * Certificates for the tests of peer TLS; see peer_cert.h. */
 #include "tests/unit/peer_cert.h"
 
 #include <assert.h>

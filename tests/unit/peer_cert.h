@@ -11,7 +11,7 @@ struct cert {
     char cert_file[128], key_file[128];
 };
 
-/* by NULL: signs itself and others. dir/name.pem and dir/name.key; san as OpenSSL writes it, or NULL. */
+/* by NULL: signs itself and others. dir/name.pem and dir/name.key; san in OpenSSL's form, or NULL. */
 void cert_issue(struct cert *c, const char *dir, const char *name, const struct cert *by, int serial,
                 const char *san);
 void cert_revoke(const struct cert *c, const struct cert *by, const char *crl_file);

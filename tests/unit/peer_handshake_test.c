@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Openings over real sockets: which streams and bootstrap queries are taken by which proof, and that forged,
- * replayed and flooding openings get nothing and displace nothing. */
+ * Tests of stream openings over real sockets: which streams and bootstrap queries each proof opens, and that
+ * forged, replayed and flooding openings get nothing and displace nothing. */
 #include "tests/unit/peer_net.h"
 
 #include <arpa/inet.h>
@@ -68,7 +68,7 @@ static enum wire_reason open_as(struct wire_hello h, const char *token)
     return reason;
 }
 
-/* The highest of what both nodes say. */
+/* The higher of the values of both nodes. */
 static double metric(const char *line)
 {
     struct buf text = {0};
@@ -106,7 +106,7 @@ static void test_each_proof_is_enough(void **state)
     }
 }
 
-/* A hello with another member's id: refused, and that member's live stream goes on. */
+/* A hello with another member's id: refused, and that member's open stream continues. */
 static void test_forged_hello(void **state)
 {
     (void)state;
@@ -125,7 +125,7 @@ static void test_forged_hello(void **state)
     }
 }
 
-/* What was recorded of a good opening does not open again: not at once, not after a restart. */
+/* A recorded good opening does not open again: not at once, not after a restart. */
 static void test_replay(void **state)
 {
     (void)state;
@@ -159,8 +159,8 @@ static void test_replay(void **state)
     close_pair();
 }
 
-/* A member that b does not know: its word is nothing without a token; a known member's list and a dial-back
- * to the listed URL are enough. */
+/* A member that b does not know: its claim has no effect without a token. A known member's list and a
+ * dial-back to the listed URL are enough. */
 static void test_unknown_member(void **state)
 {
     (void)state;
@@ -187,7 +187,7 @@ static void test_unknown_member(void **state)
     close_pair();
 }
 
-/* A known member at a URL that b has not heard of yet. */
+/* A known member at a URL that b does not know yet. */
 static void test_moved_member(void **state)
 {
     (void)state;
@@ -200,7 +200,7 @@ static void test_moved_member(void **state)
     close_pair();
 }
 
-/* A token at some members only: they still reach each other, until it is required. */
+/* Only some members have a token: they still reach each other, until it is required. */
 static void test_mixed(void **state)
 {
     (void)state;
@@ -251,7 +251,7 @@ static bool confirms(const struct wire_confirm *q)
     return is_confirmed;
 }
 
-/* a confirms what it dialed, with its nonce, once. */
+/* a confirms the member that it dialed, with its nonce, once. */
 static void test_confirms_once(void **state)
 {
     (void)state;
@@ -328,7 +328,7 @@ static int connect_from(const char *address, int port)
     return fd;
 }
 
-/* More connections than there is room for, from elsewhere: one from a member's address stays. */
+/* More connections than the limit, from other hosts: a connection from a member's address stays. */
 static void test_flood_from_elsewhere(void **state)
 {
     (void)state;
@@ -354,7 +354,7 @@ static void test_flood_from_elsewhere(void **state)
     close_pair();
 }
 
-/* Forged hellos that all wait for a dial-back do not keep the member itself out. */
+/* Forged hellos that all wait for a dial-back do not block the member itself. */
 static void test_flood_of_forged(void **state)
 {
     (void)state;
@@ -426,7 +426,7 @@ static void test_query_proofs(void **state)
         assert_int_equal(b.last_proof, rows[i].proof);
         close_pair();
     }
-    told.count = 0; /* who asks wants a proof of the other side, too */
+    told.count = 0; /* a query wants a proof of the other side, too */
     net_token = TOKEN;
     net_requires_proof = true;
     net_open(&a, 0, 0, "127.0.0.1", NULL);
@@ -439,7 +439,7 @@ static void test_query_proofs(void **state)
     close_pair();
 }
 
-/* The process at a recorded URL confirms its own query; another one does not, and a dead URL is passed over.
+/* The process at a recorded URL confirms its own query; another process does not, and a dead URL is skipped.
  */
 static void test_query_dial_back(void **state)
 {
@@ -469,7 +469,7 @@ static void test_query_dial_back(void **state)
         WAIT_UNTIL(told.count == 1);
     }
     net_close(&c);
-    /* Answered, or closed, while the dial-back is under way: nobody is told. */
+    /* Answered, or closed, during the dial-back: no callback runs. */
     for (int i = 0; i < 2; i++) {
         b.held = NULL;
         told.confirms = 0;

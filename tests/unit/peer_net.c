@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See peer_net.h. */
+ * Members on loopback for the tests of the TCP transport; see peer_net.h. */
 #include "tests/unit/peer_net.h"
 
 #include <arpa/inet.h>
@@ -30,7 +30,7 @@ static void on_wake(uv_timer_t *t)
 int net_setup(void **state)
 {
     (void)state;
-    signal(SIGPIPE, SIG_IGN); /* as the server does: who writes to one that has gone is told so */
+    signal(SIGPIPE, SIG_IGN); /* as the server does: a write to a closed socket returns an error */
     uv_loop_init(&net_loop);
     uv_timer_init(&net_loop, &waker);
     net_io = io_real_new(&net_loop, true);
@@ -43,7 +43,7 @@ int net_teardown(void **state)
     (void)state;
     io_real_free(net_io);
     uv_close((uv_handle_t *)&waker, NULL);
-    /* After a failed test its members still dial: that must not last for ever. */
+    /* After a failed test its members still dial: that must end. */
     for (int i = 0; i < 1000 && uv_run(&net_loop, UV_RUN_NOWAIT) != 0; i++)
         usleep(1000);
     return uv_loop_close(&net_loop);
@@ -134,8 +134,8 @@ static const struct peer_events events = {.on_message = on_message,
 
 enum { PORTS_IN_BLOCK = 64 };
 
-/* A block of ports that is this process's alone as long as it lives, by a locked file; above those that
- * tests/shell/ports.sh gives away. */
+/* A block of ports that only this process uses as long as it lives, by a locked file. The ports are above
+ * those that tests/shell/ports.sh assigns. */
 static int port_block(void)
 {
     enum { FIRST = 30000, BLOCKS = 42 };
@@ -288,7 +288,7 @@ void raw_send(int fd, struct slice bytes)
             continue;
         }
         if (n <= 0)
-            return; /* the other side has had enough */
+            return; /* the other side has closed */
         bytes = slice_of(bytes.data + n, bytes.size - (size_t)n);
     }
 }
@@ -322,7 +322,7 @@ void raw_await(int fd, struct buf *ret_bytes, bool *ret_closed)
 
 bool raw_frame(int fd, enum wire_stage stage, struct wire_frame *ret_frame)
 {
-    static struct buf in[1024]; /* what came and was not taken, by descriptor */
+    static struct buf in[1024]; /* bytes that arrived and were not read, by descriptor */
     static size_t used[1024];
     struct buf *b = &in[fd];
     bool closed = false;

@@ -19,7 +19,7 @@ struct node {
     int port;
     char url[64];
     const char *url_list[1];
-    /* what came */
+    /* the received messages */
     size_t messages[PEER_STREAM_COUNT], bytes;
     uint64_t last_from;
     uint64_t last_number[PEER_STREAM_COUNT]; /* of numbered messages; must grow */
@@ -27,19 +27,20 @@ struct node {
     bool is_ordered;
     unsigned reachable, unreachable, removed, questions, unconfirmed;
     uint64_t last_unconfirmed;
-    enum peer_proof last_proof; /* of a question */
+    enum peer_proof last_proof; /* of a member RPC */
     uint64_t removed_by;
     struct buf last;
-    bool is_echoing;                /* answers questions with their text */
+    bool is_echoing;                /* answers member RPCs with their text */
     struct peer_served_query *held; /* if not */
     void (*hook)(struct node *);    /* in on_message */
     bool is_closed;
 };
 
-/* Of members that are opened next; NULL (and after net_close): none, they prove themselves by dial-backs. */
+/* Of members that are opened next; NULL (and after net_close): no token, they prove their identity by
+ * dial-backs. */
 extern const char *net_token;
 extern bool net_requires_proof;
-/* Where members that are opened next count their output; NULL after net_close. */
+/* The budget in which members that are opened next count their output; NULL after net_close. */
 extern struct output_budget *net_output;
 
 extern uv_loop_t net_loop;
@@ -70,7 +71,7 @@ void net_run(unsigned ms);
         assert_true(condition);                                                                              \
     } while (0)
 
-/* What should happen has this long, as in WAIT_UNTIL. */
+/* An expected event has this long, as in WAIT_UNTIL. */
 enum { RAW_LIMIT_MS = 60000 };
 
 /* Blocking client and server sockets, used between turns of the loop. */
@@ -78,16 +79,16 @@ int raw_connect(int port);
 int raw_listen(int *ret_port);
 int raw_accept(int fd); /* running the loop meanwhile */
 void raw_send(int fd, struct slice bytes);
-/* Bytes until the other side closes or the time is over. */
+/* Reads until the other side closes or the time is over. */
 void raw_read(int fd, unsigned ms, struct buf *ret_bytes, bool *ret_closed);
-/* Until some bytes have come, the other side has closed or RAW_LIMIT_MS are over. */
+/* Reads until some bytes have arrived, the other side has closed or RAW_LIMIT_MS are over. */
 void raw_await(int fd, struct buf *ret_bytes, bool *ret_closed);
 int free_port(void); /* of a block that no other test program has at the moment */
-/* Frames of the dialer's opening by hand: HELLO, then PROOF by the token (NULL: none), whose bytes are sent
- * together with `after`. False: refused or closed without a challenge. */
+/* Frames of the dialer's opening by hand: HELLO, then PROOF by the token (NULL: none). The bytes of `after`
+ * are sent together with PROOF. False: refused or closed without a challenge. */
 bool raw_open(int fd, const struct wire_hello *hello, const char *token, struct slice after);
 extern uint8_t raw_last_mac[PROOF_MAC_SIZE]; /* of raw_open */
-/* The next frame, in answer until it is called again: false when the other side has closed. */
+/* The next frame, in answer until the next call: false when the other side has closed. */
 bool raw_frame(int fd, enum wire_stage stage, struct wire_frame *ret_frame);
 /* Challenge and WELCOME, as a dialed member without a token sends them. */
 void raw_welcome(struct buf *out, const struct wire_reply *reply);

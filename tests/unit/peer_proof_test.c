@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The rules of proofs, tokens as text, and what a MAC covers. */
+ * Tests of the rules of proofs, of tokens as text, and of the fields that a MAC covers. */
 #include "consensus/peer/peer_proof.h"
 
 #include <stdio.h>
@@ -160,7 +160,8 @@ static void test_mac_covers_all(void **state)
     }
 }
 
-/* While a token is replaced: the first makes proofs, every one is accepted; without one, nothing is. */
+/* While a token is replaced: the first token makes proofs, every one is accepted; without a token nothing is
+ * accepted. */
 static void test_rotation(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The TCP transport on loopback: lanes, order, loss, refusals, limits, questions. */
+ * Tests of the TCP transport on loopback: streams, order, loss, refusals, limits, member RPCs. */
 #include "tests/unit/peer_net.h"
 
 #include <sys/socket.h>
@@ -33,7 +33,7 @@ static void close_pair(void)
 }
 
 /* --- messages ------------------------------------------------------------------------------------------ */
-static void test_lanes_keep_order(void **state)
+static void test_streams_keep_order(void **state)
 {
     (void)state;
     open_pair();
@@ -62,7 +62,7 @@ static void test_largest_message(void **state)
     open_pair();
     assert_false(net_send(&a, 2, BULK, 1, PEER_MESSAGE_MAX + 1));
     assert_true(net_send(&a, 2, BULK, 1, PEER_MESSAGE_MAX));
-    assert_false(net_send(&a, 2, BULK, 2, 8)); /* over the bulk lane's limit already */
+    assert_false(net_send(&a, 2, BULK, 2, 8)); /* over the bulk stream's limit already */
     assert_true(a.peers->ops->queued(a.peers, 2, BULK) >= PEER_MESSAGE_MAX);
     net_flush(&a);
     WAIT_UNTIL(b.messages[BULK] == 1);
@@ -86,7 +86,8 @@ static void test_nothing_to_send_to(void **state)
     close_pair();
 }
 
-/* The other side goes and comes back: told, dialed again, some messages lost, none out of order. */
+/* The other side disconnects and returns: it is reported and dialed again, some messages are lost, none is
+ * out of order. */
 static void test_reconnect(void **state)
 {
     (void)state;
@@ -115,8 +116,8 @@ static void test_reconnect(void **state)
     close_pair();
 }
 
-/* Who was waiting for its next attempt dials at once when the other side dials it. */
-static uint64_t hurry_back_ns(void)
+/* A member that waits for its next attempt dials at once when the other side dials it. */
+static uint64_t redial_ns(void)
 {
     int port = free_port();
     net_open(&a, 1, 0, "127.0.0.1", NULL);
@@ -124,7 +125,7 @@ static uint64_t hurry_back_ns(void)
     snprintf(b.url, sizeof b.url, "http://127.0.0.1:%d", port);
     b.url_list[0] = b.url;
     net_knows(&a, &b);
-    WAIT_UNTIL(a.unreachable >= 12); /* both lanes wait up to 2 s now */
+    WAIT_UNTIL(a.unreachable >= 12); /* both streams wait up to 2 s now */
     net_open(&b, 2, port, "127.0.0.1", NULL);
     net_knows(&b, &a);
     WAIT_UNTIL(b.reachable == 2);
@@ -140,7 +141,7 @@ static void test_hurries_back(void **state)
 {
     (void)state;
     int tries = 1;
-    while (hurry_back_ns() >= UINT64_C(400000000))
+    while (redial_ns() >= UINT64_C(400000000))
         assert_true(++tries <= 5);
 }
 
@@ -149,7 +150,7 @@ static void remove_sender(struct node *n)
     n->peers->ops->remove_member(n->peers, n->last_from);
 }
 
-/* Called back, one may do anything, even to the connection that calls. */
+/* A callback may call any function, also one that closes the connection that calls it. */
 static void test_remove_in_callback(void **state)
 {
     (void)state;
@@ -164,22 +165,22 @@ static void test_remove_in_callback(void **state)
     close_pair();
 }
 
-/* --- who may come in ----------------------------------------------------------------------------------- */
+/* --- authentication --------------------------------------------------------------------------------- */
 static void test_refusals(void **state)
 {
     (void)state;
     open_pair();
-    struct node stranger, wrong, early;
-    net_open(&stranger, 0, 0, "127.0.0.1", NULL);
-    stranger.peers->ops->set_identity(stranger.peers, CLUSTER + 1, 9);
-    net_knows(&stranger, &b); /* another cluster */
+    struct node foreign, wrong, early;
+    net_open(&foreign, 0, 0, "127.0.0.1", NULL);
+    foreign.peers->ops->set_identity(foreign.peers, CLUSTER + 1, 9);
+    net_knows(&foreign, &b); /* another cluster */
     struct node not_b = b;
     not_b.id = 5;
     net_open(&wrong, 4, 0, "127.0.0.1", NULL);
-    net_knows(&wrong, &not_b); /* means member 5 where 2 is */
-    WAIT_UNTIL(stranger.unreachable >= 4 && wrong.unreachable >= 4);
-    assert_int_equal(stranger.reachable + wrong.reachable + stranger.removed + wrong.removed, 0);
-    assert_false(net_send(&stranger, 2, LOG, 1, 8));
+    net_knows(&wrong, &not_b); /* dials member 5 where member 2 is */
+    WAIT_UNTIL(foreign.unreachable >= 4 && wrong.unreachable >= 4);
+    assert_int_equal(foreign.reachable + wrong.reachable + foreign.removed + wrong.removed, 0);
+    assert_false(net_send(&foreign, 2, LOG, 1, 8));
 
     /* Not a member yet: refused, until it is. */
     net_open(&early, 0, 0, "127.0.0.1", NULL);
@@ -192,11 +193,11 @@ static void test_refusals(void **state)
     WAIT_UNTIL(a.reachable == 4);
     net_close(&early);
     net_close(&wrong);
-    net_close(&stranger);
+    net_close(&foreign);
     close_pair();
 }
 
-/* A removed member hears it, again and again; only from our own cluster is it believed. */
+/* A removed member gets the notice, again and again; it believes only its own cluster. */
 static void test_removed(void **state)
 {
     (void)state;
@@ -205,7 +206,7 @@ static void test_removed(void **state)
     assert_false(net_send(&b, 1, LOG, 1, 8));
     WAIT_UNTIL(a.removed >= 2);
     assert_int_equal(a.removed_by, 2);
-    /* Somebody of another cluster in its place: no proof. */
+    /* A member of another cluster at its address: no proof. */
     int port = b.port;
     net_close(&b);
     WAIT_UNTIL(a.unreachable > 4);
@@ -219,8 +220,8 @@ static void test_removed(void **state)
     close_pair();
 }
 
-/* "You were removed", said by another cluster, or by another member than the one that was meant. */
-static void test_removed_by_strangers(void **state)
+/* The notice "You were removed" from another cluster, or from another member than the intended one. */
+static void test_removed_by_other_clusters(void **state)
 {
     (void)state;
     static const struct wire_reply says[] = {
@@ -251,7 +252,7 @@ static void test_removed_by_strangers(void **state)
     net_close(&a);
 }
 
-/* b was not told of a yet, but a has b's token: it listens, and can answer. */
+/* b does not know a yet, but a has b's token: a listens, and b can answer. */
 static void test_learns_from_hello(void **state)
 {
     (void)state;
@@ -269,7 +270,7 @@ static void test_learns_from_hello(void **state)
     close_pair();
 }
 
-/* New URLs are dialed at once; a lane that stood is told lost. */
+/* New URLs are dialed at once; an open stream is reported as lost. */
 static void test_urls_change(void **state)
 {
     (void)state;
@@ -282,7 +283,7 @@ static void test_urls_change(void **state)
     assert_true(net_send(&a, 2, LOG, 1, 8));
     net_flush(&a);
     WAIT_UNTIL(c.messages[LOG] == 1);
-    net_knows(&a, &c); /* the same: nothing happens */
+    net_knows(&a, &c); /* the same: no effect */
     net_run(20);
     assert_int_equal(a.unreachable, 2);
     a.peers->ops->set_member(a.peers, 2, NULL, 0);
@@ -294,7 +295,7 @@ static void test_urls_change(void **state)
     close_pair();
 }
 
-/* What the dialed side answers to an opening. */
+/* The dialed side's answers to an opening. */
 static enum wire_reason reason_of(int fd)
 {
     struct wire_frame frame;
@@ -305,7 +306,7 @@ static enum wire_reason reason_of(int fd)
     return reply.reason;
 }
 
-/* --- bad company --------------------------------------------------------------------------------------- */
+/* --- invalid peers ---------------------------------------------------------------------------------- */
 static struct wire_hello hello_of(uint64_t from, uint64_t to)
 {
     return (struct wire_hello){
@@ -313,7 +314,7 @@ static struct wire_hello hello_of(uint64_t from, uint64_t to)
 }
 
 /* Sends bytes to b and reads its answer until b closes the connection. */
-static void say(struct slice bytes, struct buf *answer, bool *closed)
+static void exchange_raw(struct slice bytes, struct buf *answer, bool *closed)
 {
     int fd = raw_connect(b.port);
     raw_send(fd, bytes);
@@ -328,23 +329,23 @@ static void test_hostile_bytes(void **state)
     struct buf bytes = {0}, answer = {0};
     uint8_t big[4096] = {0};
     bool closed;
-    say(slice_text("GET /version HTTP/1.1\r\nHost: x\r\n\r\n"), &answer, &closed);
+    exchange_raw(slice_text("GET /version HTTP/1.1\r\nHost: x\r\n\r\n"), &answer, &closed);
     assert_true(closed && answer.size == 0);
-    /* A hello that claims to be long. */
+    /* A hello with a false large size. */
     wire_add_frame(&bytes, WIRE_HELLO, slice_of(big, sizeof big), (struct slice){0});
-    say(buf_slice(&bytes), &answer, &closed);
+    exchange_raw(buf_slice(&bytes), &answer, &closed);
     assert_true(closed && answer.size == 0);
     /* A message without a hello. */
     buf_clear(&bytes);
     wire_add_frame(&bytes, WIRE_MESSAGE, slice_text("x"), (struct slice){0});
-    say(buf_slice(&bytes), &answer, &closed);
+    exchange_raw(buf_slice(&bytes), &answer, &closed);
     assert_true(closed && answer.size == 0);
     /* Another version: refused with a reason. */
     buf_clear(&bytes);
     struct wire_hello h = hello_of(1, 2);
     h.version = WIRE_VERSION + 1;
     wire_add_hello(&bytes, &h);
-    say(buf_slice(&bytes), &answer, &closed);
+    exchange_raw(buf_slice(&bytes), &answer, &closed);
     struct wire_frame frame;
     struct wire_reply reply;
     struct slice in = buf_slice(&answer);
@@ -358,7 +359,7 @@ static void test_hostile_bytes(void **state)
     close_pair();
 }
 
-/* The one who listens refuses another cluster by itself: the other end may have other manners. */
+/* The listening side refuses another cluster by itself: it does not rely on the dialing side. */
 static void test_other_cluster_is_refused(void **state)
 {
     (void)state;
@@ -372,7 +373,7 @@ static void test_other_cluster_is_refused(void **state)
     close_pair();
 }
 
-/* A lane by hand: a damaged byte ends it, and nothing of that frame or after it is believed. */
+/* A stream by hand: a damaged byte ends it, and nothing of that frame or after it is accepted. */
 static void test_damaged_frame(void **state)
 {
     (void)state;
@@ -405,7 +406,7 @@ static void test_damaged_frame(void **state)
     close_pair();
 }
 
-/* The newest connection of a lane counts, also when an older one's hello comes after it. */
+/* The newest connection of a stream counts, also when an older one's hello comes after it. */
 static void test_newest_counts(void **state)
 {
     (void)state;
@@ -439,7 +440,8 @@ static int dial_as(uint64_t from, enum wire_reason expected)
     return fd;
 }
 
-/* Members that only their own hello speaks for: so many, and only while they are there. */
+/* Members that only their own hello vouches for: their number is limited, and they count only while
+ * connected. */
 static void test_many_unknown_peers(void **state)
 {
     (void)state;
@@ -461,7 +463,7 @@ static void test_many_unknown_peers(void **state)
     net_close(&b);
 }
 
-/* More silent connections than there is room for: the oldest go, members still come in. */
+/* More silent connections than the limit: the oldest are closed, members are still accepted. */
 static void test_many_unauthenticated(void **state)
 {
     (void)state;
@@ -495,14 +497,14 @@ static void test_silent_unauthenticated(void **state)
     struct buf answer = {0};
     bool closed;
     uint64_t since = uv_hrtime();
-    say(slice_of("\0", 1), &answer, &closed);
+    exchange_raw(slice_of("\0", 1), &answer, &closed);
     assert_true(closed);
     assert_true(uv_hrtime() - since > UINT64_C(4000000000));
     net_close(&b);
 }
 
 /* --- half-dead links ----------------------------------------------------------------------------------- */
-/* A member that accepts and says nothing; then one that says welcome and no more. */
+/* A member that accepts and sends nothing; then one that sends WELCOME and no more. */
 static void test_silent_member(void **state)
 {
     (void)state;
@@ -513,7 +515,7 @@ static void test_silent_member(void **state)
     net_open(&a, 1, 0, "127.0.0.1", NULL);
     net_knows(&a, &silent);
     int fd = raw_accept(listening), other = raw_accept(listening);
-    WAIT_UNTIL(a.unreachable == 2); /* both lanes, after 3 s */
+    WAIT_UNTIL(a.unreachable == 2); /* both streams, after 3 s */
     assert_int_equal(a.reachable, 0);
     close(fd);
     close(other);
@@ -538,8 +540,9 @@ static void test_silent_member(void **state)
     net_close(&a);
 }
 
-/* Somebody who takes nothing: the queue is bounded, the rest dropped and said so. It counts in the total of
- * all connections, for which the stream is not closed: its own silence ends it. */
+/* A peer that reads nothing: the queue is bounded, further messages are dropped and reported. The queue
+ * counts in the total of all connections. That total does not close the stream: the peer's own silence ends
+ * it. */
 static void test_queue_is_bounded(void **state)
 {
     (void)state;
@@ -577,7 +580,7 @@ static void test_queue_is_bounded(void **state)
     assert_int_equal(0, output.closed[OUTPUT_TOTAL] + output.closed[OUTPUT_STALLED]);
     assert_int_equal(before, a.unreachable);
     assert_true(output.bytes > 3u << 20);
-    WAIT_UNTIL(a.unreachable > 0); /* and it is dead soon */
+    WAIT_UNTIL(a.unreachable > 0); /* and it is closed soon */
     close(log);
     close(listening);
     buf_done(&bytes);
@@ -587,7 +590,7 @@ static void test_queue_is_bounded(void **state)
     output_budget_done(&output);
 }
 
-/* A long turn of ours is not the others' silence. */
+/* A long turn of this member does not count as the others' silence. */
 static void test_slow_turn(void **state)
 {
     (void)state;
@@ -610,8 +613,8 @@ static void test_slow_turn(void **state)
     close_pair();
 }
 
-/* Two hours of a busy bulk lane in small: pings wait behind it, and the lane is not called dead. */
-static void test_busy_lane_lives(void **state)
+/* Two hours of a busy bulk stream in small: pings wait after it, and the stream is not reported as dead. */
+static void test_busy_stream_stays_open(void **state)
 {
     (void)state;
     open_pair();
@@ -627,7 +630,7 @@ static void test_busy_lane_lives(void **state)
     close_pair();
 }
 
-/* --- questions ----------------------------------------------------------------------------------------- */
+/* --- member RPCs ------------------------------------------------------------------------------------ */
 static struct {
     unsigned count;
     int err;
@@ -678,12 +681,12 @@ static void test_questions(void **state)
     buf_done(&large);
 
     b.is_echoing = false;
-    while (!b.held) { /* a starved process can miss 100 ms before the question has arrived */
+    while (!b.held) { /* a starved process can miss 100 ms before the query has arrived */
         ask(b.url, slice_text("and?"), 100);
         WAIT_UNTIL(told.count == 1);
         assert_int_equal(told.err, ERR_TIMEOUT);
     }
-    b.peers->ops->answer(b.peers, b.held, slice_text("too late")); /* the asker is gone */
+    b.peers->ops->answer(b.peers, b.held, slice_text("too late")); /* the caller is closed */
     uint64_t n = ask(b.url, slice_text("never mind"), RAW_LIMIT_MS);
     unsigned before = b.questions;
     WAIT_UNTIL(b.questions > before);
@@ -702,7 +705,7 @@ static void test_questions(void **state)
     close_pair();
 }
 
-/* Half a question and silence, a question that is not one. */
+/* Half a query and silence, and an invalid query. */
 static void test_bad_questions(void **state)
 {
     (void)state;
@@ -713,18 +716,18 @@ static void test_bad_questions(void **state)
     uint8_t mac[PROOF_MAC_SIZE] = {0};
     wire_add_hello(&bytes, &h);
     wire_add_frame(&bytes, WIRE_MESSAGE, slice_text("not a question"), (struct slice){0});
-    say(buf_slice(&bytes), &answer, &closed);
+    exchange_raw(buf_slice(&bytes), &answer, &closed);
     assert_true(closed && b.questions == 0);
     buf_clear(&bytes);
     wire_add_hello(&bytes, &h);
     wire_add_frame(&bytes, WIRE_QUERY, slice_text("shorter than a MAC"), (struct slice){0});
-    say(buf_slice(&bytes), &answer, &closed);
+    exchange_raw(buf_slice(&bytes), &answer, &closed);
     assert_true(closed && b.questions == 0);
     buf_clear(&bytes);
     wire_add_hello(&bytes, &h);
     wire_add_frame(&bytes, WIRE_QUERY, slice_of(mac, sizeof mac), slice_text("one"));
     wire_add_frame(&bytes, WIRE_QUERY, slice_of(mac, sizeof mac), slice_text("two"));
-    say(buf_slice(&bytes), &answer, &closed);
+    exchange_raw(buf_slice(&bytes), &answer, &closed);
     assert_true(closed);
     assert_int_equal(b.questions, 1);
     buf_done(&bytes);
@@ -757,7 +760,8 @@ static void test_bad_options(void **state)
     (void)state;
     char error[300];
     struct peers *p;
-    const char *bad[] = {"http://example.com:2380", "https://127.0.0.1:2380", "unix:///tmp/x", "gibberish"};
+    const char *bad[] = {"http://example.com:2380", "https://127.0.0.1:2380", "unixs:///tmp/x",
+                         "unix:///no/such/folder/x", "gibberish"};
     struct peer_tcp_options o = {.io = net_io, .loop = &net_loop, .listen_url_count = 1};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         error[0] = 0;
@@ -778,7 +782,7 @@ static void test_bad_options(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_lanes_keep_order),
+        cmocka_unit_test(test_streams_keep_order),
         cmocka_unit_test(test_largest_message),
         cmocka_unit_test(test_nothing_to_send_to),
         cmocka_unit_test(test_reconnect),
@@ -786,7 +790,7 @@ int main(void)
         cmocka_unit_test(test_remove_in_callback),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_removed),
-        cmocka_unit_test(test_removed_by_strangers),
+        cmocka_unit_test(test_removed_by_other_clusters),
         cmocka_unit_test(test_learns_from_hello),
         cmocka_unit_test(test_urls_change),
         cmocka_unit_test(test_hostile_bytes),
@@ -799,7 +803,7 @@ int main(void)
         cmocka_unit_test(test_silent_member),
         cmocka_unit_test(test_queue_is_bounded),
         cmocka_unit_test(test_slow_turn),
-        cmocka_unit_test(test_busy_lane_lives),
+        cmocka_unit_test(test_busy_stream_stays_open),
         cmocka_unit_test(test_questions),
         cmocka_unit_test(test_bad_questions),
         cmocka_unit_test(test_close_in_the_middle),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Peers over TLS: who comes in, who does not, on which side it is noticed; reload; --peer-auto-tls. */
+ * Tests of peers over TLS: which peers are accepted, which are refused, which side notices it; reload;
+ * --peer-auto-tls. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -12,7 +13,7 @@
 #define BULK PEER_STREAM_BULK
 
 static char dir[64], crl_file[128], auto_dir[2][128];
-static struct cert ca, other_ca, good, second, stranger, wrong_name, nameless, revoked;
+static struct cert ca, other_ca, good, second, foreign, wrong_name, nameless, revoked;
 static struct node a, b;
 
 static int setup(void **state)
@@ -23,7 +24,7 @@ static int setup(void **state)
     cert_issue(&other_ca, dir, "other_ca", NULL, 1, NULL);
     cert_issue(&good, dir, "good", &ca, 2, "IP:127.0.0.1,DNS:localhost");
     cert_issue(&second, dir, "second", &ca, 3, "IP:127.0.0.1,DNS:second.test");
-    cert_issue(&stranger, dir, "stranger", &other_ca, 4, "IP:127.0.0.1");
+    cert_issue(&foreign, dir, "foreign", &other_ca, 4, "IP:127.0.0.1");
     cert_issue(&wrong_name, dir, "wrong_name", &ca, 5, "DNS:elsewhere.test");
     cert_issue(&nameless, dir, "nameless", &ca, 7, NULL);
     cert_issue(&revoked, dir, "revoked", &ca, 6, "IP:127.0.0.1");
@@ -36,7 +37,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    struct cert *all[] = {&ca, &other_ca, &good, &second, &stranger, &wrong_name, &nameless, &revoked};
+    struct cert *all[] = {&ca, &other_ca, &good, &second, &foreign, &wrong_name, &nameless, &revoked};
     char command[128];
     for (size_t i = 0; i < COUNT_OF(all); i++)
         cert_free(all[i]);
@@ -108,7 +109,7 @@ static void test_good(void **state)
     close_both();
 }
 
-/* Nobody gets through to b, and b gets through to nobody. */
+/* No message reaches b, and no message of b arrives. */
 static void expect_apart(struct peer_tls_options of_a)
 {
     open_both(of_a, with(&good));
@@ -123,7 +124,7 @@ static void test_other_authority(void **state)
 {
     (void)state;
     expect_apart((struct peer_tls_options){
-        .cert_file = stranger.cert_file, .key_file = stranger.key_file, .ca_file = other_ca.cert_file});
+        .cert_file = foreign.cert_file, .key_file = foreign.key_file, .ca_file = other_ca.cert_file});
 }
 
 static void test_revoked(void **state)
@@ -133,7 +134,7 @@ static void test_revoked(void **state)
     expect_apart(o);
 }
 
-/* Its name is not what b dials, nor is it where a is: b does not let it in, but where that is not looked at.
+/* The name is not the one that b dials, and a is not there: b refuses it, except where names are not checked.
  */
 static void test_wrong_name(void **state)
 {
@@ -153,7 +154,7 @@ static void know_at(struct node *n, struct node *other, const char *host)
     net_knows(n, other);
 }
 
-/* A name in the certificate is one of the member's URLs, as the others know it; what it says of itself does
+/* A name in the certificate is one of the member's URLs, as the others know it; the member's own claim does
  * not count then. */
 static void test_name_of_a_url(void **state)
 {
@@ -175,7 +176,7 @@ static void test_name_of_a_url(void **state)
     close_both();
 }
 
-/* Without a name of a host in it there is nothing to compare, as in etcd. */
+/* A certificate without a host name is not compared, as in etcd. */
 static void test_no_name(void **state)
 {
     (void)state;
@@ -234,15 +235,15 @@ static void copy_file(const char *from, const char *to)
     assert_int_equal(system(command), 0);
 }
 
-/* A certificate that is exchanged on disk serves the next connection; those that run stay. */
+/* A certificate that is replaced on disk serves the next connection; open ones stay. */
 static void test_reload(void **state)
 {
     (void)state;
     char cert_file[128], key_file[128];
     snprintf(cert_file, sizeof cert_file, "%s/live.pem", dir);
     snprintf(key_file, sizeof key_file, "%s/live.key", dir);
-    copy_file(stranger.cert_file, cert_file);
-    copy_file(stranger.key_file, key_file);
+    copy_file(foreign.cert_file, cert_file);
+    copy_file(foreign.key_file, key_file);
     struct peer_tls_options live = with(&good);
     live.cert_file = cert_file;
     live.key_file = key_file;
@@ -255,7 +256,7 @@ static void test_reload(void **state)
     close_both();
 }
 
-/* Pairs made here, of nobody's signing: encrypted, not checked. */
+/* Pairs made here, without a CA: encrypted, not checked. */
 static void test_auto(void **state)
 {
     (void)state;
@@ -279,8 +280,8 @@ static enum peer_proof proof_of_query(struct peer_tls_options of_a, struct peer_
     return proof;
 }
 
-/* A certificate of the peer CA proves, for the URLs that it is for. Encryption alone does not. */
-static void test_what_proves(void **state)
+/* A certificate of the peer CA proves the identity, for the URLs in it. Encryption alone does not. */
+static void test_operations_and_proofs(void **state)
 {
     (void)state;
     struct peer_tls_options for_another = with(&good), lenient = with(&good);
@@ -301,7 +302,7 @@ static void test_what_proves(void **state)
     net_knows(&b, &a);
     WAIT_UNTIL(a.reachable == 2 && b.reachable == 2);
     close_both();
-    net_requires_proof = true; /* a finds nothing that b proves, and says nothing to it */
+    net_requires_proof = true; /* a gets no proof from b, and sends nothing to it */
     net_open(&a, 1, 0, "127.0.0.1", &made);
     net_open(&b, 2, 0, "127.0.0.1", &made_too);
     net_knows(&a, &b);
@@ -311,7 +312,7 @@ static void test_what_proves(void **state)
     close_both();
 }
 
-/* Without a CA the system's authorities must know the one we dial: ours they do not. */
+/* Without a CA file the system's authorities must know the dialed member: they do not know our CA. */
 static void test_system_authorities(void **state)
 {
     (void)state;
@@ -339,12 +340,18 @@ static void test_bad_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),          cmocka_unit_test(test_other_authority),
-        cmocka_unit_test(test_revoked),       cmocka_unit_test(test_wrong_name),
-        cmocka_unit_test(test_name_of_a_url), cmocka_unit_test(test_no_name),
-        cmocka_unit_test(test_names_allowed), cmocka_unit_test(test_plain_against_tls),
-        cmocka_unit_test(test_reload),        cmocka_unit_test(test_auto),
-        cmocka_unit_test(test_what_proves),   cmocka_unit_test(test_system_authorities),
+        cmocka_unit_test(test_good),
+        cmocka_unit_test(test_other_authority),
+        cmocka_unit_test(test_revoked),
+        cmocka_unit_test(test_wrong_name),
+        cmocka_unit_test(test_name_of_a_url),
+        cmocka_unit_test(test_no_name),
+        cmocka_unit_test(test_names_allowed),
+        cmocka_unit_test(test_plain_against_tls),
+        cmocka_unit_test(test_reload),
+        cmocka_unit_test(test_auto),
+        cmocka_unit_test(test_operations_and_proofs),
+        cmocka_unit_test(test_system_authorities),
         cmocka_unit_test(test_bad_files),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

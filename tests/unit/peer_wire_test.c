@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The bytes on a connection between members: frames in any pieces, what may come when, hellos.
+ * Tests of the bytes on a connection between members: frames in any pieces, the frames that each stage
+ * accepts, hellos.
  * peer_wire_test --corpus DIR writes the corpus of tests/fuzz/peer_wire_fuzz.c. */
 #include "consensus/peer/peer_wire.h"
 
@@ -53,7 +54,7 @@ static void test_frames_in_pieces(void **state)
     buf_done(&b);
 }
 
-/* Every single bit that turns over is noticed, at the latest when the frame is whole. */
+/* Every single flipped bit is detected, at the latest when the frame is whole. */
 static void test_every_bit_counts(void **state)
 {
     (void)state;
@@ -70,7 +71,7 @@ static void test_every_bit_counts(void **state)
     buf_done(&b);
 }
 
-/* A header alone, whose checksum holds. */
+/* A header alone, with a valid checksum. */
 static void add_header(struct buf *b, unsigned kind, size_t size)
 {
     uint8_t *p = buf_reserve(b, WIRE_HEADER_SIZE);
@@ -80,7 +81,7 @@ static void add_header(struct buf *b, unsigned kind, size_t size)
     b->size += WIRE_HEADER_SIZE;
 }
 
-static void test_what_may_come_when(void **state)
+static void test_frames_of_each_stage(void **state)
 {
     (void)state;
     struct wire_frame f;
@@ -159,9 +160,9 @@ static void test_hello(void **state)
         assert_int_equal(wire_read_hello(slice_of(payload.data, n), &back), ERR_MALFORMED);
     buf_add_text(&payload, "what a later version adds");
     assert_int_equal(wire_read_hello(buf_slice(&payload), &back), OK);
-    payload.data[10] = 9; /* a lane nobody knows */
+    payload.data[10] = 9; /* an unknown stream */
     assert_int_equal(wire_read_hello(buf_slice(&payload), &back), ERR_MALFORMED);
-    payload.data[8] = 3; /* another version: all we know of it is that */
+    payload.data[8] = 3; /* another version: nothing else is known about it */
     assert_int_equal(wire_read_hello(slice_of(payload.data, 10), &back), OK);
     assert_true(back.version == 3 && back.from == 0);
     payload.data[3] ^= 1;
@@ -244,7 +245,7 @@ static void write_corpus(const char *dir)
         wire_add_frame(&b, WIRE_MESSAGE, slice_text("message"), slice_text("body"));
         wire_add_time(&b, WIRE_PING, 99);
     }
-    put(dir, "lane", WIRE_AWAIT_HELLO, &b);
+    put(dir, "unknown_stream", WIRE_AWAIT_HELLO, &b);
     h.stream = WIRE_STREAM_QUERY;
     wire_add_hello(&b, &h);
     wire_add_frame(&b, WIRE_QUERY, slice_of(h.nonce, sizeof h.nonce), slice_text("who?"));
@@ -275,7 +276,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frames_in_pieces),
         cmocka_unit_test(test_every_bit_counts),
-        cmocka_unit_test(test_what_may_come_when),
+        cmocka_unit_test(test_frames_of_each_stage),
         cmocka_unit_test(test_hello),
         cmocka_unit_test(test_reply),
         cmocka_unit_test(test_challenge_and_confirm),

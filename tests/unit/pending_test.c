@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The queue of batches that wait for the disk: what is found in it, and what happens to its memory. */
+ * Tests of the queue of batches that wait for the disk: lookups in it, and the life of its memory. */
 #include "consensus/store/pending.h"
 
 #include <setjmp.h>
@@ -52,7 +52,7 @@ static void blocks_go_when_nothing_waits(void **state)
     pending_done(&p);
 }
 
-static void what_was_not_used_for_a_batch_goes(void **state)
+static void unused_blocks_of_a_batch_are_freed(void **state)
 {
     (void)state;
     struct pending p;
@@ -87,7 +87,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_of_a_batch_serve_the_next_ones),
         cmocka_unit_test(blocks_go_when_nothing_waits),
-        cmocka_unit_test(what_was_not_used_for_a_batch_goes),
+        cmocka_unit_test(unused_blocks_of_a_batch_are_freed),
         cmocka_unit_test(no_more_than_a_few_megabytes_are_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

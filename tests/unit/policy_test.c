@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Small pure pieces beside the log: ids, entries' bytes, when to compact. */
+ * Tests of small pure parts beside the log: ids, sizes of entries, the time of a compaction. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,7 +27,7 @@ static void ids_are_those_of_etcd(void **state)
     assert_int_equal(identity_cluster_id(members, 3), identity_cluster_id(sorted, 3));
 }
 
-static void entries_decode_to_what_was_encoded(void **state)
+static void entries_survive_a_round_trip(void **state)
 {
     (void)state;
     Etcdserverpb__PutRequest put = ETCDSERVERPB__PUT_REQUEST__INIT;
@@ -41,7 +41,7 @@ static void entries_decode_to_what_was_encoded(void **state)
     assert_int_equal(e.id, 1ULL << 63 | 77);
     assert_int_equal(e.op, ENTRY_PUT);
 
-    /* Any protobuf reader of etcd's message reads the same. */
+    /* A protobuf reader of etcd's message reads the same. */
     Etcdserverpb__InternalRaftRequest *r =
         etcdserverpb__internal_raft_request__unpack(NULL, b->size, b->data);
     assert_non_null(r);
@@ -64,7 +64,7 @@ static void periodic_compaction_keeps_the_retention(void **state)
     struct compactor c;
     const uint64_t minute = 60000, start = 12345;
     compactor_init(&c, true, 10 * minute, start);
-    /* One revision a minute; looked at every 10 s. */
+    /* One revision a minute; checked every 10 s. */
     uint64_t first_at = 0;
     int64_t last = 0;
     for (uint64_t t = 0; t <= 60 * minute; t += 10000) {
@@ -120,7 +120,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ids_are_those_of_etcd),
-        cmocka_unit_test(entries_decode_to_what_was_encoded),
+        cmocka_unit_test(entries_survive_a_round_trip),
         cmocka_unit_test(periodic_compaction_keeps_the_retention),
         cmocka_unit_test(long_retention_compacts_every_hour),
         cmocka_unit_test(revision_compaction_keeps_so_many),

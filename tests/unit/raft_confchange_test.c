@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Changes of the configuration: what is refused, random walks that keep the invariants, the codec. */
+ * Tests of configuration changes: refusals, random walks that keep the invariants, the codec. */
 #include "consensus/raft/confchange.h"
 
 #include "tests/unit/unit.h"
@@ -21,11 +21,11 @@ static void test_limits(void **state)
     assert_int_equal(simple(&t, RAFT_ADD_NODE, 1000), RAFT_CONF_FULL);
     assert_int_equal(t.count, RAFT_MEMBERS_MAX);
     assert_int_equal(simple(&t, RAFT_REMOVE_NODE, 1), RAFT_CONF_REMOVED_ALL);
-    assert_true(raft_tracker_is_voter(&t, 1)); /* refused changes leave nothing behind */
+    assert_true(raft_tracker_is_voter(&t, 1)); /* refused changes change nothing */
     raft_tracker_done(&t);
 }
 
-/* A member that is removed and added in one change is unknown again; one that stays keeps its progress. */
+/* A member that is removed and added in one change is new again; one that stays keeps its progress. */
 static void test_progress_is_kept_or_forgotten(void **state)
 {
     (void)state;
@@ -136,7 +136,7 @@ static void test_codec(void **state)
     assert_int_equal(back.count, 2);
     assert_true(back.changes[0].node_id == UINT64_MAX);
     assert_int_equal(back.changes[1].type, RAFT_REMOVE_NODE);
-    for (size_t size = 1; size < bytes->size; size++) { /* cut anywhere: an error or less, never more */
+    for (size_t size = 1; size < bytes->size; size++) { /* cut: an error or fewer changes */
         struct slice part = slice_of(bytes->data, size);
         if (raft_conf_change_decode(part, false, &back) == 0)
             assert_true(back.count <= 2);

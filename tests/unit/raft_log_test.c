@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The log window: appending over conflicts, what is unstable, what may be applied, snapshots, compaction. */
+ * Tests of the log window: appending over conflicts, unstable entries, entries that may be applied,
+ * snapshots, compaction. */
 #include "consensus/raft/core.h"
 
 #include "tests/unit/unit.h"
@@ -41,7 +42,7 @@ static void test_terms(void **state)
     struct raft_log l = make(10, 3, (const uint64_t[]){3, 4, 4}, 3);
     uint64_t term;
     assert_false(raft_log_term(&l, 9, &term));
-    assert_true(raft_log_term(&l, 10, &term) && term == 3); /* what was compacted last is still known */
+    assert_true(raft_log_term(&l, 10, &term) && term == 3); /* the last compacted entry is still known */
     assert_true(raft_log_term(&l, 13, &term) && term == 4);
     assert_false(raft_log_term(&l, 14, &term));
     assert_null(raft_log_entry(&l, 10));
@@ -69,7 +70,7 @@ static void test_append_conflicts(void **state)
     assert_int_equal(l.unstable, 5);
     assert_true(append(&l, (struct raft_position){2, 1}, (const uint64_t[]){3, 3, 3}, 3, 99));
     assert_int_equal(raft_log_last(&l), 5);
-    assert_int_equal(l.committed, 5); /* no further than what this message proves */
+    assert_int_equal(l.committed, 5); /* no further than this message proves */
     assert_int_equal(l.unstable, 3);
     assert_int_equal(raft_log_entry(&l, 3)->term, 3);
     raft_log_done(&l);
@@ -87,7 +88,7 @@ static void test_unstable(void **state)
     (void)raft_log_next_unstable(&l, &count);
     assert_int_equal(count, 0);
     assert_true(raft_log_has_unstable(&l));
-    /* A new leader overwrites from 2 on while that is being written. */
+    /* A new leader overwrites from 2 on while the old entries are being written. */
     assert_true(append(&l, (struct raft_position){1, 1}, (const uint64_t[]){2, 2}, 2, 0));
     assert_int_equal(raft_log_next_unstable(&l, &count)->index, 2);
     assert_int_equal(count, 2);
@@ -97,7 +98,7 @@ static void test_unstable(void **state)
     assert_int_equal(l.unstable, 4);
     assert_false(raft_log_has_unstable(&l));
     raft_log_stable_to(&l, (struct raft_position){3, 2}); /* again */
-    raft_log_stable_to(&l, (struct raft_position){9, 2}); /* never heard of */
+    raft_log_stable_to(&l, (struct raft_position){9, 2}); /* unknown */
     assert_int_equal(l.unstable, 4);
     raft_log_done(&l);
 }
@@ -174,7 +175,7 @@ static void test_restore_and_compact(void **state)
     raft_log_done(&l);
 }
 
-/* Long life: memory stays in proportion to the window. */
+/* A long run: memory stays in proportion to the window. */
 static void test_window_moves(void **state)
 {
     (void)state;
@@ -277,7 +278,7 @@ static void test_eviction_stops_at_its_limits(void **state)
     raft_log_done(&l);
 }
 
-/* A leader whose log parts from ours above what is in memory, and one that begins below it. */
+/* A leader whose log differs from ours before the first entry in memory, and one that begins before it. */
 static void test_conflicts_over_evicted(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A follower in the leader's eyes, and the window of what is on the way to it. */
+ * Tests of the leader's record of a follower, and of the window of messages in flight to it. */
 #include "consensus/raft/progress.h"
 
 #include "tests/unit/unit.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Sets of ids and majorities, against a plain count. */
+ * Tests of sets of ids and majorities, against a plain count. */
 #include "consensus/raft/quorum.h"
 
 #include "tests/unit/unit.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The door of the raft core: one voter alone in both modes, restart, batches, hostile messages, copies.
- * Clusters are tested by the scenario files. */
+ * Tests of the raft core's public API: one voter alone in both modes, restart, batches, hostile messages,
+ * copies. The scenario files test clusters. */
 #include "consensus/raft/raft.h"
 
 #include "tests/unit/unit.h"
@@ -36,7 +36,7 @@ static struct raft *start(const struct raft_config *config, const struct raft_co
     return r;
 }
 
-/* A host in miniature: storage is instant, messages to others are counted. */
+/* A small host: storage is instant, messages to others are counted. */
 struct host {
     uint64_t written, applied; /* last index */
     struct raft_hard_state hard;
@@ -123,8 +123,8 @@ static void test_single_voter_async(void **state)
     raft_free(r);
 }
 
-/* Nothing is committed before the host says that it is durable, also alone (etcd #14370). */
-static void test_single_voter_commits_only_what_is_durable(void **state)
+/* Nothing is committed before the host reports that it is durable, also alone (etcd #14370). */
+static void test_single_voter_commits_only_durable_entries(void **state)
 {
     (void)state;
     struct host h = {0};
@@ -230,7 +230,7 @@ static struct raft_context context_of(uint64_t id)
 }
 
 /* Alone, a read still waits for the first commit of the term: after a restart the commit index on disk may be
- * older than what was acknowledged. */
+ * older than the acknowledged one. */
 static void test_read_waits_for_the_term(void **state)
 {
     (void)state;
@@ -280,7 +280,7 @@ static void test_restart(void **state)
     struct raft_config config = config_of(1);
     struct raft *r;
     uint64_t term;
-    config.applied = 7; /* the store is ahead of the commit index on disk: what is applied is committed */
+    config.applied = 7; /* the store is ahead of the commit index on disk: applied entries are committed */
     assert_int_equal(raft_new(&config, &initial, &r), 0);
     assert_int_equal(raft_committed_index(r), 7);
     assert_int_equal(raft_applied_index(r), 7);
@@ -292,7 +292,7 @@ static void test_restart(void **state)
     assert_false(raft_has_ready(r));
     raft_free(r);
 
-    config.applied = 9; /* the log lost something */
+    config.applied = 9; /* the log has lost entries */
     assert_int_equal(raft_new(&config, &initial, &r), ERR_INVALID);
     config.applied = 7;
     initial.hard_state.commit = 9;
@@ -305,7 +305,7 @@ static void test_restart(void **state)
     assert_int_equal(raft_new(&config, &initial, &r), ERR_INVALID);
 }
 
-/* A follower of three that heard its leader. */
+/* A follower of three that received its leader's message. */
 static struct raft *follower(void)
 {
     struct raft_config config = config_of(1);
@@ -404,7 +404,7 @@ static void test_heartbeat_beyond_the_log(void **state)
     raft_free(r);
 }
 
-/* An acknowledgement of what the leader itself does not have. */
+/* An acknowledgement of an entry that the leader itself does not have. */
 static void test_acknowledgement_beyond_the_log(void **state)
 {
     (void)state;
@@ -429,7 +429,7 @@ static void test_acknowledgement_beyond_the_log(void **state)
     struct raft_message read = {
         .type = RAFT_MSG_HEARTBEAT_RESP, .to = 1, .from = 2, .term = 1, .context = context_of(99)};
     assert_int_equal(raft_read_index(r, context_of(5)), 0);
-    assert_int_equal(raft_step(r, &read), 0); /* confirms reads that were never asked */
+    assert_int_equal(raft_step(r, &read), 0); /* confirms reads that were never requested */
     turn(r, &h);
     assert_int_equal(h.reads, 0);
     read.context = context_of(1);
@@ -464,7 +464,7 @@ static void test_older_terms_are_not_counted(void **state)
     assert_int_equal(raft_role(r), RAFT_LEADER);
     assert_int_equal(raft_last_index(r), 3);
     m.type = RAFT_MSG_APP_RESP;
-    m.index = 2; /* everybody has entry 2 of term 1 */
+    m.index = 2; /* every member has entry 2 of term 1 */
     for (m.from = 2; m.from <= 5; m.from++)
         assert_int_equal(raft_step(r, &m), 0);
     assert_int_equal(raft_committed_index(r), 1);
@@ -485,14 +485,14 @@ static void test_impossible_conf_change(void **state)
     uint64_t before = raft_hash(r);
     assert_int_equal(raft_apply_conf_change(r, &remove_all, &out), ERR_INVALID);
     assert_true(raft_hash(r) == before);
-    remove_all.changes[0].node_id = RAFT_NONE; /* the host refused it: nothing happens */
+    remove_all.changes[0].node_id = RAFT_NONE; /* the host refused it: no effect */
     assert_int_equal(raft_apply_conf_change(r, &remove_all, &out), 0);
     assert_int_equal(out.voters.count, 1);
     assert_int_equal(raft_propose_conf_change(r, &(struct raft_conf_change){.count = 2}, true), ERR_INVALID);
     raft_free(r);
 }
 
-/* A follower of whom nothing is known, behind a compacted log: the host is asked for a snapshot. */
+/* A follower with an unknown log, when the log is compacted: raft requests a snapshot from the host. */
 static void test_snapshot_is_wanted(void **state)
 {
     (void)state;
@@ -512,7 +512,7 @@ static void test_snapshot_is_wanted(void **state)
         .type = RAFT_MSG_APP_RESP, .to = 1, .from = 2, .term = 1, .reject = true, .index = 11};
     assert_int_equal(raft_step(r, &m), 0);
     assert_true(raft_wants_snapshot(r));
-    snapshot.index = 7; /* the log goes on after 8 */
+    snapshot.index = 7; /* the log continues after 8 */
     raft_set_snapshot(r, &snapshot);
     m = (struct raft_message){.type = RAFT_MSG_HEARTBEAT_RESP, .to = 1, .from = 2, .term = 1};
     assert_int_equal(raft_step(r, &m), 0);
@@ -531,7 +531,7 @@ static void test_snapshot_is_wanted(void **state)
     raft_free(r);
 }
 
-/* The entries up to a snapshot that is on its way into the store are not in the log any more. */
+/* Entries up to a snapshot that is being installed are not in the log any more. */
 static void test_a_change_may_be_within_a_snapshot(void **state)
 {
     (void)state;
@@ -547,7 +547,7 @@ static void test_a_change_may_be_within_a_snapshot(void **state)
 /* --- entries that are on disk only --- */
 
 /* The leader of three, with entries 2 to 6 that member 2 has and member 3 does not, all applied and evicted.
- * Returns what was written, as the host would find it on disk. */
+ * Returns the written entries, as the host would read them from disk. */
 static struct raft *leader_with_evicted(struct host *h, struct raft_entry disk[7])
 {
     struct raft_config config = config_of(1);
@@ -584,7 +584,7 @@ static void forget_disk(struct raft_entry disk[7])
         blob_unref(disk[i].data);
 }
 
-/* Member 3 holds the entry of this index and nothing behind it: it refuses what came at that. */
+/* Member 3 has the entry of this index and none after it: it refused a later append. */
 static void third_is_at(struct raft *r, struct host *h, uint64_t index)
 {
     struct raft_message ack = {.type = RAFT_MSG_APP_RESP, .from = 3, .to = 1, .term = 1, .index = index};
@@ -620,13 +620,13 @@ static void test_read_back(void **state)
     assert_int_equal(raft_give_entries(r, disk + 5, 2), 0);
     turn(r, &h);
     assert_false(raft_wants_entries(r, &wanted));
-    raft_evict(r, 0); /* nobody needs what was read */
+    raft_evict(r, 0); /* no follower needs the read entries */
     assert_int_equal(raft_held_bytes(r), 0);
     forget_disk(disk);
     raft_free(r);
 }
 
-/* What an overwritten life of an index holds is not taken for the entry that was committed there. */
+/* An overwritten entry of an index does not replace the entry that was committed there. */
 static void test_read_back_of_another_term(void **state)
 {
     (void)state;
@@ -644,7 +644,8 @@ static void test_read_back_of_another_term(void **state)
     raft_free(r);
 }
 
-/* The log is cut while an entry is read: a snapshot goes out, what comes back late is of no use. */
+/* The log is compacted while an entry is read: a snapshot is sent, and the late result of the read is
+ * ignored. */
 static void test_cut_while_reading(void **state)
 {
     (void)state;
@@ -667,7 +668,7 @@ static void test_cut_while_reading(void **state)
     raft_free(r);
 }
 
-/* What is given to one that leads no longer is nobody's. */
+/* Entries that are delivered to a former leader are ignored. */
 static void test_deposed_while_reading(void **state)
 {
     (void)state;
@@ -718,7 +719,7 @@ static void test_restart_without_the_oldest(void **state)
     initial.first_entry = 5; /* the entries do not follow the runs */
     assert_int_equal(raft_new(&config, &initial, &r), ERR_INVALID);
     initial.first_entry = 6;
-    config.applied = 4; /* one that is not applied is not there */
+    config.applied = 4; /* an entry that is not applied is not there */
     assert_int_equal(raft_new(&config, &initial, &r), ERR_INVALID);
 }
 
@@ -737,7 +738,7 @@ static void test_clone(void **state)
     assert_true(raft_hash(copy) == raft_hash(r));
     turn(r, &h);
     raft_free(r);
-    turn(copy, &h2); /* lives on alone */
+    turn(copy, &h2); /* continues alone */
     assert_int_equal(h2.applied, 3);
     raft_free(copy);
 }
@@ -766,7 +767,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_single_voter_async),
-        cmocka_unit_test(test_single_voter_commits_only_what_is_durable),
+        cmocka_unit_test(test_single_voter_commits_only_durable_entries),
         cmocka_unit_test(test_single_voter_sync),
         cmocka_unit_test(test_batch),
         cmocka_unit_test(test_uncommitted_limit),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The framing of records and batches, and the segment header. */
+ * Tests of the framing of records and batches, and of the segment header. */
 #include "base/hash.h"
 #include "consensus/wal/segment.h"
 #include "tests/unit/unit.h"

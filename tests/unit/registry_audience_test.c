@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Audiences: the right to a projected instance is the right to read its source key; changes that an audience
- * may not know of are told it neither before nor after; equal rights are one audience. */
+ * Tests of audiences. The right to a projected instance is the right to read its source key. An audience is
+ * never notified of a change that it may not know. Clients with equal rights share one audience. */
 #include "registry/audience.h"
 
 #include "registry/projection.h"
@@ -18,7 +18,7 @@ static struct world {
     const char *prefixes[PROJECTIONS_MAX];
     size_t count;
     int64_t revision;
-    /* Of the last batch, for each audience that looks: which ids it was told. */
+    /* The ids of the last batch that each watching audience was notified of. */
     struct audience *looking;
     size_t told, kept_back;
 } w;
@@ -160,7 +160,7 @@ static void test_source_key_decides(void **state)
     }
 }
 
-/* A service that has only what may not be read is not there. */
+/* A service without any readable instance does not exist. */
 static void test_existence(void **state)
 {
     (void)state;
@@ -178,7 +178,7 @@ static void test_existence(void **state)
     int64_t settings = counts.revision;
     source("/microservices/orders/k2", ENDPOINT);
     audience_count(none, orders(), &counts);
-    assert_int_equal(counts.revision, settings); /* what is hidden moves no revision that is shown */
+    assert_int_equal(counts.revision, settings); /* a hidden instance moves no visible revision */
     audience_unref(none);
 }
 
@@ -205,12 +205,12 @@ static void test_changes(void **state)
     source(KRATOS, NULL);
     expect_change(1, 0); /* it saw it before */
     own(NAME_OVERRIDE, "kratos:k1", NULL);
-    expect_change(0, 1); /* nothing is there that it could have seen */
+    expect_change(0, 1); /* there is nothing that it could have seen */
     source("/microservices/orders/k2", NULL);
     expect_change(0, 1);
     own(NAME_INSTANCE, "o1", NULL);
     expect_change(1, 0);
-    /* Of several changes in one batch the first says what was before. */
+    /* Of several changes in one batch the first holds the previous state. */
     source(KRATOS, ENDPOINT);
     begin();
     set_source(KRATOS, NULL);
@@ -225,7 +225,7 @@ static void test_changes(void **state)
     expect_change(0, 1);
 }
 
-/* Two keys may be one instance ("a/b" and "a.b" are one service): the key that is shown counts. */
+/* Two keys may be one instance ("a/b" and "a.b" are one service): the visible key counts. */
 static void test_two_keys(void **state)
 {
     (void)state;
@@ -237,7 +237,7 @@ static void test_two_keys(void **state)
     struct catalog_service *s = catalog_find(w.catalog, name, name, slice_text("a.b"));
     assert_true(audience_sees(w.looking, s->list[0]));
     source(second, ENDPOINT);
-    expect_change(1, 0); /* it must learn that what it had is gone */
+    expect_change(1, 0); /* it must learn that its instance is deleted */
     assert_false(audience_sees(w.looking, s->list[0]));
     source(second, "{\"endpoints\":[\"grpc://10.0.0.7:9000\"]}");
     expect_change(0, 1);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The view of the registry against a plain model: after every batch of random changes the counts are those
- * that walking gives, sessions know their instances, and what was told is exactly what differs. */
+ * Tests of the registry's view against a plain model. After every batch of random changes the counts are
+ * those of a full walk, sessions know their instances, and the notifications are exactly the differences. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,7 +18,7 @@ struct world {
     struct catalog *catalog;
     int64_t revision;
     uint64_t random;
-    /* The model: mod revision (0 = absent), what the document says. */
+    /* The model: mod revision (0 = absent), the document's content. */
     struct {
         int64_t doc, override;
         int session; /* 0 = none */
@@ -26,7 +26,7 @@ struct world {
         unsigned weight, override_weight;
     } keys[KEYS];
     int64_t sessions[SESSIONS + 1], settings[SERVICES];
-    bool expected[KEYS], told[KEYS], settings_expected[SERVICES], settings_told[SERVICES];
+    bool expected[KEYS], told[KEYS], settings_expected[SERVICES], settings_notified[SERVICES];
     int64_t service_revision[SERVICES];
     unsigned gone, back;
     bool is_back[SESSIONS + 1];
@@ -66,7 +66,7 @@ static void on_changed(void *arg, const struct catalog_change *change)
     assert_int_equal(change->revision, w->revision);
     assert_int_equal(change->previous, w->service_revision[service]);
     w->service_revision[service] = w->revision;
-    w->settings_told[service] = change->are_settings_changed;
+    w->settings_notified[service] = change->are_settings_changed;
     for (size_t i = 0; i < change->id_count; i++) {
         assert_true(i == 0 || slice_compare(change->ids[i - 1], change->ids[i]) < 0);
         for (int id = 0; id < IDS; id++)
@@ -120,7 +120,7 @@ static void change_instance(struct world *w, int key)
             catalog_delete(w->catalog, &name);
         else
             catalog_put(w->catalog, &name, slice_text("{\"port\":1}"), 1,
-                        w->revision); /* unreadable: as if gone */
+                        w->revision); /* unreadable: as if deleted */
         w->keys[key].doc = 0;
         w->expected[key] = true;
     }
@@ -205,7 +205,7 @@ static bool count_one(void *arg, struct catalog_service *s)
     return true;
 }
 
-/* Sessions that came while an instance hung on them that nobody touched. */
+/* Sessions that arrived after their instance, which did not change. */
 static void check_back(struct world *w)
 {
     for (int k = 0; k < KEYS; k++) {
@@ -232,7 +232,7 @@ static void check_world(struct world *w)
     size_t services = 0, listed = 0, hanging = 0, named = 0, sessions = 0;
     for (int i = 0; i < SERVICES; i++) {
         check_service(w, i, &services);
-        assert_int_equal(w->settings_told[i], w->settings_expected[i]);
+        assert_int_equal(w->settings_notified[i], w->settings_expected[i]);
     }
     for (int k = 0; k < KEYS; k++) {
         assert_int_equal(w->told[k], w->expected[k]);
@@ -287,7 +287,7 @@ static void begin(struct world *w)
     memset(w->told, 0, sizeof w->told);
     memset(w->is_back, 0, sizeof w->is_back);
     memset(w->settings_expected, 0, sizeof w->settings_expected);
-    memset(w->settings_told, 0, sizeof w->settings_told);
+    memset(w->settings_notified, 0, sizeof w->settings_notified);
 }
 
 static void run(uint64_t seed)
@@ -296,7 +296,7 @@ static void run(uint64_t seed)
     struct catalog_events events = {on_changed, on_gone, on_back, &w};
     w.catalog = catalog_new(&events);
     struct catalog_service *held[SERVICES];
-    for (int i = 0; i < SERVICES; i++) { /* held: their places and revisions stay */
+    for (int i = 0; i < SERVICES; i++) { /* protected: their places and revisions stay */
         struct name n = name_of(NAME_SERVICE, i, 0);
         held[i] = catalog_hold(w.catalog, n.ns, n.group, n.service);
     }
@@ -359,8 +359,8 @@ static bool count_namespace(void *arg, const struct catalog_namespace *n)
     return true;
 }
 
-/* History was compacted under the feed: all is read anew; what did not change is not told, what is gone is.
- */
+/* The history was compacted before the feed read it: everything is read anew. Unchanged items are not
+ * notified, deleted items are. */
 static void test_read_anew(void **state)
 {
     (void)state;
@@ -394,7 +394,7 @@ static void test_read_anew(void **state)
     catalog_end(c);
     assert_int_equal(seen.services, 0);
     assert_int_equal(s->revision, 20);
-    /* A service that went is known by the revision at which it did. */
+    /* A deleted service is known by the revision of its deletion. */
     catalog_begin_anew(c, 30);
     put(c, 1, 0, 9);
     catalog_end(c);
@@ -407,8 +407,7 @@ static void test_read_anew(void **state)
     catalog_free(c);
 }
 
-/* --- one revision that takes thousands of instances away ---------------------------------------------------
- */
+/* --- one revision that deletes thousands of instances --------------------------------------------------- */
 
 enum { MANY = 3000 };
 
@@ -445,7 +444,7 @@ static void on_large(void *arg, const struct catalog_change *change)
         assert_true(i == 0 || slice_compare(change->ids[i - 1], change->ids[i]) < 0);
     }
     l->told[service_at(change->service)] += change->id_count;
-    /* Whoever is told of one service finds the other as it is now. */
+    /* A watcher that is notified of one service reads the other in its present state. */
     for (int k = 0; k < 2; k++) {
         struct name name = name_of(NAME_INSTANCE, k, 0);
         const struct catalog_service *s = catalog_find(l->catalog, name.ns, name.group, name.service);
@@ -455,7 +454,7 @@ static void on_large(void *arg, const struct catalog_change *change)
 
 enum order { ONE_AFTER_THE_OTHER, BY_TURNS, BACKWARDS, ORDERS };
 
-/* All but the first instance of two services go; order says how their keys come. */
+/* All but the first instance of two services are deleted; order is the order of their keys. */
 static void take_many_away(struct catalog *c, enum order order)
 {
     char id[20];
@@ -511,7 +510,7 @@ static void test_end_in_slices(void **state)
         end_in_slices(order);
 }
 
-/* What a typical instance costs; sanitizers have an allocator of their own, which says nothing. */
+/* The cost of a typical instance; sanitizers have an allocator of their own, which measures nothing. */
 static void test_memory(void **state)
 {
     (void)state;

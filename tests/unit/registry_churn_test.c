@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The storm guard in virtual time: services that live on, batch jobs that register and never deregister, and
- * what happens to both: network cuts, frozen machines, leaders that change, members that start anew. Leases
- * end as the store ends them; what the janitor decides is applied 100 ms later. Two things are measured every
- * second: how many dead instances are in traffic (at most a tenth of all, after the start-up), and how many
- * living ones are not (none, ever). A case is a row; ten minutes take a second. */
+ * Tests of the storm guard in virtual time, with services that live on and batch jobs that register and
+ * never deregister. Network cuts, frozen machines, new leaders and restarted members affect both. Leases end
+ * as the store ends them, and the janitor's decisions are applied 100 ms later. Each second the test
+ * measures:
+ * - how many dead instances are in traffic (at most a tenth of all, after the start-up),
+ * - how many living instances are not (none, ever).
+ * A case is a row of the table; ten minutes of virtual time take a second. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -30,11 +32,11 @@ enum {
 
 enum what {
     END,     /* of the list */
-    CUT,     /* percent of the services cannot speak to anybody */
-    HEAL,    /* all can, each within a beat */
-    THAW,    /* the same, all at once: a hypervisor goes on */
+    CUT,     /* percent of the services cannot reach any member */
+    HEAL,    /* all can, each within a heartbeat */
+    THAW,    /* the same, all at once: a hypervisor continues */
     LEADER,  /* the other member leads; every lease gets its whole TTL */
-    RESTART, /* the other member starts anew, reads everything, and leads 1 s later */
+    RESTART, /* the other member restarts, reads everything, and leads 1 s later */
     RESTART_ALL,
     RATE, /* jobs a second from now on */
     BURN, /* percent of the services die for good */
@@ -50,10 +52,10 @@ struct scenario {
     const char *name;
     unsigned services, jobs; /* jobs: a second */
     unsigned ttl_min_s, ttl_max_s;
-    unsigned work_s; /* a job beats so long */
-    unsigned slots;  /* jobs use so many ids again and again; 0 = each its own */
+    unsigned work_s; /* a job sends heartbeats this long */
+    unsigned slots;  /* jobs reuse this many ids; 0 = each has its own */
     unsigned seconds;
-    unsigned bound_from_s; /* from then on at most a tenth of the traffic is dead; 0 = not looked at */
+    unsigned bound_from_s; /* from then on at most a tenth of the traffic is dead; 0 = not checked */
     unsigned trips_min, trips_max;
     struct event events[EVENTS_MAX];
 };
@@ -61,7 +63,7 @@ struct scenario {
 struct client {
     int64_t session; /* 0 = not opened yet, or known to be gone */
     unsigned id, ttl_s;
-    uint64_t expires_ms, beat_ms, ends_ms; /* ends: its work; then it dies without a word */
+    uint64_t expires_ms, beat_ms, ends_ms; /* ends: its work; then it dies without deregistering */
     bool is_cut, is_dead;
 };
 
@@ -93,8 +95,7 @@ static unsigned draw(struct world *w, unsigned n)
     return (unsigned)(w->random >> 33) % n;
 }
 
-/* --- both catalogs ---------------------------------------------------------------------------------------
- */
+/* --- both catalogs ---------------------------------------------------------------------------------- */
 
 static void on_changed(void *arg, const struct catalog_change *change)
 {
@@ -129,7 +130,7 @@ static void on_storm_over(void *arg, struct slice ns, size_t held)
     struct member *m = arg;
     (void)ns;
     if (getenv("VERBOSE"))
-        print_message("%6.1f over, %zu let go\n", (double)m->world->now_ms / 1000, held);
+        print_message("%6.1f over, %zu released\n", (double)m->world->now_ms / 1000, held);
 }
 
 static void open_member(struct world *w, int k)
@@ -215,8 +216,7 @@ static bool has_session(struct world *w, int64_t session)
     return session && catalog_session(w->members[0].catalog, session);
 }
 
-/* --- the janitor
- * --------------------------------------------------------------------------------------------- */
+/* --- the janitor ---------------------------------------------------------------------------------------- */
 
 struct taken {
     enum plan_kind kind;
@@ -283,8 +283,7 @@ static void act(struct world *w)
     }
 }
 
-/* --- members
- * ------------------------------------------------------------------------------------------------------ */
+/* --- members -------------------------------------------------------------------------------------------- */
 
 static void copy_state(struct world *w, int from, int to)
 {
@@ -347,8 +346,7 @@ static void take_lead(struct world *w, int k)
     plan_lead(w->members[k].plan, true, w->now_ms);
 }
 
-/* --- clients
- * ------------------------------------------------------------------------------------------------------ */
+/* --- clients -------------------------------------------------------------------------------------------- */
 
 static bool beat(struct world *w, struct client *c)
 {
@@ -420,8 +418,7 @@ static void expire(struct world *w)
     end(w);
 }
 
-/* --- what happens
- * ------------------------------------------------------------------------------------------------- */
+/* --- events --------------------------------------------------------------------------------------------- */
 
 static int next_leader(const struct world *w)
 {
@@ -437,7 +434,7 @@ static void happen(struct world *w, const struct event *e)
         for (unsigned n = 0; n < few; n++)
             w->services[n].is_cut = true;
         break;
-    case BURN: /* the last ones: others than those that are cut */
+    case BURN: /* the last ones: not those that are cut */
         for (unsigned n = 0; n < few; n++)
             w->services[w->is->services - 1 - n].is_dead = true;
         break;
@@ -501,7 +498,8 @@ static void measure(struct world *w)
         w->dead_max = dead;
     }
     if (getenv("VERBOSE") && second % 10 == 0)
-        print_message("%6u s: %u in traffic, %u dead, %u living are out\n", second, serving, dead, out);
+        print_message("%6u s: %u in traffic, %u dead, %u living are out of traffic\n", second, serving, dead,
+                      out);
 }
 
 static void tick(struct world *w)

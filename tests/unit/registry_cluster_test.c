@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The registry on three members: what is registered through one is read through the others, the leader's
- * death costs no session and no instance, a drain waits for subscribers on every member and for members that
- * do not answer. Virtual time. */
+ * Tests of the registry on three members, on virtual time. An instance that is registered through one member
+ * is read through the others. The leader's death costs no session and no instance. A drain waits for
+ * subscribers on every member and for members that do not answer. */
 #include "tests/unit/trio.h"
 
 #include <stdio.h>
@@ -13,32 +13,32 @@
 
 #define UP "{\"host\":\"h\",\"port\":1}"
 
-static void *open_door(struct kv *kv, const char *member)
+static void *open_module(struct kv *kv, const char *member)
 {
     struct registry_options o = {.kv = kv, .member = member};
     return registry_new(&o);
 }
 
-static void close_door(void *door)
+static void close_module(void *module)
 {
-    registry_free(door);
+    registry_free(module);
 }
 
-static void turn(void *door)
+static void turn(void *module)
 {
-    registry_turn(door);
+    registry_turn(module);
 }
 
-static bool is_ready(const void *door)
+static bool is_ready(const void *module)
 {
-    return registry_is_ready(door);
+    return registry_is_ready(module);
 }
 
-static const struct trio_kind kind = {open_door, close_door, turn, is_ready};
+static const struct trio_kind kind = {open_module, close_module, turn, is_ready};
 
 static struct registry *at(const struct trio *t, unsigned i)
 {
-    return t->doors[i];
+    return t->modules[i];
 }
 
 static int setup(void **state)
@@ -108,7 +108,7 @@ static int64_t open_session(struct trio *t, unsigned i, uint32_t ttl_s)
     return a.result.session;
 }
 
-/* Each write through another member than the one before, read at once everywhere. */
+/* Each write goes through another member than the previous one, and is readable on all members at once. */
 static void test_read_your_writes(void **state)
 {
     struct trio *t = *state;
@@ -149,7 +149,7 @@ static void test_session_elsewhere(void **state)
     }
 }
 
-/* Heartbeats go on through the members that are left: nothing is lost, nobody registers anew. */
+/* Heartbeats continue through the remaining members: nothing is lost, no client registers anew. */
 static void test_leader_dies(void **state)
 {
     struct trio *t = *state;
@@ -173,7 +173,7 @@ static void test_leader_dies(void **state)
         assert_true(b && b->doc->state == INSTANCE_UP);
     }
     assert_true(beats > 5);
-    /* And the other way: silence is death, in two steps, by whoever leads now. */
+    /* The opposite case: without heartbeats an instance dies, in two steps, by the present leader. */
     uint64_t silent_since = t->world->clock.now_ns;
     while (find_here(t, follower, "a") && find_here(t, follower, "a")->doc->state == INSTANCE_UP)
         world_run_ms(t->world, 100);
@@ -183,8 +183,7 @@ static void test_leader_dies(void **state)
     assert_int_equal(beat(t, follower, session), ERR_SESSION_GONE);
 }
 
-/* --- drains -----------------------------------------------------------------------------------------------
- */
+/* --- drains ----------------------------------------------------------------------------------------- */
 
 struct client {
     struct registry_watch watch;
@@ -254,7 +253,7 @@ static void test_drain(void **state)
     wait(t, &d.asked);
     assert_int_equal(d.waiting_count, 0);
     assert_int_equal(d.acknowledged, 3);
-    /* A member that cannot be heard counts as waiting, by name; so does whoever is slow. */
+    /* A member that cannot be reached counts as waiting, by name; so does a slow subscriber. */
     assert_int_equal(put(t, 0, "b", open_session(t, 0, 600)).err, OK);
     unsigned cut = trio_index(t, world_follower(t->world)), here = (cut + 1) % 3, slow = (cut + 2) % 3;
     struct registry_reply undo = {.request.done = registry_reply_done};
@@ -271,7 +270,7 @@ static void test_drain(void **state)
     snprintf(expected, sizeof expected, "@m%u c%u@m%u ", cut, slow, slow);
     assert_string_equal(d.waiting, expected);
     assert_int_equal(d.acknowledged, 1);
-    registry_acknowledge(&c[slow].watch, c[slow].told); /* nobody else waits: the silent one is waited for */
+    registry_acknowledge(&c[slow].watch, c[slow].told); /* only the silent member is still awaited */
     drain(t, here, &d, 6000);
     world_run_ms(t->world, 3000);
     assert_false(d.asked.is_done);
@@ -334,7 +333,7 @@ static void test_subscribers(void **state)
         registry_unwatch(&c[i].watch);
 }
 
-/* Without a quorum nothing is written and no view is given as current; what is there can be looked at. */
+/* Without a quorum nothing is written and no view is returned as current; the present view can be read. */
 static void test_no_quorum(void **state)
 {
     struct trio *t = *state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The registry's keys and documents: what is taken, what is refused and how it is said, one text for one
+ * Tests of the registry's keys and documents: accepted ones, refusals and their texts, one text for one
  * content. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -120,7 +120,7 @@ static void test_one_text_for_one_content(void **state)
     instance_write(&j, &two);
     assert_true(slice_equal(buf_slice(&one), buf_slice(&two)));
     struct instance *copy = instance_copy(&i);
-    arena_done(&a); /* the copy stands alone */
+    arena_done(&a); /* the copy is independent */
     instance_write(copy, &copied);
     assert_true(slice_equal(buf_slice(&one), buf_slice(&copied)));
     mem_free(copy);
@@ -129,7 +129,7 @@ static void test_one_text_for_one_content(void **state)
     buf_done(&copied);
 }
 
-static void test_what_is_refused_is_named(void **state)
+static void test_refusals_name_the_field(void **state)
 {
     (void)state;
     static const struct {
@@ -141,14 +141,13 @@ static void test_what_is_refused_is_named(void **state)
         {"{\"host\":\"h\",\"colour\":1}", "unknown field \"colour\""},
         {"{\"host\":\"h\",\"port\":0}", "port is not a whole number from 1 to 65535"},
         {"{\"host\":\"h\",\"port\":\"80\"}", "port is not a whole number from 1 to 65535"},
-        {"{\"host\":\"h\",\"ports\":{\"a\":70000}}",
-         "ports holds something that is not a port from 1 to 65535"},
+        {"{\"host\":\"h\",\"ports\":{\"a\":70000}}", "ports has a value that is not a port from 1 to 65535"},
         {"{\"host\":\"h\",\"weight\":65536}", "weight is not a whole number from 0 to 65535"},
         {"{\"host\":\"h\",\"ttl\":2}", "ttl is not a whole number from 3 to 86400"},
-        {"{\"host\":\"h\",\"state\":\"lost\"}", "state \"lost\" is the registry's own word: use \"down\""},
+        {"{\"host\":\"h\",\"state\":\"lost\"}", "state \"lost\" is set by the registry only: use \"down\""},
         {"{\"host\":\"h\",\"state\":\"UP\"}", "state is not one of starting, up, warn, draining, lost, down"},
         {"{\"host\":\"h\",\"session\":\"1\"}", "unknown field \"session\""},
-        {"{\"host\":\"h\",\"tags\":[1]}", "tags holds something that is not a string of 1 to 256 bytes"},
+        {"{\"host\":\"h\",\"tags\":[1]}", "tags has an element that is not a string of 1 to 256 bytes"},
         {"{\"host\":\"h\",\"metadata\":{\"a\":1}}", "metadata holds a value that is not a string"},
         {"{\"host\":\"h\\n\"}", "host holds a control character"},
     };
@@ -169,7 +168,7 @@ static void test_what_is_refused_is_named(void **state)
     arena_done(&a);
 }
 
-static void test_what_stands_in_the_store_is_read_kindly(void **state)
+static void test_stored_documents_are_read_leniently(void **state)
 {
     (void)state;
     struct arena a = {0};
@@ -289,8 +288,8 @@ int main(void)
         cmocka_unit_test(test_keys_of_others_are_left_alone),
         cmocka_unit_test(test_names_that_may_stand_in_a_key),
         cmocka_unit_test(test_one_text_for_one_content),
-        cmocka_unit_test(test_what_is_refused_is_named),
-        cmocka_unit_test(test_what_stands_in_the_store_is_read_kindly),
+        cmocka_unit_test(test_refusals_name_the_field),
+        cmocka_unit_test(test_stored_documents_are_read_leniently),
         cmocka_unit_test(test_overrides_settings_sessions),
         cmocka_unit_test(test_times),
     };

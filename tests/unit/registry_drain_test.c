@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Draining on one member: it ends when the last subscriber has acknowledged, gone, or begun with a view that
- * shows it; and says who has not when time is over. And the list of subscribers. */
+ * Tests of draining on one member, and of the list of subscribers. A drain ends when the last subscriber has
+ * acknowledged, has disconnected, or began with a view that shows it. After its timeout it names the
+ * subscribers that have not acknowledged. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -132,7 +133,7 @@ static void on_raw(struct kv_request *r, int err, const ProtobufCMessage *respon
     r->done = NULL;
 }
 
-/* It goes before the view knows: nothing is written for an instance that is not there. */
+/* It is deleted before the view knows: nothing is written for an instance that does not exist. */
 static void test_gone_meanwhile(void **state)
 {
     struct world *w = *state;
@@ -149,7 +150,7 @@ static void test_gone_meanwhile(void **state)
     assert_int_equal(catalog_all(registry_catalog(w->node.registry))->overrides, 0);
 }
 
-/* What the operator said before is kept. */
+/* An earlier override of the operator is kept. */
 static void test_keeps_override(void **state)
 {
     struct world *w = *state;
@@ -190,19 +191,20 @@ static enum instance_state state_again(struct world *w, const char *id)
     return catalog_effect(registry_node_find(&w->node, "web", id)).state;
 }
 
-/* It is of one life of an instance: the next one that takes the name is in traffic again. */
+/* A drain belongs to one registration of an instance: the next one under the same name is in traffic again.
+ */
 static void test_ends_with_registration(void **state)
 {
     struct world *w = *state;
     drained(w, "a");
-    assert_int_equal(state_again(w, "a"), INSTANCE_DRAINING); /* the same life goes on */
+    assert_int_equal(state_again(w, "a"), INSTANCE_DRAINING); /* the same registration continues */
     int64_t before = kv_revision(w->node.node.kv);
     assert_int_equal(deregister(w, "a"), OK);
     registry_node_settle(&w->node);
     assert_int_equal(kv_revision(w->node.node.kv), before + 1);
     assert_null(registry_node_find(&w->node, "web", "a"));
     assert_int_equal(state_again(w, "a"), INSTANCE_UP);
-    /* What the operator said beside it stays; so does a drain that is his own word. */
+    /* Other overrides of the operator stay; so does a drain that the operator set. */
     registry_node_put(&w->node, NAME_OVERRIDE, "web", "a", "{\"weight\":5}");
     drained(w, "a");
     assert_int_equal(deregister(w, "a"), OK);
@@ -215,12 +217,12 @@ static void test_ends_with_registration(void **state)
     assert_true(w->result.is_unchanged);
     assert_int_equal(deregister(w, "a"), OK);
     assert_int_equal(state_again(w, "a"), INSTANCE_DRAINING);
-    /* One that does not parse is nobody's, and in nobody's way. */
+    /* A drain that does not parse is ignored, and blocks nothing. */
     registry_node_put(&w->node, NAME_OVERRIDE, "web", "a", "{\"state\":7}");
     assert_int_equal(deregister(w, "a"), OK);
 }
 
-/* The drain is committed, and the view of who deregisters does not show it yet. */
+/* The drain is committed, and the view of the deregistering member does not show it yet. */
 static void test_ends_unseen(void **state)
 {
     struct world *w = *state;
@@ -272,7 +274,7 @@ static void test_all_acknowledge(void **state)
     registry_unwatch(&w->clients[2].watch);
     one_node_run_ms(&w->node.node, 30);
     assert_false(w->is_done);
-    watch(w, 2); /* comes back, with the view of now */
+    watch(w, 2); /* returns, with the present view */
     registry_acknowledge(&w->clients[1].watch, revision + 1);
     wait(w);
     assert_int_equal(w->err, OK);
@@ -291,7 +293,7 @@ static void test_deadline(void **state)
     registry_watch_services(w->node.registry, &w->clients[2].watch, slice_text("default"), (struct slice){0},
                             slice_text("x"));
     struct registry_key key = registry_key_of("web", NULL);
-    registry_watch_service(w->node.registry, &other.watch, &key); /* nobody is behind it */
+    registry_watch_service(w->node.registry, &other.watch, &key); /* no subscriber is behind it */
     start(w, "a", 50, true);
     one_node_run_ms(&w->node.node, 10);
     registry_acknowledge(&w->clients[0].watch, w->clients[0].told);
@@ -326,8 +328,7 @@ static void test_cancel_and_stop(void **state)
     assert_int_equal(w->err, ERR_STOPPED);
 }
 
-/* --- the list ---------------------------------------------------------------------------------------------
- */
+/* --- the list --------------------------------------------------------------------------------------- */
 
 struct listing {
     struct registry_subscribers subscribers;
@@ -378,7 +379,7 @@ static void test_list(void **state)
     assert_int_equal(l.err, OK);
     assert_string_equal(l.seen, "c1@websocket/default=1 c0@websocket/default=0 ");
     assert_int_equal(l.subscribers.members_silent + l.subscribers.left_out, 0);
-    /* Whoever has heard enough. */
+    /* A page whose client has enough entries. */
     l = (struct listing){
         .subscribers = {.request.done = on_listed, .seen = on_seen}, .world = w, .end_after = 1};
     registry_subscribers(w->node.registry, &l.subscribers, &key);

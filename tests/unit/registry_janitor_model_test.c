@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The janitor's decisions against a slow model: no heaps, no tickets, everything looked at in every tick of
- * 100 ms. What is usual, and which sessions are established, does not count here (registry_storm_test.c and
- * registry_churn_test.c have both). Sessions end and come back, instances come, change and go, leaders too;
- * answers are late, lost or refused. In each tick the plan gives exactly what the model says is due, and has
- * said when to be asked. */
+ * Tests of the janitor's decisions against a slow model. The model has no heaps and no tickets, and looks at
+ * everything in every tick of 100 ms. Usual sizes and established sessions do not count here:
+ * registry_storm_test.c and registry_churn_test.c test both. Sessions end and return, instances come, change
+ * and go, leaders too; answers are late, lost or refused. In each tick the plan gives exactly the actions
+ * that are due in the model, and it has named this time as its next one. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,7 +38,7 @@ struct subject {
     enum what what;
     bool does_count; /* for the guard */
     uint64_t at_ms, next_ms, ticket;
-    uint64_t held_ms; /* since then it is held, and not found so */
+    uint64_t held_ms; /* since then it is protected, and no longer found so */
     /* The override. */
     int64_t override_revision, override_seen;
     uint64_t until_ms, absent_ms, override_next_ms, override_ticket;
@@ -156,7 +156,7 @@ static uint64_t window_ms(uint64_t ttl_ms)
     return ttl_ms < rules.storm.window_max_ms ? ttl_ms : rules.storm.window_max_ms;
 }
 
-/* Quiet is one TTL long, the longest of those that died since it was last quiet. */
+/* Quiet is one TTL long, the longest of those that died since the last quiet time. */
 static void note_ttl(struct world *w, struct space *g, uint64_t ttl_ms)
 {
     bool is_alone = true;
@@ -210,8 +210,8 @@ static void hold(struct world *w, int k, bool is_found, uint64_t ttl_ms)
     w->subjects[k].held_ms = is_found ? NEVER : w->now_ms;
 }
 
-/* The document says held, and the guard goes on, in one batch: let go or held, as they came. The plan's next
- * word on it shows which. */
+/* The document says protected, and the guard starts, in one batch: released or protected, by their order. The
+ * plan's next action on it shows which. */
 static void note_either(struct world *w)
 {
     for (int k = 0; k < SUBJECTS; k++) {
@@ -259,7 +259,7 @@ static void see_override(struct world *w, int k)
     s->override_seen = s->override_revision;
 }
 
-/* After a batch, in the catalog's order: ended sessions, those that came back, changes. ttl_s 20 is the
+/* After a batch, in the catalog's order: ended sessions, returned sessions, changes. ttl_s 20 is the
  * documents' own. */
 static void see_batch(struct world *w, const unsigned *ttl_before_s)
 {
@@ -285,7 +285,7 @@ static bool is_override_over(const struct world *w, const struct subject *s, uin
            (s->absent_ms != NEVER && w->now_ms - s->absent_ms >= rules.absent_max_ms);
 }
 
-/* What is due now: as kind + 1, per subject; overrides apart. */
+/* The actions that are due now: as kind + 1, per subject; overrides apart. */
 static void expect(struct world *w, int *ret_kinds, bool *ret_overrides)
 {
     for (int n = 0; n < SPACES; n++) {
@@ -335,8 +335,7 @@ static void answer_model(struct world *w, uint64_t ticket, enum plan_outcome out
     }
 }
 
-/* --- both worlds -----------------------------------------------------------------------------------------
- */
+/* --- both worlds ------------------------------------------------------------------------------------ */
 
 static void on_changed(void *arg, const struct catalog_change *change)
 {
@@ -381,7 +380,7 @@ static void begin(struct world *w, unsigned *ret_ttl_s)
     catalog_begin(w->catalog, ++w->revision);
 }
 
-/* The model first: the plan's events look at it. */
+/* The model first: the plan's events read it. */
 static void end(struct world *w, const unsigned *ttl_before_s)
 {
     see_batch(w, ttl_before_s);
@@ -499,7 +498,7 @@ static void change_session(struct world *w)
         end_session(w, id);
 }
 
-/* A whole part of the network is away. */
+/* A whole part of the network is cut off. */
 static void storm(struct world *w)
 {
     for (int id = 1; id <= SESSIONS; id++)
@@ -581,14 +580,14 @@ static size_t take(struct world *w, struct taken *ret_list)
     for (int k = 0; k < SUBJECTS; k++) {
         if (kinds[k] && w->subjects[k].is_either)
             w->subjects[k].at_ms = w->subjects[k].next_ms = NEVER, kinds[k] = 0;
-        assert_int_equal(kinds[k], 0); /* nothing that is due was left out */
+        assert_int_equal(kinds[k], 0); /* no due action was left out */
         assert_false(overrides[k]);
         w->subjects[k].is_either = w->subjects[k].is_either && !is_asked;
     }
     return count;
 }
 
-/* As the store would: what is compared must still be so. */
+/* As the store does: the compared values must still be the same. */
 static bool apply(struct world *w, const struct taken *t)
 {
     struct subject *s = &w->subjects[t->subject];

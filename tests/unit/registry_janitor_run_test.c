@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The janitor on a real store: leases that expire, storms, what somebody else writes in the same moment, work
- * that another leader left, transactions that are too large. Sessions' keys are deleted by hand where it is
- * not about leases: nothing here waits for a TTL but the first test. */
+ * Tests of the janitor on a real store: leases that expire, storms, concurrent writes of others, work that
+ * another leader left, transactions that are too large. Tests that are not about leases delete sessions'
+ * keys by hand: only the first test waits for a TTL. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,7 +22,7 @@ struct world {
     struct registry_node n;
     struct plan_rules rules;
     size_t serving, serving_min; /* of the service "s" */
-    /* Put right before the janitor's turn in which `session` is first seen to be gone. */
+    /* Written right before the janitor's turn in which the end of `session` is first seen. */
     int64_t session;
     const char *key, *value;
     struct kv_request put;
@@ -64,7 +64,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* --- what one sees -------------------------------------------------------------------------------------- */
+/* --- helpers ---------------------------------------------------------------------------------------- */
 
 static struct catalog_service *service(struct world *w)
 {
@@ -90,7 +90,7 @@ static bool is_lost(void *arg)
     return i && i->doc->state == INSTANCE_LOST;
 }
 
-static bool is_gone(void *arg)
+static bool is_deleted(void *arg)
 {
     return !registry_node_find(&((struct world *)arg)->n, "s", "a");
 }
@@ -134,10 +134,10 @@ static void many(struct world *w, long first, long last, const char *more)
     registry_node_settle(&w->n);
 }
 
-/* --- tests ------------------------------------------------------------------------------------------------
- */
+/* --- tests ------------------------------------------------------------------------------------------ */
 
-/* Its client went without a word: the lease ends, the instance is lost, and after its grace it is gone. */
+/* Its client died without deregistering: the lease ends, the instance is lost, and after its grace time it is
+ * deleted. */
 static void test_lease_expires(void **state)
 {
     struct world *w = *state;
@@ -149,13 +149,13 @@ static void test_lease_expires(void **state)
     assert_true(clock_mono_ms() - start_ms >= 3000);
     assert_false(catalog_effect(registry_node_find(&w->n, "s", "a")).serves);
     start_ms = clock_mono_ms();
-    wait_until(w, is_gone);
-    assert_true(clock_mono_ms() - start_ms >= 900); /* seen lost a moment later than it was */
+    wait_until(w, is_deleted);
+    assert_true(clock_mono_ms() - start_ms >= 900); /* seen as lost a moment later than it was */
     assert_true(metric_get(METRIC_LOST) == lost + 1);
     assert_true(metric_get(METRIC_EXPIRED) == expired + 1);
 }
 
-/* The client comes back while it is lost: up again at once, on a session of its own. */
+/* The client returns while the instance is lost: up again at once, on a session of its own. */
 static void test_client_returns(void **state)
 {
     struct world *w = *state;
@@ -166,12 +166,12 @@ static void test_client_returns(void **state)
     int64_t second = registry_node_registered(&w->n, "s", "a", doc, 0).session;
     assert_int_not_equal(first, second);
     assert_int_equal(registry_node_find(&w->n, "s", "a")->doc->state, INSTANCE_UP);
-    one_node_run_ms(&w->n.node, 1500); /* longer than the grace: nobody deletes it */
+    one_node_run_ms(&w->n.node, 1500); /* longer than the grace time: it is not deleted */
     assert_int_equal(registry_node_find(&w->n, "s", "a")->doc->state, INSTANCE_UP);
     assert_true(metric_get(METRIC_WARDS) == 0);
 }
 
-/* In every turn, so that not one view without them is missed. */
+/* Checks in every turn, so that no view without them is missed. */
 static void watch_serving(void *arg)
 {
     struct world *w = arg;
@@ -190,7 +190,8 @@ static bool are_12_lost(void *arg)
     return count(arg, INSTANCE_LOST) == 12;
 }
 
-/* 30 of 40 at once: all stay in traffic; 18 clients come back; the rest is let go when the time is over. */
+/* 30 of 40 die at once: all stay in traffic; 18 clients return; the rest is released when the time is over.
+ */
 static void test_storm(void **state)
 {
     struct world *w = *state;
@@ -234,7 +235,7 @@ static ProtobufCBinaryData bytes(const char *text)
     return (ProtobufCBinaryData){strlen(text), (uint8_t *)(uintptr_t)text};
 }
 
-/* In the turn in which the session is seen to be gone, before the janitor proposes. */
+/* In the turn in which the session's end is seen, before the janitor proposes. */
 static void put_first(void *arg)
 {
     static Etcdserverpb__PutRequest m;
@@ -249,8 +250,8 @@ static void put_first(void *arg)
     w->key = NULL;
 }
 
-/* As registry_turn, with put_first in between: the janitor has not seen yet what is in the log before its own
- * proposal. */
+/* As registry_turn, with put_first in between: the janitor has not seen yet the log before its own proposal.
+ */
 static void turn_between(void *arg)
 {
     struct world *w = arg;
@@ -266,7 +267,7 @@ static bool is_put(void *arg)
 
 static void race(struct world *w, const char *key, const char *value)
 {
-    w->rules.decision_delay_ms = 0; /* it proposes in the turn in which it sees */
+    w->rules.decision_delay_ms = 0; /* it proposes in the turn in which it sees the end */
     begin_janitor(w);
     put_session(w, 1);
     put_session(w, 2);
@@ -303,7 +304,7 @@ static bool are_all_lost(void *arg)
     return count(arg, INSTANCE_LOST) == 300;
 }
 
-static bool are_all_gone(void *arg)
+static bool are_all_deleted(void *arg)
 {
     return service(arg) == NULL;
 }
@@ -322,7 +323,7 @@ static void many_are_lost(struct world *w, int64_t transactions_max)
     end_sessions(w, 1, 1);
     wait_until(w, are_all_lost);
     assert_in_range(kv_revision(w->n.node.kv) - revision - 1, 1, (unsigned)transactions_max);
-    wait_until(w, are_all_gone);
+    wait_until(w, are_all_deleted);
     assert_in_range(kv_revision(w->n.node.kv) - revision - 1, 2, 3 * (unsigned)transactions_max);
 }
 
@@ -334,7 +335,7 @@ static void test_batches(void **state)
     many_are_lost(w, 300 / 64 + 1);
 }
 
-/* The operator allows ten operations in a transaction: it finds out, and goes on with less. */
+/* The operator allows ten operations in a transaction: the janitor learns it, and continues with fewer. */
 static void test_small_transactions(void **state)
 {
     struct world *w = mem_new(sizeof *w);
@@ -350,7 +351,7 @@ static void test_small_transactions(void **state)
     (void)state;
 }
 
-/* A lease that somebody attached to the instance's key stays attached: it ends as in etcd. */
+/* A lease that an etcd client attached to the instance's key stays attached: it ends as in etcd. */
 static void test_own_lease(void **state)
 {
     struct world *w = *state;
@@ -370,7 +371,7 @@ static bool is_ready(void *arg)
     return registry_is_ready(((struct world *)arg)->n.registry);
 }
 
-/* What another leader has begun is brought to its end by this one. */
+/* This leader completes the work that another leader has begun. */
 static void test_left_over(void **state)
 {
     struct world *w = *state;
@@ -387,7 +388,7 @@ static void test_left_over(void **state)
     begin_janitor(w);
     wait_until(w, is_ready);
     assert_true(is_lost(w)); /* its grace begins anew */
-    wait_until(w, is_gone);
+    wait_until(w, is_deleted);
 }
 
 static bool has_no_override(void *arg)
@@ -415,14 +416,15 @@ static void test_override_ends(void **state)
     buf_done(&text);
 }
 
-/* What is there of it: also when that is an override alone. */
+/* The keys of an instance that exist: also when there is an override alone. */
 static struct catalog_instance *rest_of(struct world *w, const char *id)
 {
     struct registry_key key = registry_key_of("s", id);
     return registry_find(w->n.registry, &key);
 }
 
-/* A drain is of one life of an instance, however that ends; what the operator said beside it stays. */
+/* A drain belongs to one registration of an instance, however that ends; other overrides of the operator
+ * stay. */
 static void test_dies_drained(void **state)
 {
     struct world *w = *state;
@@ -438,7 +440,7 @@ static void test_dies_drained(void **state)
         registry_node_settle(&w->n);
         assert_int_equal(catalog_effect(registry_node_find(&w->n, "s", "a")).state, INSTANCE_DRAINING);
         end_sessions(w, 1, 1);
-        wait_until(w, is_gone);
+        wait_until(w, is_deleted);
         struct catalog_instance *i = rest_of(w, "a"); /* in the same revision */
         if (k == 0) {
             assert_null(i);
@@ -479,7 +481,7 @@ static void set_full(struct world *w, bool is_full)
     one_node_run(&w->n.node, is_alarm_done, &a);
 }
 
-/* It takes no puts, not even one that says that somebody is lost: the dead leave traffic all the same. */
+/* The store takes no puts, not even one that marks an instance as lost: the dead still leave traffic. */
 static void test_full_store(void **state)
 {
     struct world *w = *state;
@@ -490,17 +492,17 @@ static void test_full_store(void **state)
     registry_node_settle(&w->n);
     set_full(w, true);
     end_sessions(w, 1, 1);
-    wait_until(w, is_gone);
+    wait_until(w, is_deleted);
     assert_non_null(registry_node_find(&w->n, "s", "b"));
     set_full(w, false);
     put_session(w, 3);
     put_instance(w, "a", 3, ",\"grace\":3600");
     registry_node_settle(&w->n);
     end_sessions(w, 3, 3);
-    wait_until(w, is_lost); /* with room it has its grace again */
+    wait_until(w, is_lost); /* with space it has its grace time again */
 }
 
-/* One that is proposed when the registry closes is forgotten, not answered into freed memory. */
+/* A proposal that is pending when the registry closes is forgotten, and never answered into freed memory. */
 static void test_closed_in_flight(void **state)
 {
     struct world *w = *state;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the janitor decides, rule by rule: scripts on virtual time against what comes out, second by second.
- * A script is lines of "MS WORD ARGUMENTS"; what is decided is applied at once, unless the script says
- * otherwise. Against a model at random: registry_janitor_model_test.c. */
+ * Tests of the janitor's decisions, rule by rule: scripts on virtual time against the decisions, second by
+ * second. A script is lines of "MS WORD ARGUMENTS". A decision is applied at once, unless the script says
+ * otherwise. registry_janitor_model_test.c tests random scripts against a model. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,7 +27,7 @@ struct world {
     unsigned repeated;
 };
 
-/* --- what comes out ---------------------------------------------------------------------------------- */
+/* --- the output ---------------------------------------------------------------------------------------- */
 
 static void flush(struct world *w)
 {
@@ -36,13 +36,13 @@ static void flush(struct world *w)
     w->repeated = 0;
 }
 
-/* Several of one kind at one time are one line with their count; one alone shows which. */
-static void say(struct world *w, const char *kind, struct slice id)
+/* Several of one kind at one time are one line with their count; a single one has its name. */
+static void record(struct world *w, const char *kind, struct slice id)
 {
     char line[96];
     snprintf(line, sizeof line, "%llu %s", (unsigned long long)w->now_ms, kind);
     if (w->repeated && strcmp(line, w->last) == 0) {
-        if (w->repeated++ == 1) /* take the line that shows one alone back */
+        if (w->repeated++ == 1) /* remove the line of a single one */
             while (w->log.size && (w->log.size--, w->log.size) && w->log.data[w->log.size - 1] != '\n')
                 ;
         return;
@@ -58,14 +58,14 @@ static void on_storm(void *arg, struct slice ns, size_t died, size_t at_risk, bo
     struct world *w = arg;
     char what[64];
     snprintf(what, sizeof what, "storm %zu/%zu%s", died, at_risk, is_resumed ? " resumed" : "");
-    say(w, what, ns);
+    record(w, what, ns);
 }
 
 static void on_storm_over(void *arg, struct slice ns, size_t held)
 {
     char what[64];
     snprintf(what, sizeof what, "over %zu", held);
-    say(arg, what, ns);
+    record(arg, what, ns);
 }
 
 /* --- the catalog -------------------------------------------------------------------------------------- */
@@ -164,7 +164,7 @@ static void act(struct world *w, const struct plan_action *a)
     static const char *const kinds[] = {"lose", "guard", "unguard", "delete", "end-override"};
     const struct catalog_instance *i = a->instance;
     enum plan_outcome outcome = PLAN_DONE;
-    say(w, kinds[a->kind], i->id);
+    record(w, kinds[a->kind], i->id);
     if (a->session)
         assert_null(catalog_session(w->catalog, a->session));
     assert_int_equal(a->revision, a->kind == PLAN_END_OVERRIDE ? i->override_revision : i->mod_revision);
@@ -172,7 +172,7 @@ static void act(struct world *w, const struct plan_action *a)
         w->unknown--;
         outcome = PLAN_UNKNOWN;
     } else if (w->deaf) {
-        w->deaf--; /* refused, or the feed is behind: nothing of it is seen here */
+        w->deaf--; /* refused, or the feed is behind: nothing of it is visible here */
     } else {
         apply(w, a);
     }
@@ -248,11 +248,11 @@ static void change(struct world *w, const char *word, const char *id, long a, lo
     else if (strcmp(word, "many") == 0)
         many(w, a, b, rest);
     else
-        fail_msg("no such word: %s", word);
+        fail_msg("unknown word: %s", word);
     catalog_end(w->catalog);
 }
 
-/* Everything is read anew, and is as it was but for what went meanwhile: one session. */
+/* Everything is read anew, and is the same except for a deletion meanwhile: one session. */
 static void read_anew(struct world *w, long without)
 {
     struct catalog_session *list[64];
@@ -502,7 +502,7 @@ static void test_scripts(void **state)
     assert_false(is_wrong);
 }
 
-/* A session with many instances: they are due at once, and plan_next has nothing to look at any more. */
+/* A session with many instances: they are due at once, and plan_next has nothing left to check. */
 static void test_due_in_slices(void **state)
 {
     enum { INSTANCES = 2000, AT_ONCE = 100 };

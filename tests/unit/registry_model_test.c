@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The registry against a plain model: random registrations, sessions that are opened, joined, closed and that
- * expire, the operator's word, and writes beside the door that the next request's view does not show yet.
- * After each step the view, the sessions and the leases of the store are what the model says; after a run a
- * view that is read anew is the same. */
+ * Tests of the registry against a plain model: random registrations, sessions, operator overrides, and
+ * direct writes to the store. Sessions are opened, joined and closed, and expire. The next request's view
+ * does not show a direct write yet. After each step the view, the sessions and the leases of the store equal
+ * the model. After a run a view that is read anew is the same. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -74,7 +74,7 @@ static int add_session(struct world *w, int64_t id, bool is_implicit, unsigned t
     return w->session_count++;
 }
 
-/* The instance leaves its session: one of its own ends with that. */
+/* The instance leaves its session: its own session ends with that. */
 static void leave(struct world *w, int k)
 {
     int s = w->keys[k].is_there ? w->keys[k].session : -1;
@@ -83,8 +83,7 @@ static void leave(struct world *w, int k)
         w->sessions[s].lives = false;
 }
 
-/* --- steps ------------------------------------------------------------------------------------------------
- */
+/* --- steps ------------------------------------------------------------------------------------------ */
 
 static void step_register(struct world *w, int k)
 {
@@ -198,7 +197,7 @@ static void on_raw(struct kv_request *r, int err, const ProtobufCMessage *respon
     container_of(r, struct raw, request)->is_done = true;
 }
 
-/* Somebody takes the instance away through the etcd API, and the next request comes before the view knows. */
+/* The instance is deleted through the etcd API, and the next request arrives before the view knows. */
 static void step_behind(struct world *w, int k)
 {
     struct raw raw = {.request.done = on_raw};
@@ -208,7 +207,7 @@ static void step_behind(struct world *w, int k)
     name_add_key(&raw.key, &name);
     m.key = (ProtobufCBinaryData){raw.key.size, raw.key.data};
     kv_delete_range(w->node.node.kv, &raw.request, &m);
-    w->keys[k].is_there = false; /* its session stays: nobody closed it */
+    w->keys[k].is_there = false; /* its session stays: it was not closed */
     if (draw(w, 2))
         step_deregister(w, k);
     else
@@ -218,8 +217,7 @@ static void step_behind(struct world *w, int k)
     buf_done(&raw.key);
 }
 
-/* --- what must be
- * ------------------------------------------------------------------------------------------- */
+/* --- expected state --------------------------------------------------------------------------------- */
 
 static void check_key(struct world *w, int k)
 {

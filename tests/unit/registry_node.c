@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See registry_node.h. */
+ * A registry on a store of one member; see registry_node.h. */
 #include "tests/unit/registry_node.h"
 
 #include <assert.h>
@@ -28,7 +28,7 @@ void registry_node_open(struct registry_node *n, const struct registry_options *
     one_node_open(&n->node);
     o.kv = n->node.kv;
     o.member = o.member ? o.member : "default";
-    if (!o.projections) { /* as the daemon has it */
+    if (!o.projections) { /* as in the daemon */
         char error[300];
         int err = projections_parse(slice_text(PROJECTIONS_DEFAULT), error, sizeof error, &o.projections);
         assert(err == OK);
@@ -88,7 +88,7 @@ void registry_node_register(struct registry_node *n, struct registry_reply *a, c
     assert(err == OK);
     registry_register(n->registry, &a->request, &key, &doc, session);
     assert(!a->is_done);
-    arena_done(&arena); /* what was given is copied */
+    arena_done(&arena); /* the arguments are copied */
 }
 
 struct registry_result registry_node_registered(struct registry_node *n, const char *service, const char *id,
@@ -145,7 +145,7 @@ size_t registry_node_leases(struct registry_node *n)
 {
     struct asked_kv a = {.request.done = on_leases};
     Etcdserverpb__LeaseLeasesRequest m = ETCDSERVERPB__LEASE_LEASES_REQUEST__INIT;
-    one_node_run_ms(&n->node, 1); /* what is revoked in the background */
+    one_node_run_ms(&n->node, 1); /* leases that are revoked in the background */
     kv_lease_leases(n->node.kv, &a.request, &m);
     one_node_run(&n->node, is_kv_done, &a);
     return a.leases;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Registrations through the etcd API in the registry's view: they come, change and go with their keys and
- * leases, beside our own; they are read-only, but for the operator's word. */
+ * Tests of registrations through the etcd API in the registry's view. They come, change and go with their
+ * keys and leases, beside native instances. They are read-only, except for operator overrides. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -61,7 +61,7 @@ static void test_beside_our_own(void **state)
     assert_non_null(registry_node_find(n, "orders", "o1"));
 }
 
-/* etcd's semantics: with its lease it is gone, and neither lost nor held. */
+/* etcd's semantics: it is deleted with its lease, and neither lost nor protected. */
 static void test_lease(void **state)
 {
     struct registry_node *n = *state;
@@ -86,18 +86,18 @@ static void test_read_only(void **state)
     registry_deregister(n->registry, &a.request, &key);
     registry_node_wait(n, &a);
     assert_int_equal(a.err, ERR_INVALID);
-    /* What an etcd client puts under our keys with such an id is left alone, and changes nothing. */
+    /* An etcd client's document under our keys with such an id is left alone, and changes nothing. */
     registry_node_put(n, NAME_INSTANCE, "orders", "kratos:k1", "{\"host\":\"other\",\"port\":1}");
     registry_node_settle(n);
     assert_int_equal(registry_node_find(n, "orders", "kratos:k1")->doc->port, 9000);
     registry_node_remove(n, NAME_INSTANCE, "orders", "kratos:k1");
     registry_node_settle(n);
     assert_non_null(registry_node_find(n, "orders", "kratos:k1"));
-    /* An id that only looks alike is anybody's. */
+    /* An id that only looks similar is allowed. */
     registry_node_registered(n, "orders", "kratosk1", "{\"host\":\"h\",\"port\":1}", 0);
 }
 
-/* The operator's word counts for them as for all others. */
+/* Operator overrides apply to them as to all others. */
 static void test_override(void **state)
 {
     struct registry_node *n = *state;

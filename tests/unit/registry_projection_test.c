@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Registrations as frameworks write them, and what becomes of them. The keys and values marked (real) were
- * written by the frameworks' own registrars: kratos 3, go-micro 6, dubbo-go 3.3, go-zero 1.10 and etcd's
- * endpoints manager; addresses and names apart they are as they came. */
+ * Tests of the projection of registrations that frameworks write. The frameworks' own registrars wrote the
+ * keys and values marked (real): kratos 3, go-micro 6, dubbo-go 3.3, go-zero 1.10 and etcd's endpoints
+ * manager. Only addresses and names were changed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,8 +28,7 @@ static struct projections *parsed(const char *text)
     return p;
 }
 
-/* --- keys and values -------------------------------------------------------------------------------------
- */
+/* --- keys and values -------------------------------------------------------------------------------- */
 
 #define DUBBO_URL                                                                                            \
     "dubbo%3A%2F%2F10.0.0.6%3A20000%2Fcom.example.GreetService%3Fanyhost%3Dtrue%26application%3Dorder-app"   \
@@ -46,8 +45,8 @@ static struct projections *parsed(const char *text)
 
 static const struct {
     const char *key, *value;
-    const char *name; /* NULL: the key is none */
-    const char *doc;  /* NULL: the value is none */
+    const char *name; /* NULL: the key is not an instance */
+    const char *doc;  /* NULL: the value is not an instance */
 } cases[] = {
     /* kratos (real) */
     {"/microservices/helloworld/3f6c1f9e-0a54-4d0c-9a5e-5d1a35f1b1c1",
@@ -151,7 +150,7 @@ static const struct {
      "\"dubbo\"}"},
     {"/services/a/h:1", "{\"Port\":1}", "default/default/a dubbo:h:1", NULL},
     {"/services/a/h:1", "{\"Host\":\"h h\",\"Port\":1}", "default/default/a dubbo:h:1", NULL},
-    /* dubbo, interface level (real); what else stands under the prefix is none */
+    /* dubbo, interface level (real); other keys under the prefix are no instances */
     {"/dubbo/com.example.GreetService/providers/" DUBBO_URL, "",
      "default/default/com.example.GreetService dubbo-interface:10.0.0.6:20000:", DUBBO_DOC},
     {"/group2/com.example.GreetService/providers/" DUBBO_URL, "",
@@ -188,7 +187,7 @@ static const struct {
      "{\"host\":\"h\",\"port\":1,\"protocol\":\"grpc\",\"weight\":100" END("grpc")},
     {"services2/a/x", "{\"Op\":1,\"Addr\":\"h:1\"}", "prod/g/a grpc:x", NULL},
     {"services2/a/x", "{\"Op\":0,\"Addr\":\"unix:/run/x\"}", "prod/g/a grpc:x", NULL},
-    /* of nobody */
+    /* of no framework */
     {"/other/a/1", "h:1", NULL, NULL},
     {"", "", NULL, NULL},
 };
@@ -220,7 +219,7 @@ static void check(const struct projections *p, size_t n)
     buf_clear(&text);
     instance_write(&doc, &text);
     assert_string_equal(buf_text(&text), cases[n].doc);
-    /* The store's own reader takes it, but for what only a projection says (no TTL). */
+    /* The store's own reader accepts it, except for the property that only a projection has (no TTL). */
     struct instance *copy = instance_copy(&doc);
     buf_clear(&text);
     instance_write(copy, &text);
@@ -282,8 +281,7 @@ static void test_limits(void **state)
     projections_free(p);
 }
 
-/* --- the option ------------------------------------------------------------------------------------------
- */
+/* --- the option ------------------------------------------------------------------------------------- */
 
 static void test_prefixes(void **state)
 {
@@ -316,15 +314,15 @@ static void test_wrong_options(void **state)
     static const char *const wrong[][2] = {
         {"nacos=/x/", "\"nacos=/x/\" is not layout=prefix, with a layout of kratos, kitex"},
         {"kratos", "\"kratos\" is not layout=prefix"},
-        {"defaults,", NULL}, /* an end that says nothing is fine */
+        {"defaults,", NULL}, /* an empty end is valid */
         {",defaults", "\"\" is not layout=prefix"},
         {"kratos=", "the prefix \"\" is empty"},
-        {"kratos=/a/,kitex=/a/", "\"/a/\" and \"/a/\" lie in each other"},
-        {"kratos=/a/,kitex=/a/b/", "\"/a/b/\" and \"/a/\" lie in each other"},
-        {"go-zero=user,go-zero=us", "\"us\" and \"user\" lie in each other"},
-        {"defaults,defaults", "lie in each other"},
-        {"grpc=/cairn/x", "\"/cairn/x\" and \"/cairn/\" lie in each other"},
-        {"grpc=/", "\"/\" and \"/cairn/\" lie in each other"},
+        {"kratos=/a/,kitex=/a/", "\"/a/\" and \"/a/\" overlap"},
+        {"kratos=/a/,kitex=/a/b/", "\"/a/b/\" and \"/a/\" overlap"},
+        {"go-zero=user,go-zero=us", "\"us\" and \"user\" overlap"},
+        {"defaults,defaults", "overlap"},
+        {"grpc=/cairn/x", "\"/cairn/x\" and \"/cairn/\" overlap"},
+        {"grpc=/", "\"/\" and \"/cairn/\" overlap"},
         {"grpc=x@prod", "\"@prod\" is not @namespace/group"},
         {"grpc=x@/g", "a namespace is empty"},
         {"grpc=x@n/", "a group is empty"},
@@ -351,8 +349,7 @@ static void test_wrong_options(void **state)
     buf_done(&many);
 }
 
-/* --- the catalog -----------------------------------------------------------------------------------------
- */
+/* --- the catalog ------------------------------------------------------------------------------------ */
 
 static void put(struct projections *p, struct catalog *c, const char *key, const char *value,
                 int64_t revision)
@@ -386,7 +383,8 @@ static void test_catalog(void **state)
     assert_int_equal(find(c)->by_state[INSTANCE_UP], 3);
     assert_true(slice_equal(find(c)->list[0]->doc->source, slice_text("dubbo")));
     assert_int_equal(find(c)->list[0]->mod_revision, 3);
-    /* What stops being one, is unreadable, or deleted, goes; the catalog does not count it as unreadable. */
+    /* A key that is no instance any more, is unreadable, or is deleted, disappears; the catalog does not
+     * count it as unreadable. */
     put(p, c, "a/77", "not an address", 5);
     assert_int_equal(find(c)->instances, 2);
     put(p, c, "a/x", "h:3", 6);

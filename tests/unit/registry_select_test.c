@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a reader of one service gets: filters, protection, nearest first. */
+ * Tests of the instances that a reader of one service gets: filters, protection, nearest first. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -53,7 +53,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* The ids, with '!' behind them when it is protected. */
+/* The ids, each followed by '!' when it is protected. */
 static const char *selected(struct world *w, const struct select_query *q)
 {
     struct select_result r;
@@ -95,7 +95,7 @@ static void test_filters(void **state)
     assert_int_equal(r.serving, 3);
 }
 
-/* Each of many labels is found, whatever their order in the document was, and none that is not there. */
+/* Each of many labels is found, whatever their order in the document was, and no absent one is. */
 static void test_many_labels(void **state)
 {
     enum { LABELS = 37 };
@@ -119,7 +119,7 @@ static void test_many_labels(void **state)
     buf_done(&text);
 }
 
-/* Held in traffic by a storm guard: a filter of its own, whatever else is asked for. */
+/* A storm guard keeps them in traffic: this is a filter of its own, beside all other filters. */
 static void test_guarded(void **state)
 {
     struct world *w = *state;
@@ -129,7 +129,7 @@ static void test_guarded(void **state)
     SELECTED(w, "acde", .no_guarded = true);
     SELECTED(w, "ad", .no_guarded = true, .only_serving = true);
     SELECTED(w, "a", .no_guarded = true, .tags = {slice_text("x")}, .tag_count = 1);
-    put(w, NAME_SERVICE, "", "{\"protect_threshold\":0.5}"); /* two of three of those that are looked at */
+    put(w, NAME_SERVICE, "", "{\"protect_threshold\":0.5}"); /* two of three of those that match */
     SELECTED(w, "ad", .no_guarded = true, .only_serving = true);
 }
 
@@ -146,14 +146,14 @@ static void test_order(void **state)
 static void test_protection(void **state)
 {
     struct world *w = *state;
-    /* Three of four serve; e says itself that it wants nothing. */
+    /* Three of four serve; e itself asks for no traffic. */
     put(w, NAME_SERVICE, "", "{\"protect_threshold\":0.7}");
     SELECTED(w, "abd", .only_serving = true);
     put(w, NAME_SERVICE, "", "{\"protect_threshold\":0.75}");
     SELECTED(w, "abcd!", .only_serving = true);
     SELECTED(w, "abcde", 0);
     SELECTED(w, "ab", .only_serving = true, .tags = {slice_text("x")}, .tag_count = 1); /* none is missing */
-    /* The operator's word is no failure, and is not undone: two of three. */
+    /* An operator override is no failure, and protection does not undo it: two of three. */
     put(w, NAME_OVERRIDE, "d", "{\"enabled\":false}");
     SELECTED(w, "abc!", .only_serving = true);
     put(w, NAME_OVERRIDE, "c", "{\"state\":\"draining\"}");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Whose session it is: who may register into one, keep it alive and close it, with users and with session
- * keys; and that what an etcd client writes over a session's document ends nothing for its owner. */
+ * Tests of session ownership: which callers may register into a session, keep it alive and close it, with
+ * users and with session keys. A write of an etcd client over a session's document ends nothing for its
+ * owner. */
 #include "tests/unit/registry_node.h"
 
 #include <stdio.h>
@@ -139,15 +140,15 @@ static void test_keys_are_asked_for(void **state)
     assert_non_null(strstr(error, "X-Cairn-Session-Key"));
     expect(o.id, &right, OK);
     expect(o.id, NULL, OK); /* the process itself */
-    /* The instance hangs on it now: an update that names no session joins it as well. */
+    /* The instance belongs to it now: an update that names no session joins it as well. */
     assert_int_equal(use(REGISTER, 0, &nothing, NULL), ERR_PERMISSION_DENIED);
-    assert_int_equal(use_ttl(REGISTER, 0, &nothing, 90, NULL), ERR_PERMISSION_DENIED); /* nor leaves it */
+    assert_int_equal(use_ttl(REGISTER, 0, &nothing, 90, NULL), ERR_PERMISSION_DENIED); /* nor removes it */
     assert_int_equal(use(REGISTER, 0, &right, NULL), OK);
     assert_int_equal(use(CLOSE, o.id, &right, NULL), OK);
     assert_int_equal(use(HEARTBEAT, o.id, &right, NULL), ERR_SESSION_GONE);
 }
 
-/* Off: none is needed, but one that is shown must be right. */
+/* Off: no key is required, but a given one must be right. */
 static void test_keys_are_optional(void **state)
 {
     (void)state;
@@ -166,13 +167,13 @@ static void test_users(void **state)
     struct opened o = open_session(&alice);
     expect(o.id, &alice, OK);
     expect(o.id, &bob, ERR_PERMISSION_DENIED);
-    assert_int_equal(use(REGISTER, 0, &bob, NULL), ERR_PERMISSION_DENIED); /* what hangs on alice's session */
-    bob.may_all_of = o.id; /* which counts only where no owner is known */
+    assert_int_equal(use(REGISTER, 0, &bob, NULL), ERR_PERMISSION_DENIED); /* instances of alice's session */
+    bob.may_all_of = o.id; /* this counts only where no owner is known */
     expect(o.id, &bob, ERR_PERMISSION_DENIED);
     bob.key = slice_text(o.key);
     expect(o.id, &bob, OK);
     alice.key = slice_text("0123456789abcdef0123456789abcdef");
-    expect(o.id, &alice, ERR_PERMISSION_DENIED); /* a key that is shown must be right */
+    expect(o.id, &alice, ERR_PERMISSION_DENIED); /* a given key must be right */
     operator.is_operator = true;
     expect(o.id, &operator, OK);
     assert_int_equal(use(CLOSE, o.id, &operator, NULL), OK);
@@ -185,8 +186,8 @@ static void test_users(void **state)
     expect(o.id, &bob, OK);
 }
 
-/* A session that was made for one instance ends with it for its owner alone: one that takes the instance into
- * a session of its own leaves it there. */
+/* A session that was made for one instance ends with it for its owner alone. Another user that moves the
+ * instance into its own session leaves the old session open. */
 static void test_left(void **state)
 {
     (void)state;
@@ -199,6 +200,48 @@ static void test_left(void **state)
     assert_int_equal(use(REGISTER, of_bob.id, &bob, NULL), OK);
     assert_true(registry_session_of(node.registry, &key) == of_bob.id);
     assert_int_equal(use(HEARTBEAT, of_alice, &alice, NULL), OK);
+}
+
+static int register_check(const struct registry_proof *proof, struct registry_result *ret)
+{
+    struct registry_reply a = {.request = {.done = registry_reply_done, .proof = proof}};
+    struct check check = {.type = CHECK_TCP,
+                          .interval_ms = 1000,
+                          .timeout_ms = 1000,
+                          .failures = 1,
+                          .successes = 1,
+                          .registered = INSTANCE_UP};
+    const struct instance doc = {.host = slice_text("h"), .port = 1, .ttl_s = 60, .check = &check};
+    const struct registry_key key = registry_key_of("orders", "i");
+    registry_register(node.registry, &a.request, &key, &doc, 0);
+    registry_node_wait(&node, &a);
+    *ret = a.result;
+    return a.err;
+}
+
+/* With a check an instance leaves its session, which only a client with the right to the session can do. */
+static void test_a_check_takes_it_out_of_its_session(void **state)
+{
+    (void)state;
+    struct registry_proof alice = user("alice"), bob = user("bob");
+    struct registry_result result;
+    const struct registry_key key = registry_key_of("orders", "i");
+    assert_int_equal(use(REGISTER, 0, &alice, NULL), OK);
+    int64_t of_alice = registry_session_of(node.registry, &key);
+    assert_int_equal(register_check(&bob, &result), ERR_PERMISSION_DENIED);
+    assert_null(registry_node_find(&node, "orders", "i")->doc->check);
+    assert_int_equal(register_check(&alice, &result), OK);
+    assert_true(result.session == 0 && !result.session_key);
+    assert_non_null(registry_node_find(&node, "orders", "i")->doc->check);
+    assert_int_equal(use(HEARTBEAT, of_alice, &alice, NULL), ERR_SESSION_GONE); /* it was for i alone */
+    registry_node_settle(&node);
+    assert_int_equal(registry_node_leases(&node), 0);
+    assert_int_equal(register_check(&alice, &result), OK);
+    assert_true(result.is_unchanged && result.session == 0);
+    assert_int_equal(registry_node_leases(&node), 0);
+    assert_int_equal(use(REGISTER, 0, &alice, NULL), OK); /* and back */
+    assert_null(registry_node_find(&node, "orders", "i")->doc->check);
+    assert_true(registry_session_of(node.registry, &key) > 0);
 }
 
 /* Only the digest is stored. */
@@ -223,7 +266,7 @@ static void test_stored(void **state)
     arena_done(&arena);
 }
 
-/* What somebody writes over the document ends nothing, gives nobody a right, and is repaired. */
+/* A write of another client over the document ends nothing, gives no right, and is repaired. */
 static void overwrite(const char *text, bool is_attached)
 {
     struct registry_proof alice = user("alice"), bob = user("bob");
@@ -250,7 +293,7 @@ static void overwrite(const char *text, bool is_attached)
     assert_int_equal(use(REGISTER, o.id, &alice, NULL), OK);
     registry_node_settle(&node);
     assert_false(s->is_damaged);
-    /* It hangs on its lease again. */
+    /* It is attached to its lease again. */
     registry_node_revoke(&node, o.id);
     assert_int_equal(use(HEARTBEAT, o.id, &alice, NULL), ERR_SESSION_GONE);
 }
@@ -266,7 +309,7 @@ static void test_overwritten(void **state)
     overwrite("{\"ttl\":60,\"owner\":\"alice\",\"key_sha256\":\"x\"}", false);
 }
 
-/* The same document, but not on its lease any more: it would outlive it. */
+/* The same document, but not attached to its lease any more: it would outlive the lease. */
 static void test_detached(void **state)
 {
     (void)state;
@@ -290,7 +333,7 @@ static bool is_ready(void *arg)
     return registry_is_ready(node.registry);
 }
 
-/* A view that begins when the document is damaged already: whoever may write all that hangs on the session
+/* A view that begins when the document is damaged already: a user that may write all instances of the session
  * repairs it, and is its owner then. */
 static void test_overwritten_before(void **state)
 {
@@ -325,6 +368,7 @@ int main(void)
         TEST(test_keys_are_optional),
         TEST(test_users),
         TEST(test_left),
+        TEST(test_a_check_takes_it_out_of_its_session),
         TEST(test_detached),
         TEST(test_stored),
         TEST(test_overwritten),

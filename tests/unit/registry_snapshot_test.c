@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A snapshot of a service that is taken in slices is of one revision, the one at which it is complete, and
- * stays as it is whatever changes afterwards. */
+ * Tests of a service's snapshot that is taken in slices. It has one revision, the one at which it is
+ * complete, and later changes do not alter it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -141,7 +141,7 @@ static void test_one_revision(void **state)
     }
 }
 
-/* The service is not there, or goes while it is taken. */
+/* The service does not exist, or is deleted during the snapshot. */
 static void test_absent(void **state)
 {
     (void)state;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Storms alone: the bar case by case, windows and ends, what is handed over; against a model that counts
- * every death anew, at random. Churn, cuts and leaders with the whole janitor: registry_churn_test.c. */
+ * Tests of storms alone: the threshold case by case, windows and ends, what is handed over to the next
+ * leader. Random runs are compared with a model that counts every death anew. registry_churn_test.c tests
+ * churn, cuts and leaders with the whole janitor. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,7 +28,7 @@ static bool die(struct storm *s, unsigned n, uint64_t now_ms, uint64_t ttl_ms, s
     return did_begin;
 }
 
-/* Of sessions and instances that came after the guard went on. */
+/* Sessions and instances that arrived after the guard started. */
 static void die_late(struct storm *s, unsigned n, uint64_t now_ms)
 {
     const struct storm_death death = {
@@ -62,7 +63,7 @@ static void test_window(void **state)
     assert_false(die(&s, 1, 4000, 3000, 40));
     assert_int_equal(s.in_window, 6);
     storm_done(&s);
-    /* What was in traffic before the first of them counts, not what is left of it. */
+    /* The number in traffic before the first death counts, not the number that is left. */
     assert_false(die(&s, 20, 0, 15000, 200));
     assert_false(die(&s, 10, 2000, 3000, 180));
     assert_int_equal(storm_at_risk(&s), 200);
@@ -76,7 +77,7 @@ static void test_window(void **state)
     storm_done(&s);
 }
 
-/* The bar by what is usual, by raises and by what is in traffic. */
+/* The threshold by the usual rate, by raises and by the number in traffic. */
 static void test_bar(void **state)
 {
     (void)state;
@@ -99,15 +100,15 @@ static void test_bar(void **state)
     }
 }
 
-/* A new leader gave every lease its whole TTL: until that is over, twice as many may die, and more where a
- * TTL is longer than the window. */
+/* A new leader gave every lease its full TTL. Until that is over, twice as many may die, and more where a TTL
+ * is longer than the window. */
 static void test_bar_rearmed(void **state)
 {
     (void)state;
     struct storm s = {0};
     storm_begin(&s, &rules, 1000000, &(struct storm_history){100, 0});
     die(&s, 1, 1014000, 15000, 100);
-    assert_in_range(storm_bar(&s, &rules, 1014000, 100), 700, 800); /* the average has sagged a little */
+    assert_in_range(storm_bar(&s, &rules, 1014000, 100), 700, 800); /* the average has dropped a little */
     assert_in_range(storm_bar(&s, &rules, 1035001, 100), 280, 400);
     storm_done(&s);
     storm_begin(&s, &rules, 1000000, &(struct storm_history){100, 0});
@@ -116,7 +117,8 @@ static void test_bar_rearmed(void **state)
     storm_done(&s);
 }
 
-/* The average goes to what dies, and back, in about two minutes; after an hour nothing is left of it. */
+/* The average approaches the rate of deaths, and returns, in about two minutes; after an hour nothing is left
+ * of it. */
 static void test_usual(void **state)
 {
     (void)state;
@@ -139,7 +141,7 @@ static void test_usual(void **state)
     storm_done(&s);
 }
 
-/* What an old leader knew, the next one knows. */
+/* The next leader knows everything that an old leader knew. */
 static void test_history(void **state)
 {
     (void)state;
@@ -153,12 +155,12 @@ static void test_history(void **state)
     assert_int_equal(storm_usual(&next), h.usual);
     assert_false(die(&next, 1000, 9777, 9000, 1000));
     storm_done(&next);
-    assert_true(die(&next, 1000, 9777, 9000, 1000)); /* who knows nothing */
+    assert_true(die(&next, 1000, 9777, 9000, 1000)); /* it knows nothing */
     storm_done(&next);
     storm_done(&s);
 }
 
-/* Nobody came back: the next guard needs twice as many, the third four times; both are taken back. */
+/* No instance returned: the next guard needs twice as many, the third four times; both are taken back. */
 static void test_raises(void **state)
 {
     (void)state;
@@ -167,7 +169,7 @@ static void test_raises(void **state)
     static const unsigned may_die[] = {10, 20, 40, 40};
     for (size_t n = 0; n < 4; n++, t += 400000) {
         storm_average(&s, &rules, t);
-        s.usual = 0; /* what is usual has its own test */
+        s.usual = 0; /* the usual rate has its own test */
         assert_false(die(&s, may_die[n], t, 3000, 40));
         assert_true(die(&s, 1, t, 3000, 40));
         storm_end(&s, &rules, t + 300000);
@@ -179,7 +181,7 @@ static void test_raises(void **state)
     assert_int_equal(s.raises, 1);
     storm_average(&s, &rules, t + 2 * rules.raise_ms);
     assert_int_equal(s.raises, 0);
-    /* Half of them came back: it was right. */
+    /* Half of them returned: the guard was right. */
     s.usual = 0;
     t += 3 * rules.raise_ms;
     assert_true(die(&s, 20, t, 3000, 40));
@@ -191,7 +193,8 @@ static void test_raises(void **state)
     storm_done(&s);
 }
 
-/* Sessions that were opened since die as well, as many as put it on: churn, which is usual from then on. */
+/* Sessions that were opened since die as well, as many as started the guard: churn, which is usual from then
+ * on. */
 static void test_churn(void **state)
 {
     (void)state;
@@ -199,17 +202,17 @@ static void test_churn(void **state)
     assert_true(die(&s, 40, 1000, 15000, 200));
     assert_int_equal(s.bar, 30);
     die_late(&s, 30, 20000);
-    assert_int_equal(storm_end_ms(&s), 16000); /* quiet: none of those that it holds died */
+    assert_int_equal(storm_end_ms(&s), 16000); /* quiet: none of those that it protects died */
     s.held = 40;
     assert_int_equal(storm_end_ms(&s), 301000);
     die_late(&s, 1, 21000);
     assert_int_equal(storm_end_ms(&s), 0);
     storm_end(&s, &rules, 21000);
     assert_int_equal(storm_usual(&s), 31);
-    assert_int_equal(s.in_window, 31); /* they were not held, and count */
+    assert_int_equal(s.in_window, 31); /* they were not protected, and count */
     assert_int_equal(s.raises, 1);
     storm_done(&s);
-    /* A tenth of those that it holds came back: a network that comes and goes. */
+    /* A tenth of those that it protects returned: an unstable network. */
     s.held = 0;
     assert_true(die(&s, 40, 1000, 15000, 200));
     s.held = 40;
@@ -233,7 +236,7 @@ static void test_holds(void **state)
     storm_done(&s);
 }
 
-/* Deaths of one client are no storm's first ones; those of three may be. */
+/* Deaths of one client do not start a storm; those of three may. */
 static void test_suspicious(void **state)
 {
     (void)state;
@@ -246,16 +249,14 @@ static void test_suspicious(void **state)
     }
     assert_true(s.is_suspicious);
     storm_done(&s);
-    storm_begin(&s, &rules, 0,
-                &(struct storm_history){100, 0}); /* where so many die every day they are not */
+    storm_begin(&s, &rules, 0, &(struct storm_history){100, 0}); /* where so many die every day they do not */
     for (death.session = 1; death.session <= 100; death.session++)
         storm_death(&s, &rules, 60000, &death);
     assert_false(s.is_suspicious);
     storm_done(&s);
 }
 
-/* --- a history's document ---------------------------------------------------------------------------------
- */
+/* --- a history's document --------------------------------------------------------------------------- */
 
 static void test_document(void **state)
 {
@@ -293,10 +294,9 @@ static void test_clock(void **state)
     assert_int_equal(revision_clock_at(&c, 8000000), 199500);
 }
 
-/* --- against a model
- * ---------------------------------------------------------------------------------------- */
+/* --- against a model ------------------------------------------------------------------------------------ */
 
-/* Every death for ever, and everything counted anew each time: what the header says, word by word. */
+/* Keeps every death for ever, and counts everything anew each time: the rules of the header, word by word. */
 struct model_death {
     uint64_t at_ms, until_ms;
     size_t at_risk;
@@ -308,8 +308,7 @@ struct model {
     size_t count;
     double usual;
     uint64_t averaged_ms, raise_ms;
-    uint64_t
-        mixed_until_ms; /* deaths that were held are forgotten, but not what was in traffic before them */
+    uint64_t mixed_until_ms; /* protected deaths are forgotten, but not the number in traffic before them */
     unsigned raises;
     bool is_on;
     int64_t horizon;
@@ -355,8 +354,8 @@ static unsigned draw(uint64_t *random, unsigned n)
     return (unsigned)(*random >> 33) % n;
 }
 
-/* A rate that changes, bursts, returns, ends by time or by churn. The bars agree within what integers lose.
- */
+/* A rate that changes, bursts, returns, ends by time or by churn. The thresholds agree within integer
+ * rounding. */
 static void run_model(uint64_t seed, unsigned *ret_guards, unsigned *ret_churns)
 {
     struct storm s = {0};
@@ -459,8 +458,7 @@ static void test_model(void **state)
     assert_true(guards > 20 && churns > 5 && churns < guards);
 }
 
-/* --- windows and ends
- * ----------------------------------------------------------------------------------------- */
+/* --- windows and ends ----------------------------------------------------------------------------------- */
 
 /* Many deaths at many times. */
 static void test_long_window(void **state)
@@ -471,7 +469,7 @@ static void test_long_window(void **state)
         die(&s, 1, t, 15000, 1000000);
         size_t alive = t < 15000 ? t / 10 + 1 : 1500;
         assert_in_range(s.in_window, alive, alive + 10);
-        assert_true(s.capacity <= 1024); /* however many: the times are rounded */
+        assert_true(s.capacity <= 1024); /* for any number: the times are rounded */
     }
     assert_false(s.is_on);
     storm_done(&s);
@@ -494,7 +492,7 @@ static void test_end(void **state)
     assert_int_equal(storm_end_ms(&s), 22000);
     die(&s, 1, 8000, 20000, 40); /* a longer TTL: quiet is longer */
     assert_int_equal(storm_end_ms(&s), 28000);
-    die_late(&s, 1, 9000); /* those that it does not hold are not waited for */
+    die_late(&s, 1, 9000); /* it does not wait for those that it does not protect */
     assert_int_equal(storm_end_ms(&s), 28000);
     storm_return(&s, 295000);
     assert_int_equal(storm_end_ms(&s), 301000); /* never later */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The registry's view and its watchers: what is read after a barrier, what waits and for how long, who is
- * told of what, and watches that begin and end while they are told. */
+ * Tests of the registry's view and its watchers: reads after a barrier, waits and their length, which
+ * watcher is notified of what, and watches that begin and end during a notification. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -60,7 +60,7 @@ static void test_guarded_is_shown(void **state)
     buf_done(&text);
 }
 
-/* What is no key of ours is not looked at; what does not parse is counted. */
+/* Keys outside of the registry are ignored; documents that do not parse are counted. */
 static void test_strange_keys(void **state)
 {
     struct registry_node *n = *state;
@@ -77,7 +77,7 @@ static void test_strange_keys(void **state)
     assert_int_equal(catalog_unreadable(registry_catalog(n->registry)), 0);
 }
 
-/* Revisions of other people's keys count too: a barrier's end does not hang on a change of ours. */
+/* Revisions of other keys count too: a barrier's end does not depend on a change of ours. */
 static void test_wait_revision(void **state)
 {
     struct registry_node *n = *state;
@@ -103,7 +103,7 @@ static void test_cancel(void **state)
     struct registry_reply a = {.request.done = registry_reply_done}, b = a, c = a;
     registry_barrier(n->registry, &a.request);
     registry_wait_revision(n->registry, &b.request, 1000000, 10);
-    registry_wait_revision(n->registry, &c.request, 0, 10); /* ended, not yet told */
+    registry_wait_revision(n->registry, &c.request, 0, 10); /* ended, not yet notified */
     registry_cancel(n->registry, &a.request);
     registry_cancel(n->registry, &b.request);
     registry_cancel(n->registry, &c.request);
@@ -113,7 +113,7 @@ static void test_cancel(void **state)
     assert_false(a.is_done || b.is_done || c.is_done);
 }
 
-/* What waits when the registry goes is told so. */
+/* A waiter that is pending when the registry closes gets the error. */
 static void test_stopped(void **state)
 {
     struct registry_node *n = *state;
@@ -132,7 +132,7 @@ struct watcher {
     struct registry_watch watch;
     struct registry_node *node;
     struct buf log;
-    struct watcher *ends, *begins; /* what it does when it is told */
+    struct watcher *ends, *begins; /* the callback's action */
     unsigned told;
 };
 
@@ -154,7 +154,7 @@ static void on_changed(struct registry_watch *watch, const struct catalog_change
     w->begins = NULL;
 }
 
-static const char *told(struct watcher *w)
+static const char *notifications(struct watcher *w)
 {
     static struct buf copy;
     buf_clear(&copy);
@@ -181,7 +181,7 @@ static void unwatch(struct watcher *w)
     mem_free(w);
 }
 
-/* The service need not be there. */
+/* The service need not exist. */
 static void test_watch_one(void **state)
 {
     struct registry_node *n = *state;
@@ -191,14 +191,14 @@ static void test_watch_one(void **state)
     registry_node_put(n, NAME_INSTANCE, "g2/web", "a", UP);
     registry_node_put(n, NAME_INSTANCE, "n2/default/web", "a", UP);
     registry_node_settle(n);
-    assert_string_equal(told(w), "[web a]");
+    assert_string_equal(notifications(w), "[web a]");
     registry_node_put(n, NAME_SERVICE, "web", NULL, "{}");
     registry_node_put(n, NAME_OVERRIDE, "web", "b", "{\"enabled\":false}");
     registry_node_settle(n);
-    assert_string_equal(told(w), "[web settings][web b]");
+    assert_string_equal(notifications(w), "[web settings][web b]");
     one_node_delete(&n->node, "/cairn/registry/", "/cairn/registry0");
     registry_node_settle(n);
-    assert_string_equal(told(w), "[web a b settings]");
+    assert_string_equal(notifications(w), "[web a b settings]");
     unwatch(w);
     struct registry_key key = registry_key_of("web", NULL);
     assert_null(catalog_find(registry_catalog(n->registry), key.ns, key.group, key.service));
@@ -219,23 +219,23 @@ static void test_watch_many(void **state)
     registry_node_put(n, NAME_INSTANCE, "g2/x", "a", UP);
     registry_node_put(n, NAME_INSTANCE, "n2/default/web", "a", UP);
     registry_node_settle(n);
-    assert_string_equal(told(all), "[web a][w a][x a]");
-    assert_string_equal(told(some), "[web a]");
-    assert_string_equal(told(group), "[x a]");
+    assert_string_equal(notifications(all), "[web a][w a][x a]");
+    assert_string_equal(notifications(some), "[web a]");
+    assert_string_equal(notifications(group), "[x a]");
     unwatch(all);
     unwatch(some);
     unwatch(group);
 }
 
-/* Watches that end themselves, the one before, the one behind; those that begin meanwhile are not told of it
- * any more. */
-static void test_watch_while_told(void **state)
+/* Watches that end themselves, the previous one, the next one; those that begin meanwhile are not notified of
+ * it any more. */
+static void test_watch_during_a_notification(void **state)
 {
     struct registry_node *n = *state;
     struct watcher *w[6];
     for (int i = 0; i < 6; i++)
         w[i] = i < 5 ? watch(n, "web") : watch(n, NULL);
-    /* Told from the newest to the oldest: 4, 3, 2, 1, 0. */
+    /* Notified from the newest to the oldest: 4, 3, 2, 1, 0. */
     w[4]->ends = w[4];
     w[3]->ends = w[2];
     w[1]->ends = w[3];
@@ -315,7 +315,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_stopped, setup, teardown),
         cmocka_unit_test_setup_teardown(test_watch_one, setup, teardown),
         cmocka_unit_test_setup_teardown(test_watch_many, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_watch_while_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_watch_during_a_notification, setup, teardown),
         cmocka_unit_test_setup_teardown(test_metrics, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

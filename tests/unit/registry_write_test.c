@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Writes through the registry's door, each outcome: what stands in the store afterwards, who keeps whom
- * alive, what a view that is behind must not lead to, limits. */
+ * Tests of writes through the registry's public API, each result: the state of the store afterwards,
+ * sessions that keep instances alive, and limits. An outdated view must not cause wrong writes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "registry/view.h"
 #include "tests/unit/registry_node.h"
 
 #define UP   "{\"host\":\"h\",\"port\":1}"
@@ -65,7 +66,7 @@ static int heartbeat(struct registry_node *n, int64_t session)
     return session_request(n, session, registry_session_heartbeat).err;
 }
 
-/* A write beside the door, not waited for: the next request's view does not show it. */
+/* A direct write to the store that is not awaited: the next request's view does not show it. */
 struct raw {
     struct kv_request request;
     struct buf key, value;
@@ -126,7 +127,7 @@ static void test_register(void **state)
     struct registry_result r = registry_node_registered(n, "web", "a", UP, 0);
     assert_true(r.revision > 1 && r.session && !r.is_unchanged);
     assert_int_equal(r.ttl_s, 15);
-    /* Its writer reads it here without a barrier. */
+    /* Its writer reads it on this member without a barrier. */
     struct catalog_instance *i = registry_node_find(n, "web", "a");
     assert_non_null(i);
     assert_int_equal(i->mod_revision, r.revision);
@@ -155,7 +156,7 @@ static void test_same_again(void **state)
     assert_int_equal(registry_node_leases(n), 1);
 }
 
-/* A lease's time never changes: the instance moves to a new one. */
+/* A lease's time never changes: the instance moves to a new lease. */
 static void test_other_ttl(void **state)
 {
     struct registry_node *n = *state;
@@ -183,7 +184,7 @@ static void test_deregister(void **state)
     assert_int_equal(kv_revision(n->node.kv), before + 1); /* instance and session in one */
 }
 
-/* The session ended: a new one, at once, without a word from the client. */
+/* The session ended: a new one, at once, without a request of the client. */
 static void test_session_was_lost(void **state)
 {
     struct registry_node *n = *state;
@@ -196,7 +197,7 @@ static void test_session_was_lost(void **state)
     assert_true(registry_node_find(n, "web", "a")->hangs_on->exists);
 }
 
-static void comes_back(struct registry_node *n, const char *words)
+static void register_again(struct registry_node *n, const char *words)
 {
     char text[200];
     int64_t session = registry_node_session(n, 15);
@@ -212,8 +213,8 @@ static void comes_back(struct registry_node *n, const char *words)
 
 static void test_lost_and_guarded_come_back(void **state)
 {
-    comes_back(*state, "\"state\":\"lost\"");
-    comes_back(*state, "\"state\":\"up\",\"guarded\":true");
+    register_again(*state, "\"state\":\"lost\"");
+    register_again(*state, "\"state\":\"up\",\"guarded\":true");
 }
 
 static void test_at_the_same_time(void **state)
@@ -231,8 +232,7 @@ static void test_at_the_same_time(void **state)
     assert_int_equal(catalog_session_count(registry_catalog(n->registry)), 1);
 }
 
-/* --- a view that is behind --------------------------------------------------------------------------------
- */
+/* --- an outdated view ------------------------------------------------------------------------------- */
 
 static void test_behind(void **state)
 {
@@ -240,14 +240,14 @@ static void test_behind(void **state)
     struct registry_reply a;
     struct raw raw = {0};
     struct registry_key key = registry_key_of("web", "a");
-    /* It is there, and the view does not show it. */
+    /* It exists, and the view does not show it. */
     raw_put(n, &raw, "web", "a", "{\"host\":\"other\"}");
     registry_node_register(n, &a, "web", "a", UP, 0);
     registry_node_wait(n, &a);
     assert_int_equal(a.err, OK);
     assert_string_equal(registry_node_find(n, "web", "a")->doc->host.data ? "h" : "", "h");
     assert_int_equal(registry_node_find(n, "web", "a")->mod_revision, a.result.revision);
-    /* The view shows the very document, and somebody has just taken it away. */
+    /* The view shows the very document, and an etcd client has just deleted it. */
     raw_delete(n, &raw, NAME_INSTANCE, "web", "a", 0);
     registry_node_register(n, &a, "web", "a", UP, 0);
     registry_node_wait(n, &a);
@@ -255,13 +255,13 @@ static void test_behind(void **state)
     assert_false(a.result.is_unchanged);
     registry_node_settle(n);
     assert_non_null(registry_node_find(n, "web", "a"));
-    /* Gone already. */
+    /* Deleted already. */
     raw_delete(n, &raw, NAME_INSTANCE, "web", "a", 0);
     a = (struct registry_reply){.request.done = registry_reply_done};
     registry_deregister(n->registry, &a.request, &key);
     registry_node_wait(n, &a);
     assert_int_equal(a.err, ERR_NOT_FOUND);
-    /* There already. */
+    /* It exists already. */
     raw_put(n, &raw, "web", "a", UP);
     a = (struct registry_reply){.request.done = registry_reply_done};
     registry_deregister(n->registry, &a.request, &key);
@@ -284,12 +284,12 @@ static void test_session_goes_meanwhile(void **state)
     assert_int_equal(a.err, ERR_SESSION_GONE);
     registry_node_settle(n);
     assert_null(registry_node_find(n, "web", "a"));
-    /* The lease is there still, but it is no session any more. */
+    /* The lease still exists, but it is not a session any more. */
     assert_int_equal(heartbeat(n, session), ERR_SESSION_GONE);
     raw_done(&raw);
 }
 
-/* A document that nobody can read is written over, and removed, as any other. */
+/* An unreadable document is overwritten, and removed, like any other. */
 static void test_unreadable(void **state)
 {
     struct registry_node *n = *state;
@@ -309,7 +309,7 @@ struct opponent {
     unsigned n;
 };
 
-/* Told before whoever waits for the view: so it is always first. */
+/* It is notified before other waiters of the view: so it is always first. */
 static void oppose(struct registry_watch *watch, const struct catalog_change *change)
 {
     struct opponent *o = container_of(watch, struct opponent, watch);
@@ -320,7 +320,7 @@ static void oppose(struct registry_watch *watch, const struct catalog_change *ch
         raw_put(o->node, &o->raw, "web", "a", text);
 }
 
-/* Somebody writes it all the time: an end with an error, nothing left behind. */
+/* Another client writes it all the time: the request ends with an error, and leaves nothing. */
 static void test_conflict(void **state)
 {
     struct registry_node *n = *state;
@@ -339,8 +339,7 @@ static void test_conflict(void **state)
     raw_done(&o.raw);
 }
 
-/* --- sessions of their own --------------------------------------------------------------------------------
- */
+/* --- named sessions ------------------------------------------------------------------------------------- */
 
 static void test_session(void **state)
 {
@@ -387,7 +386,8 @@ static void test_session_is_gone(void **state)
         assert_int_equal(kv_revision(n->node.kv), before);
 }
 
-/* A session that was made for one instance, and that another has joined, is no longer that one's alone. */
+/* A session that was made for one instance, and that another has joined, is not of the first one alone any
+ * more. */
 static void test_joined(void **state)
 {
     struct registry_node *n = *state;
@@ -397,14 +397,15 @@ static void test_joined(void **state)
     assert_int_equal(deregister(n, "web", "a"), OK);
     assert_int_equal(heartbeat(n, session), OK);
     assert_non_null(registry_node_find(n, "web", "b"));
-    /* An instance that leaves its own session takes that with it. */
+    /* An instance that leaves its own session ends that session. */
     int64_t own = registry_node_registered(n, "web", "c", UP, 0).session;
     assert_int_equal(registry_node_registered(n, "web", "c", UP, session).session, session);
     assert_int_equal(heartbeat(n, own), ERR_SESSION_GONE);
     assert_int_equal(registry_node_leases(n), 1);
 }
 
-/* An etcd client has put an instance that names the session: it is not one instance's alone then either. */
+/* An etcd client has put an instance that names the session: then the session is not of one instance alone
+ * either. */
 static void test_named_by_others(void **state)
 {
     struct registry_node *n = *state;
@@ -431,7 +432,7 @@ static void move(struct registry_watch *watch, const struct catalog_change *chan
         raw_put(m->node, &m->raw, "web", "x", m->text);
 }
 
-/* Between the look at the session's instances and the transaction one of them moves: it stays. */
+/* Between the check of the session's instances and the transaction one of them moves: it stays. */
 static void test_close_while_moved(void **state)
 {
     struct registry_node *n = *state;
@@ -469,14 +470,13 @@ static void test_close_while_joined(void **state)
     registry_node_wait(n, &joins);
     assert_int_equal(close.err, OK);
     assert_null(registry_node_find(n, "web", "a"));
-    /* Either it came first, or it was told. */
+    /* Either it was first, or it was notified. */
     assert_int_equal(joins.err == OK || joins.err == ERR_SESSION_GONE, true);
     if (joins.err)
         assert_null(registry_node_find(n, "web", "b"));
 }
 
-/* --- settings, overrides ----------------------------------------------------------------------------------
- */
+/* --- settings, overrides ---------------------------------------------------------------------------- */
 
 static struct registry_reply put_settings(struct registry_node *n, const char *service, double threshold)
 {
@@ -515,7 +515,43 @@ static void test_settings(void **state)
     assert_null(catalog_find(registry_catalog(n->registry), key.ns, key.group, key.service));
 }
 
-/* The operator's word stands before the instance comes, while it changes, and after it has gone. */
+static struct registry_reply override_by(struct registry_node *n, const char *author, int weight)
+{
+    struct registry_reply a = {.request.done = registry_reply_done};
+    struct registry_key key = registry_key_of("web", "a");
+    struct override doc = {.has_weight = true, .weight = (uint16_t)weight};
+    a.request.author = (struct author){slice_text(author), slice_text("bob"), slice_text("10.0.0.5")};
+    registry_put_override(n->registry, &a.request, &key, &doc);
+    registry_node_wait(n, &a);
+    assert_int_equal(a.err, OK);
+    return a;
+}
+
+/* The same override by another author is no change. Readers do not get the author's address. */
+static void test_author(void **state)
+{
+    struct registry_node *n = *state;
+    struct buf text = {0};
+    registry_node_registered(n, "web", "a", UP, 0);
+    assert_false(override_by(n, "alice", 7).result.is_unchanged);
+    const struct override *o = registry_node_find(n, "web", "a")->override;
+    int64_t time_ms = o->time_ms;
+    assert_true(slice_equal(o->author.name, slice_text("alice")) && time_ms > 0);
+    assert_true(override_by(n, "eve", 7).result.is_unchanged);
+    o = registry_node_find(n, "web", "a")->override;
+    assert_true(slice_equal(o->author.name, slice_text("alice")) && o->time_ms == time_ms);
+    assert_false(override_by(n, "eve", 8).result.is_unchanged);
+    o = registry_node_find(n, "web", "a")->override;
+    assert_true(slice_equal(o->author.name, slice_text("eve")));
+    assert_true(slice_equal(o->author.address, slice_text("10.0.0.5")));
+    struct json_writer w = {.out = &text};
+    view_write_instance(registry_node_find(n, "web", "a"), &w);
+    assert_non_null(strstr(buf_text(&text), "\"author\":\"eve\",\"on_behalf_of\":\"bob\",\"time_ms\":"));
+    assert_null(strstr(buf_text(&text), "10.0.0.5"));
+    buf_done(&text);
+}
+
+/* The operator override exists before the instance, while it changes, and after its deletion. */
 static void test_override_outlives(void **state)
 {
     struct registry_node *n = *state;
@@ -534,8 +570,7 @@ static void test_override_outlives(void **state)
     assert_int_equal(catalog_effect(registry_node_find(n, "web", "a")).weight, 100);
 }
 
-/* --- limits, and what is refused --------------------------------------------------------------------------
- */
+/* --- limits and refusals -------------------------------------------------------------------------------- */
 
 static void test_names(void **state)
 {
@@ -583,7 +618,7 @@ static void test_limits(void **state)
 {
     struct registry_node *n = *state; /* 2 services, 3 instances, 4 sessions */
     struct registry_reply a[4];
-    for (int i = 0; i < 4; i++) { /* all at once: what is under way counts */
+    for (int i = 0; i < 4; i++) { /* all at once: pending requests count */
         char id[2] = {(char)('a' + i), 0};
         registry_node_register(n, &a[i], "web", id, UP, 0);
     }
@@ -601,7 +636,7 @@ static void test_limits(void **state)
         registry_node_wait(n, &a[i]);
         assert_int_equal(a[i].err, i < 2 ? OK : ERR_QUOTA);
     }
-    assert_int_equal(try(n, "web", "a", 0), OK); /* what is there may change */
+    assert_int_equal(try(n, "web", "a", 0), OK); /* an existing instance may change */
     assert_int_equal(try(n, "n2/g/web", "a", 0), OK);
     assert_int_equal(try(n, "n2/g/web", "b", 0), ERR_QUOTA); /* sessions, of all namespaces */
     assert_int_equal(try(n, "n2/g/web", "b", a[0].result.session), OK);
@@ -647,13 +682,13 @@ static void test_sessions_of_sources(void **state)
 {
     struct registry_node *n = *state; /* 4 sessions */
     struct registry_reply a[3], b;
-    for (int i = 0; i < 3; i++) /* all at once: what is under way counts, and both kinds of sessions */
+    for (int i = 0; i < 3; i++) /* all at once: pending requests count, and both kinds of sessions */
         begin_from(n, &a[i], 1, i == 1 ? "a" : NULL);
     for (int i = 0; i < 3; i++) {
         registry_node_wait(n, &a[i]);
         assert_int_equal(a[i].err, i < 2 ? OK : ERR_QUOTA);
     }
-    assert_non_null(strstr(a[2].error, "2 sessions were opened from this address"));
+    assert_non_null(strstr(a[2].error, "there are 2 sessions of this address"));
     assert_non_null(strstr(a[2].error, "--registry-max-sessions"));
     assert_int_equal(open_from(n, 1, NULL).err, ERR_QUOTA); /* they are open now */
     assert_int_equal(session_request(n, a[0].result.session, registry_session_heartbeat).err, OK);
@@ -662,7 +697,7 @@ static void test_sessions_of_sources(void **state)
     assert_int_equal(open_from(n, 2, NULL).err, ERR_QUOTA);
     registry_node_revoke(n, a[0].result.session);
     registry_node_settle(n);
-    assert_int_equal(open_from(n, 1, "b").err, OK); /* needs none: it hangs on a session already */
+    assert_int_equal(open_from(n, 1, "b").err, OK); /* needs none: it belongs to a session already */
     assert_int_equal(open_from(n, 1, NULL).err, OK);
     assert_int_equal(deregister(n, "web", "a"), OK); /* its session ends with it */
     a[0] = open_from(n, 1, NULL);
@@ -678,7 +713,7 @@ static void test_namespaces(void **state)
 {
     struct registry_node *n = *state; /* 3 of them */
     struct registry_reply a[5];
-    for (int i = 0; i < 4; i++) { /* all at once: what is under way counts */
+    for (int i = 0; i < 4; i++) { /* all at once: pending requests count */
         char service[16];
         snprintf(service, sizeof service, "ns%d/g/web", i);
         registry_node_register(n, &a[i], service, "a", UP, 0);
@@ -692,7 +727,7 @@ static void test_namespaces(void **state)
     int64_t session = a[0].result.session;
     assert_int_equal(put_settings(n, "ns3/g/web", 0.5).err, ERR_QUOTA);
     assert_int_equal(put_override(n, "ns3/g/web", "a", 1).err, ERR_QUOTA);
-    assert_int_equal(try(n, "ns1/g/two", "a", session), OK); /* what is there may grow */
+    assert_int_equal(try(n, "ns1/g/two", "a", session), OK); /* an existing one may grow */
     assert_int_equal(put_override(n, "ns2/g/web", "a", 1).err, OK);
     assert_int_equal(deregister(n, "ns2/g/web", "a"), OK); /* the override stays */
     assert_int_equal(try(n, "ns3/g/web", "a", session), ERR_QUOTA);
@@ -722,15 +757,14 @@ static void test_close_in_parts(void **state)
     assert_int_equal(registry_node_leases(n), 0);
 }
 
-/* --- whoever asked has gone ------------------------------------------------------------------------------
- */
+/* --- callers that disconnect ---------------------------------------------------------------------------- */
 
 static bool is_registered(void *arg)
 {
     return registry_node_find(arg, "web", "a") != NULL;
 }
 
-/* The write goes on; the struct may go. */
+/* The write continues; the struct may be freed. */
 static void test_cancel(void **state)
 {
     struct registry_node *n = *state;
@@ -779,6 +813,7 @@ int main(void)
         TEST(test_close_while_joined),
         TEST(test_settings),
         TEST(test_override_outlives),
+        TEST(test_author),
         TEST(test_names),
         cmocka_unit_test_setup_teardown(test_limits, setup_limited, teardown),
         cmocka_unit_test_setup_teardown(test_sessions_of_sources, setup_limited, teardown),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The pure parts of the HTTP server: routes, request heads, targets, access lists, chunks and WebSocket
- * frames. */
+ * Tests of the pure parts of the HTTP server: routes, request heads, targets, access lists, chunks and
+ * WebSocket frames. */
 #include "server/http/router.h"
 
 #include <setjmp.h>
@@ -146,7 +146,7 @@ static void test_head(void **state)
     assert_int_equal(parse(many, &h), 0);
     strcpy(many + strlen(many) - 2, "A: b\r\n\r\n");
     assert_int_equal(parse(many, &h), 431);
-    /* However it was cut, the end is found. */
+    /* The end is found, however the input was cut. */
     const char *text = "GET / HTTP/1.1\r\nA: b\r\n\r\nGET";
     for (size_t from = 0; from < strlen(text); from++)
         assert_int_equal(http_head_size(slice_text(text), from < 23 ? from : 23), 24);
@@ -307,7 +307,7 @@ static void test_frames(void **state)
         {{0x81, 0xff, 0x80}, 14, "E1009"},                   /* 2^63 bytes */
         {{0x81, 0xfe, 0, 101}, 8, "E1009"},                  /* over the limit */
         {{0x81, 0x81, 0, 0, 0, 0, 0xff}, 7, "E1007"},        /* no UTF-8 */
-        {{0x82, 0x81, 0, 0, 0, 0, 0xff}, 7, "M"},            /* binary may be anything */
+        {{0x82, 0x81, 0, 0, 0, 0, 0xff}, 7, "M"},            /* binary may have any bytes */
         {{0x88, 0x80}, 6, "C1005"},                          /* a close without status */
         {{0x88, 0x81, 0, 0, 0, 0, 3}, 7, "E1002"},
         {{0x88, 0x82, 0, 0, 0, 0, 3, 0xed}, 8, "E1002"}, /* 1005 is never sent */

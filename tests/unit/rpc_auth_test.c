@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Who may call what, over a fake transport and a fake store whose users are alice and root; passwords and
- * JWTs through the real thing. */
+ * Tests of authorization: which caller may call which method, over a fake transport and a fake store with
+ * the users alice and root. Passwords and JWTs go through the production code. */
 #include "tests/unit/unit.h"
 
 #include <stdlib.h>
@@ -70,7 +70,7 @@ static struct fake_call *unary(const char *path, const char *token)
     return f;
 }
 
-/* A server stream may go on. */
+/* A server stream may stay open. */
 static int end_of(struct fake_call *f, char *text, size_t size)
 {
     int status = f->is_finished ? f->status : 0;
@@ -79,22 +79,22 @@ static int end_of(struct fake_call *f, char *text, size_t size)
     return status;
 }
 
-static void the_table_says_who_may(void **state)
+static void the_table_grants_permissions(void **state)
 {
     (void)state;
     char text[256];
     const struct rpc_method *m;
     for (size_t i = 0; (m = rpc_method_at(i)); i++) {
-        bool is_skipped = m->presence != RPC_SERVED || m->kind == RPC_BIDI || m->access == RPC_NOBODY ||
-                          strstr(m->path, "Snapshot") || strstr(m->path, "UserAdd") ||
-                          strstr(m->path, "/MemberAdd") || strstr(m->path, "RangeStream") ||
-                          strstr(m->path, "/v3") || strstr(m->path, "Downgrade");
+        bool is_skipped = m->kind == RPC_BIDI || m->access == RPC_NOBODY || strstr(m->path, "Snapshot") ||
+                          strstr(m->path, "UserAdd") || strstr(m->path, "/MemberAdd") ||
+                          strstr(m->path, "RangeStream") || strstr(m->path, "/v3") ||
+                          strstr(m->path, "Downgrade");
         if (is_skipped)
             continue;
         assert_int_equal(end_of(unary(m->path, "wrong"), text, sizeof text), 16);
         assert_string_equal(text, "etcdserver: invalid auth token");
         if (strstr(m->path, "/Downgrade") || strstr(m->path, "v3electionpb"))
-            continue; /* not without a version, a key: what_a_line_does_is_its_callers has the latter */
+            continue; /* needs a version or a key: see a_waiting_call_has_its_callers_permissions */
         int none = end_of(unary(m->path, ""), text, sizeof text);
         assert_int_equal(none, m->access == RPC_KEYS ? 0 : 3);
         if (none)
@@ -105,11 +105,11 @@ static void the_table_says_who_may(void **state)
     }
 }
 
-/* Whoever stands in a line reads and writes with his own permissions, at every step. */
-static void what_a_line_does_is_its_callers(void **state)
+/* A call that waits in a queue reads and writes with its own permissions, at every step. */
+static void a_waiting_call_has_its_callers_permissions(void **state)
 {
     (void)state;
-    char name[] = "cash-desk";
+    char name[] = "cashier";
     V3lockpb__LockRequest lock = V3LOCKPB__LOCK_REQUEST__INIT;
     V3electionpb__CampaignRequest campaign = V3ELECTIONPB__CAMPAIGN_REQUEST__INIT;
     V3electionpb__LeaderRequest leader = V3ELECTIONPB__LEADER_REQUEST__INIT;
@@ -140,8 +140,8 @@ static void what_a_line_does_is_its_callers(void **state)
     }
 }
 
-/* What must not be open, whatever the table says. */
-static void what_is_roots(void **state)
+/* Methods that must not be open, whatever the table says. */
+static void methods_for_root(void **state)
 {
     (void)state;
     static const char *const methods[] = {
@@ -212,13 +212,13 @@ static void a_certificate_is_a_user(void **state)
         rpc_receive(&f->call, (struct slice){0});
         assert_int_equal(end_of(f, text, sizeof text), is_gateway ? 3 : 0);
     }
-    struct fake_call *f = open_call("/etcdserverpb.Maintenance/Status", "wrong"); /* a token goes before it */
+    struct fake_call *f = open_call("/etcdserverpb.Maintenance/Status", "wrong"); /* after a token */
     f->call.common_name = "alice";
     rpc_receive(&f->call, (struct slice){0});
     assert_int_equal(end_of(f, text, sizeof text), 16);
 }
 
-/* The store says when it has heard of the token; then it goes on as if nothing had been. */
+/* The store reports when it knows the token; then the call continues as usual. */
 static void a_token_may_be_ahead_of_this_member(void **state)
 {
     (void)state;
@@ -235,11 +235,11 @@ static void a_token_may_be_ahead_of_this_member(void **state)
     kv.is_late_known = false;
     f = open_call("/etcdserverpb.Maintenance/Status", "late");
     rpc_receive(&f->call, (struct slice){0});
-    fake_kv_turn(&kv); /* waited for, and still not known */
+    fake_kv_turn(&kv); /* waited for, and still unknown */
     assert_int_equal(end_of(f, text, sizeof text), 16);
     f = open_call("/etcdserverpb.Maintenance/Status", "late");
     rpc_receive(&f->call, (struct slice){0});
-    fake_call_free(f); /* the client goes meanwhile */
+    fake_call_free(f); /* the client disconnects meanwhile */
     assert_true(list_is_empty(&kv.pending));
 }
 
@@ -395,7 +395,7 @@ static void passwords_are_bcrypt(void **state)
     assert_int_equal(a.count, 1);
 }
 
-/* Jobs of two parties: which number each was finished as. */
+/* Jobs of two parties, with the order in which each was finished. */
 struct turn {
     unsigned *finished, place;
     int err;
@@ -445,7 +445,7 @@ static void parties_take_turns(void **state)
     assert_int_equal(other[2].place, 7);
     assert_int_equal(flood[MANY - 1].place, MANY + FEW + 1);
 
-    /* All places taken by one: another one gets the last of them, the first party no more. */
+    /* One party takes all places: another party gets the last of them, the first party no more. */
     finished = 0;
     for (size_t i = 0; i <= ALL; i++)
         assert_non_null(try_password(p, 1, &flood[i], &err)); /* one runs */
@@ -463,7 +463,7 @@ static void parties_take_turns(void **state)
         assert_in_range(other[i].place, 2, 2 + FEW + 2 * FEW);
     }
 
-    /* What is forgotten gives its place back, whether it waits or was rejected. */
+    /* A forgotten check gives its place back, whether it was pending or rejected. */
     static struct password_job *jobs[ALL + 1];
     for (int round = 0; round < 3; round++) {
         finished = 0;
@@ -476,7 +476,7 @@ static void parties_take_turns(void **state)
             uv_run(&loop, UV_RUN_ONCE);
         assert_int_equal(other[0].place, 1);
     }
-    /* The end finishes all that wait. */
+    /* The end finishes all waiting ones. */
     finished = 0;
     for (size_t i = 0; i < MANY; i++)
         assert_non_null(try_password(p, 1, &flood[i], &err));
@@ -540,8 +540,8 @@ static void a_flood_of_logins_delays_itself(void **state)
     }
 }
 
-/* A name that nobody has, and a user without a password: something is compared for them as well, of the same
- * cost, so that the time of an answer does not tell who exists. */
+/* An unknown name, and a user without a password: a compare of the same cost runs for them as well. So the
+ * time of an answer does not show which users exist. */
 static void unknown_users_cost_as_much(void **state)
 {
     (void)state;
@@ -555,7 +555,7 @@ static void unknown_users_cost_as_much(void **state)
         double failed = metric_get(METRIC_LOGINS_FAILED);
         identity_authenticate(server.identity, &g.login, "somebody", "guess");
         fake_kv_turn(&kv);
-        assert_non_null(g.login.job); /* bcrypt is at it */
+        assert_non_null(g.login.job); /* bcrypt is running */
         assert_int_equal(finished, 0);
         while (!finished)
             uv_run(&loop, UV_RUN_ONCE);
@@ -695,9 +695,9 @@ static void jwts_are_signed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(the_table_says_who_may, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_a_line_does_is_its_callers, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_is_roots, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_table_grants_permissions, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_waiting_call_has_its_callers_permissions, setup, teardown),
+        cmocka_unit_test_setup_teardown(methods_for_root, setup, teardown),
         cmocka_unit_test_setup_teardown(recipes_need_a_user, setup, teardown),
         cmocka_unit_test_setup_teardown(alarms_are_shown_and_not_cleared, setup, teardown),
         cmocka_unit_test_setup_teardown(a_certificate_is_a_user, setup, teardown),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Transactions with more operations than are allowed: what is decoded of them is refused as all of it would
- * be. */
+ * Tests of transactions with more operations than are allowed. Their decoded part is refused as the whole
+ * would be. */
 #include "tests/unit/unit.h"
 
 #include "consensus/store/store.h"
@@ -63,7 +63,7 @@ static Etcdserverpb__TxnRequest *drawn_txn(struct arena *a, unsigned depth)
     return m;
 }
 
-static void what_is_left_is_refused_as_the_whole(void **state)
+static void a_partial_decode_is_refused_as_the_whole(void **state)
 {
     (void)state;
     size_t trimmed_count = 0, errors[3] = {0};
@@ -131,7 +131,7 @@ static void few_of_very_many_are_decoded(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_left_is_refused_as_the_whole),
+        cmocka_unit_test(a_partial_decode_is_refused_as_the_whole),
         cmocka_unit_test(few_of_very_many_are_decoded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * LeaseTimeToLive of a lease with very many keys, and LeaseLeases of very many leases, over a real store of
- * one member: made over many turns, and yet of one moment. */
+ * Tests of LeaseTimeToLive of a lease with very many keys, and of LeaseLeases of very many leases, over a
+ * real store of one member. The answer takes many turns, and shows one moment. */
 #include "tests/unit/unit.h"
 
 #include "base/log.h"
@@ -139,7 +139,8 @@ static void keys_of_a_lease(void **state)
     expect_keys(ask_for_keys(7), revision);
     assert_true(turns > 2 + KEYS / 4096);
 
-    /* What changes while they are gathered is in none of them. More than four wait for the others. */
+    /* Changes while the answers are gathered are in none of them. More than four requests wait for the
+     * others. */
     struct fake_call *calls[7];
     for (size_t i = 0; i < 7; i++)
         calls[i] = ask_for_keys(7);
@@ -159,7 +160,7 @@ static void keys_of_a_lease(void **state)
         etcdserverpb__lease_time_to_live_response__free_unpacked(r, NULL);
         fake_call_free(calls[i]);
     }
-    fake_call_free(calls[6]); /* its client goes */
+    fake_call_free(calls[6]); /* its client disconnects */
 }
 
 static void leases(void **state)
@@ -180,8 +181,7 @@ static void leases(void **state)
     fake_call_free(f);
 }
 
-/* --- rights ------------------------------------------------------------------------------------------------
- */
+/* --- rights ----------------------------------------------------------------------------------------- */
 
 struct question {
     struct kv_request request;
@@ -243,7 +243,7 @@ static void add_user(const char *name)
     administer(&has.base);
 }
 
-/* Whoever may not read all keys of all leases gets none of them. */
+/* A user that may not read all keys of all leases gets none of them. */
 static void every_lease_of_the_list_is_checked(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Locks and elections over a real store of one member: who waits for whom, what a call leaves behind when it
- * goes, what it is told when its own key goes, the limits; Observe. */
+ * Tests of locks, elections and Observe over a real store of one member: which call waits for which, the
+ * state after a call ends, the error when a call's own key is deleted, the limits. */
 #include "tests/unit/unit.h"
 
 #include "proto/election.pb-c.h"
@@ -38,7 +38,7 @@ static int teardown(void **state)
 {
     (void)state;
     assert_int_equal(server.calls, 0);
-    one_node_run(&node, has_no_places, NULL); /* who has left gives its key back */
+    one_node_run(&node, has_no_places, NULL); /* a call that has ended gives its key back */
     assert_int_equal(server.place_bytes, 0);
     node.turn = NULL;
     one_node_close(&node);
@@ -134,7 +134,7 @@ static void end_lease(int64_t id)
     expect_end(start("/etcdserverpb.Lease/LeaseRevoke", &m), 0, "");
 }
 
-/* The keys there are, one blank behind each. */
+/* The existing keys, each followed by one blank. */
 static const char *keys(void)
 {
     static char text[512];
@@ -180,7 +180,7 @@ static void a_free_lock_is_taken_at_once(void **state)
     expect_end(unlock("l/33"), 0, "");
     expect_end(unlock("l/33"), 0, "");
     expect_end(unlock(""), 2, "etcdserver: key is not provided");
-    one_node_put(&node, "n/-ff", "", 0); /* Go writes a negative number so */
+    one_node_put(&node, "n/-ff", "", 0); /* Go writes a negative number in this way */
     expect_lock(lock("n", -255), "n/-ff");
     assert_string_equal(keys(), "/33 n/-ff ");
 }
@@ -218,7 +218,7 @@ static void they_come_in_the_order_of_their_keys(void **state)
     }
     expect_end(unlock("l/14"), 0, "");
     assert_int_equal(expect_lock(waiting[0], "l/13"), kv_revision(node.kv));
-    fake_call_free(waiting[2]); /* goes: nobody's turn has come */
+    fake_call_free(waiting[2]); /* ends: it was not its turn */
     wait_for_keys("l/10 l/12 l/13 ");
     one_node_run_ms(&node, 20);
     assert_false(waiting[1]->is_finished || waiting[3]->is_finished);
@@ -229,7 +229,7 @@ static void they_come_in_the_order_of_their_keys(void **state)
     expect_lock(waiting[3], "l/10");
 }
 
-static void who_goes_leaves_no_key(void **state)
+static void a_canceled_call_leaves_no_key(void **state)
 {
     (void)state;
     grant(1);
@@ -240,13 +240,13 @@ static void who_goes_leaves_no_key(void **state)
     one_node_run_ms(&node, 20);
     fake_call_free(f);
     wait_for_keys("l/1 ");
-    /* Before the key is there: it comes, and goes. */
+    /* Before the key exists: it is created, and deleted. */
     int64_t revision = kv_revision(node.kv);
     fake_call_free(lock("l", 2));
     one_node_run(&node, has_no_places, NULL);
     assert_string_equal(keys(), "l/1 ");
     assert_int_equal(kv_revision(node.kv), revision + 2);
-    /* A place that was there before the call is the lock of somebody who holds it. */
+    /* A place that existed before the call is the lock of another holder. */
     fake_call_free(lock("l", 1));
     one_node_run(&node, has_no_places, NULL);
     assert_string_equal(keys(), "l/1 ");
@@ -256,7 +256,7 @@ static void who_goes_leaves_no_key(void **state)
     assert_string_equal(keys(), "l/1 ");
 }
 
-static void a_waiter_whose_lease_ends_is_told(void **state)
+static void a_waiter_whose_lease_ends_gets_an_error(void **state)
 {
     (void)state;
     grant(1);
@@ -265,10 +265,10 @@ static void a_waiter_whose_lease_ends_is_told(void **state)
     expect_lock(lock("l", 1), "l/1");
     struct fake_call *f = lock("l", 2);
     wait_for_keys("l/1 l/2 ");
-    one_node_run_ms(&node, 20); /* it has looked, and waits */
+    one_node_run_ms(&node, 20); /* it has read, and waits */
     end_lease(2);
     expect_end(f, 2, "mutex: session is expired");
-    /* Deleted and put there by somebody else: that is not the place that was taken. */
+    /* Deleted and put by another client: that is not the place that was taken. */
     f = lock("l", 3);
     wait_for_keys("l/1 l/3 ");
     one_node_run_ms(&node, 20);
@@ -279,7 +279,7 @@ static void a_waiter_whose_lease_ends_is_told(void **state)
     assert_string_equal(keys(), "l/1 l/3 ");
 }
 
-static void what_another_has_put_there_stays(void **state)
+static void keys_of_other_clients_stay(void **state)
 {
     (void)state;
     grant(1);
@@ -325,7 +325,7 @@ static void places_are_limited(void **state)
     server.places = server.place_bytes = 0;
 }
 
-static void a_server_that_drains_lets_them_go(void **state)
+static void a_draining_server_ends_waiting_calls(void **state)
 {
     (void)state;
     grant(1);
@@ -337,7 +337,7 @@ static void a_server_that_drains_lets_them_go(void **state)
     expect_end(f, 14, "etcdserver: server stopped");
     wait_for_keys("l/1 ");
     expect_end(lock("l", 2), 14, "etcdserver: server stopped");
-    expect_end(unlock("l/1"), 0, ""); /* what ends by itself is still served */
+    expect_end(unlock("l/1"), 0, ""); /* a call that ends by itself is still served */
 }
 
 static void the_store_closes_under_a_leaver(void **state)
@@ -422,8 +422,8 @@ static struct fake_call *ask_leader(const char *method, const char *name)
     return start(method, &m);
 }
 
-/* A LeaderResponse as "key=value@mod revision/header's revision" begins with the text: what waited together
- * comes with the header of the last. */
+/* A LeaderResponse as "key=value@mod revision/header's revision" begins with the text: events that waited
+ * together come with the header of the last. */
 static void expect_leader(struct fake_call *f, size_t at, const char *text)
 {
     char seen[128] = "";
@@ -447,7 +447,7 @@ static void one_is_elected_after_the_other(void **state)
     struct leader_key one = expect_elected(campaign("e", 1, "a"));
     assert_string_equal(one.key, "e/1");
     assert_true(one.rev == 2 && one.header == 2 && one.lease == 1);
-    /* The same again: only the value changes; the answer is of before. */
+    /* The same again: only the value changes; the answer has the earlier header. */
     one = expect_elected(campaign("e", 1, "b"));
     assert_true(one.rev == 2 && one.header == 2);
     struct fake_call *f = ended(ask_leader("/v3electionpb.Election/Leader", "e"));
@@ -461,7 +461,7 @@ static void one_is_elected_after_the_other(void **state)
     expect_end(proclaim(&stale, "x"), 2, "election: not leader");
     expect_end(proclaim(NULL, "x"), 2, "\"leader\" field must be provided");
     expect_end(resign(NULL), 2, "\"leader\" field must be provided");
-    expect_end(resign(&stale), 0, ""); /* nothing to give up */
+    expect_end(resign(&stale), 0, ""); /* nothing to resign from */
     assert_false(f->is_finished);
     expect_end(resign(&one), 0, "");
     struct leader_key two = expect_elected(f);
@@ -479,7 +479,7 @@ static void one_is_elected_after_the_other(void **state)
     assert_string_equal(keys(), "e/2 ");
 }
 
-static void a_candidate_that_goes_resigns(void **state)
+static void a_canceled_candidate_resigns(void **state)
 {
     (void)state;
     grant(1);
@@ -496,7 +496,7 @@ static bool has_count(void *arg)
     return ((struct fake_call *)arg)->count >= ((struct fake_call *)arg)->congested_at;
 }
 
-/* congested_at is how many are awaited, too: it takes no more until it is raised. */
+/* congested_at is also the number of awaited messages: the call takes no more until it is raised. */
 static void wait_for_count(struct fake_call *f, size_t count)
 {
     f->congested_at = count;
@@ -511,7 +511,7 @@ static void observers_see_leaders_and_their_values(void **state)
     grant(1);
     grant(2);
     struct fake_call *f = ask_leader("/v3electionpb.Election/Observe", "e");
-    one_node_run_ms(&node, 20); /* nobody leads */
+    one_node_run_ms(&node, 20); /* there is no leader */
     assert_int_equal(f->count, 0);
     struct leader_key one = expect_elected(campaign("e", 1, "a"));
     wait_for_count(f, 1);
@@ -526,7 +526,7 @@ static void observers_see_leaders_and_their_values(void **state)
     struct leader_key two = expect_elected(next);
     wait_for_count(f, 3);
     expect_leader(f, 2, "e/2=c@4/6");
-    /* Nobody reads: nothing is sent, nothing is lost. */
+    /* The client does not read: nothing is sent, nothing is lost. */
     expect_end(proclaim(&two, "d"), 0, "");
     expect_end(proclaim(&two, "f"), 0, "");
     one_node_run_ms(&node, 20);
@@ -539,17 +539,17 @@ static void observers_see_leaders_and_their_values(void **state)
     expect_elected(campaign("e", 1, "g"));
     wait_for_count(f, 6);
     expect_leader(f, 5, "e/1=g@10/10");
-    /* One that comes later begins with what is. */
+    /* A later observer begins with the present leader. */
     struct fake_call *late = ask_leader("/v3electionpb.Election/Observe", "e");
     wait_for_count(late, 1);
     expect_leader(late, 0, "e/1=g@10/10");
     fake_call_free(late);
-    fake_call_free(ask_leader("/v3electionpb.Election/Observe", "e")); /* gone before it has looked */
+    fake_call_free(ask_leader("/v3electionpb.Election/Observe", "e")); /* canceled before it has read */
     rpc_server_drain(&server);
     expect_end(f, 14, "etcdserver: server stopped");
 }
 
-static void an_observer_overtaken_by_compaction_goes_on(void **state)
+static void an_observer_behind_a_compaction_continues(void **state)
 {
     (void)state;
     grant(1);
@@ -581,13 +581,20 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(a_free_lock_is_taken_at_once),           TEST(without_a_lease_it_gets_one),
-        TEST(they_come_in_the_order_of_their_keys),   TEST(who_goes_leaves_no_key),
-        TEST(a_waiter_whose_lease_ends_is_told),      TEST(what_another_has_put_there_stays),
-        TEST(compaction_does_not_lose_a_waiter),      TEST(places_are_limited),
-        TEST(a_server_that_drains_lets_them_go),      TEST(the_store_closes_under_a_leaver),
-        TEST(one_is_elected_after_the_other),         TEST(a_candidate_that_goes_resigns),
-        TEST(observers_see_leaders_and_their_values), TEST(an_observer_overtaken_by_compaction_goes_on),
+        TEST(a_free_lock_is_taken_at_once),
+        TEST(without_a_lease_it_gets_one),
+        TEST(they_come_in_the_order_of_their_keys),
+        TEST(a_canceled_call_leaves_no_key),
+        TEST(a_waiter_whose_lease_ends_gets_an_error),
+        TEST(keys_of_other_clients_stay),
+        TEST(compaction_does_not_lose_a_waiter),
+        TEST(places_are_limited),
+        TEST(a_draining_server_ends_waiting_calls),
+        TEST(the_store_closes_under_a_leaver),
+        TEST(one_is_elected_after_the_other),
+        TEST(a_canceled_candidate_resigns),
+        TEST(observers_see_leaders_and_their_values),
+        TEST(an_observer_behind_a_compaction_continues),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Rights of calls that are open already, over a fake transport and a fake store: watches, keep-alives, locks,
+ * Tests of the rights of open calls, over a fake transport and a fake store: watches, keep-alives, locks,
  * elections, snapshots when the caller's rights change, its password changes, or auth is enabled. */
 #include "tests/unit/unit.h"
 
@@ -60,7 +60,7 @@ static void turn(void)
         ;
 }
 
-/* The hub judges idle watches by itself, and tells. */
+/* The hub judges idle watches by itself, and notifies. */
 static void rights_change(void)
 {
     kv.auth_epoch++;
@@ -244,7 +244,7 @@ static void locks_and_elections_end_with_their_user(void **state)
     expect_end(observes, 16, "etcdserver: invalid auth token");
     expect_end(locks, 16, "etcdserver: invalid auth token");
     turn();
-    turn(); /* the place is given up */
+    turn(); /* the place is released */
 }
 
 static void a_snapshot_is_roots_until_its_end(void **state)
@@ -289,7 +289,7 @@ static void idle_streams_are_judged_in_slices(void **state)
     assert_int_equal(ended, MANY / 10);
 }
 
-/* A long answer comes in parts, each of which is judged. */
+/* A long answer comes in parts; each part is judged. */
 static void keys_of_a_lease_are_judged_in_each_part(void **state)
 {
     (void)state;

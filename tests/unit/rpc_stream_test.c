@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The stream methods of server/rpc over a fake transport and a fake store: RangeStream, Watch,
+ * Tests of the stream methods of server/rpc over a fake transport and a fake store: RangeStream, Watch,
  * LeaseKeepAlive, Snapshot, Health.Watch; back-pressure, order, cancellation, leader loss, draining. */
 #include "tests/unit/unit.h"
 
@@ -87,6 +87,7 @@ static void expect_chunks(struct fake_call *f, size_t keys, int64_t count, bool 
         }
         bool is_last = i == f->count - 1;
         assert_int_equal(r->header != NULL, is_last);
+        assert_true(!is_last || !keys || r->n_kvs); /* a client may stop at its limit: the header is there */
         assert_int_equal(r->count, is_last ? count : 0);
         assert_int_equal(r->more, is_last && more);
         if (is_last)
@@ -134,7 +135,7 @@ static void limit_counts_the_rest(void **state)
     struct fake_call *f = open_call("/etcdserverpb.KV/RangeStream");
     fake_receive(f, &m);
     run();
-    assert_int_equal(f->count, 3); /* 10, 2, and the number of the others */
+    assert_int_equal(f->count, 2); /* 10, 2 with the number of all */
     expect_chunks(f, 12, 35, true);
     expect_end(f, 0, "");
 
@@ -148,7 +149,7 @@ static void limit_counts_the_rest(void **state)
     expect_end(f, 0, "");
 }
 
-/* The client has not read the chunks when the rest is counted: a count needs no room. */
+/* The client has not read the chunks when the rest is counted: a count needs no buffer. */
 static void limit_counts_while_congested(void **state)
 {
     (void)state;
@@ -161,7 +162,7 @@ static void limit_counts_while_congested(void **state)
     f->congested_at = 0;
     rpc_writable(&f->call);
     run();
-    assert_int_equal(f->count, 2); /* 4, and the number of the others */
+    assert_int_equal(f->count, 1); /* 4, with the number of all */
     expect_chunks(f, 4, 35, true);
     expect_end(f, 0, "");
 }
@@ -175,7 +176,7 @@ static void revision_is_pinned(void **state)
     fake_receive(f, &m);
     run();
     assert_int_equal(f->count, 1);
-    kv.revision = 50; /* the world goes on */
+    kv.revision = 50; /* other work continues */
     f->congested_at = 0;
     rpc_writable(&f->call);
     run();
@@ -332,8 +333,8 @@ static void a_congested_watch_waits(void **state)
     fake_call_free(f);
 }
 
-/* As many requests as one likes if the answers are read; if not, there is an end. */
-static void who_asks_and_does_not_read_is_ended(void **state)
+/* The number of requests is not limited if the answers are read; otherwise it is. */
+static void a_client_that_does_not_read_is_closed(void **state)
 {
     (void)state;
     struct fake_call *f = open_call("/etcdserverpb.Watch/Watch");
@@ -408,7 +409,7 @@ static void a_long_response_is_composed_over_turns(void **state)
     fake_call_free(f);
 }
 
-/* What is composed is not yet counted as unread: one call at a time, in the order in which they came. */
+/* Composed bytes are not counted as unread yet, so one call composes at a time, in order of arrival. */
 static void long_responses_wait_for_each_other(void **state)
 {
     (void)state;
@@ -423,7 +424,7 @@ static void long_responses_wait_for_each_other(void **state)
     assert_true(f[0]->call.gathered.size > 0);
     for (int i = 1; i < 4; i++)
         assert_int_equal(f[i]->call.gathered.size, 0);
-    fake_call_free(f[0]); /* the others go on */
+    fake_call_free(f[0]); /* the others continue */
     f[1]->congested_at = 1;
     run();
     assert_int_equal(f[1]->count, 1);
@@ -456,7 +457,7 @@ static void a_request_flood_takes_a_long_response_further(void **state)
     fake_call_free(f);
 }
 
-/* As when its watcher has lost its right: the hub goes on with something else. */
+/* As when its watcher has lost its right: the hub continues with another watcher. */
 static void a_long_response_that_is_dropped(void **state)
 {
     (void)state;
@@ -607,7 +608,7 @@ static void keep_alive_error_ends_the_stream(void **state)
     expect_end(f, 2, "not a primary lessor");
 }
 
-static void keep_alive_is_bounded_when_nobody_reads(void **state)
+static void keep_alive_is_bounded_for_clients_that_do_not_read(void **state)
 {
     (void)state;
     struct fake_call *f = open_call("/etcdserverpb.Lease/LeaseKeepAlive");
@@ -655,7 +656,7 @@ static void keep_alive_canceled_takes_requests_back(void **state)
 }
 
 /* --- Snapshot ----------------------------------------------------------------------------------------- */
-/* Blocks as they come, congestion and waiting in between: 32 KiB messages but for the ends of blocks. */
+/* Blocks as they arrive, congestion and waiting in between: 32 KiB messages except at the ends of blocks. */
 static void snapshot_sends_chunks_and_digest(void **state)
 {
     (void)state;
@@ -714,7 +715,7 @@ static void snapshot_canceled_at_any_time(void **state)
 {
     (void)state;
     struct fake_call *f = open_snapshot();
-    fake_call_free(f); /* before anything is there */
+    fake_call_free(f); /* before the first block */
     assert_false(kv.export.is_open);
 
     f = open_snapshot();
@@ -733,7 +734,7 @@ static void snapshot_canceled_at_any_time(void **state)
     expect_end(f, 10, err_text(ERR_SNAPSHOT_SLOW));
 }
 
-/* No place: etcd's words, under a status that a client can tell from a fault. */
+/* No place: etcd's error text, with a status that a client can tell from a fault. */
 static void snapshot_refused(void **state)
 {
     (void)state;
@@ -755,7 +756,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(range_stream_is_canceled_anywhere, setup, teardown),
         cmocka_unit_test_setup_teardown(watch_creates_and_streams, setup, teardown),
         cmocka_unit_test_setup_teardown(a_congested_watch_waits, setup, teardown),
-        cmocka_unit_test_setup_teardown(who_asks_and_does_not_read_is_ended, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_client_that_does_not_read_is_closed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_long_response_is_composed_over_turns, setup, teardown),
         cmocka_unit_test_setup_teardown(long_responses_wait_for_each_other, setup, teardown),
         cmocka_unit_test_setup_teardown(a_request_flood_takes_a_long_response_further, setup, teardown),
@@ -767,7 +768,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(keep_alives_answer_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(keep_alive_half_close_waits_for_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(keep_alive_error_ends_the_stream, setup, teardown),
-        cmocka_unit_test_setup_teardown(keep_alive_is_bounded_when_nobody_reads, setup, teardown),
+        cmocka_unit_test_setup_teardown(keep_alive_is_bounded_for_clients_that_do_not_read, setup, teardown),
         cmocka_unit_test_setup_teardown(a_call_may_be_freed_in_finish, setup, teardown),
         cmocka_unit_test_setup_teardown(keep_alive_canceled_takes_requests_back, setup, teardown),
         cmocka_unit_test_setup_teardown(snapshot_sends_chunks_and_digest, setup, teardown),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * server/rpc over a fake transport and a fake store: every method, errors, the guard before decoding,
- * metadata, metrics. Streams are in rpc_stream_test.c. */
+ * Tests of server/rpc over a fake transport and a fake store: every method, errors, authorization before
+ * decoding, metadata, metrics. rpc_stream_test.c tests streams. */
 #include "tests/unit/unit.h"
 
 #include "base/metric.h"
@@ -80,26 +80,26 @@ static void every_path_finds_its_method(void **state)
     assert_int_equal(gateways, 48);
 }
 
-static void aliases_and_strangers(void **state)
+static void aliases_and_unknown_paths(void **state)
 {
     (void)state;
     assert_string_equal(rpc_gateway_find(slice_text("/v3/kv/lease/revoke"))->path,
                         "/etcdserverpb.Lease/LeaseRevoke");
     assert_string_equal(rpc_gateway_find(slice_text("/v3beta/kv/lease/leases"))->path,
                         "/etcdserverpb.Lease/LeaseLeases");
-    static const char *const strangers[] = {"",
-                                            "/",
-                                            "/v3",
-                                            "/v3/",
-                                            "/v3beta/",
-                                            "/v3/kv/rang",
-                                            "/v3/kv/range/",
-                                            "/v3/x/range",
-                                            "kv/range",
-                                            "/v3alpha/kv/range"};
-    for (size_t i = 0; i < sizeof strangers / sizeof *strangers; i++) {
-        assert_null(rpc_gateway_find(slice_text(strangers[i])));
-        assert_null(rpc_method_find(slice_text(strangers[i])));
+    static const char *const unknown[] = {"",
+                                          "/",
+                                          "/v3",
+                                          "/v3/",
+                                          "/v3beta/",
+                                          "/v3/kv/rang",
+                                          "/v3/kv/range/",
+                                          "/v3/x/range",
+                                          "kv/range",
+                                          "/v3alpha/kv/range"};
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) {
+        assert_null(rpc_gateway_find(slice_text(unknown[i])));
+        assert_null(rpc_method_find(slice_text(unknown[i])));
     }
     char text[300];
     rpc_unknown_path_text(slice_text("/etcdserverpb.KV/Nope"), text, sizeof text);
@@ -118,7 +118,7 @@ static void every_unary_method_answers(void **state)
     (void)state;
     const struct rpc_method *m;
     for (size_t i = 0; (m = rpc_method_at(i)); i++) {
-        if (m->kind != RPC_UNARY || m->presence != RPC_SERVED)
+        if (m->kind != RPC_UNARY)
             continue;
         if (strstr(m->path, "/MemberAdd") || strstr(m->path, "/Downgrade"))
             continue; /* not without URLs, nor a version: below */
@@ -136,7 +136,7 @@ static void every_unary_method_answers(void **state)
     }
 }
 
-static void peer_urls_are_looked_at(void **state)
+static void peer_urls_are_checked(void **state)
 {
     (void)state;
     static char good[][32] = {"http://h2:2380 ", "https://10.0.0.1:2380", "unix:///tmp/peer"};
@@ -161,7 +161,7 @@ static void peer_urls_are_looked_at(void **state)
         urls[1] = bad[i];
         expect_end(unary("/etcdserverpb.Cluster/MemberAdd", &add.base), 3,
                    "etcdserver: given member URLs are invalid");
-        /* An update is refused by the store, which looks for the member first: with none at all. */
+        /* An update is refused by the store, which reads the member first: there is none at all. */
         f = open_call("/etcdserverpb.Cluster/MemberUpdate");
         fake_receive(f, &update);
         const struct kv_request *asked = container_of(kv.pending.next, struct kv_request, link);
@@ -199,7 +199,7 @@ static void a_downgrade_goes_to_the_version_below(void **state)
         m.action = ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__ENABLE;
         expect_end(unary("/etcdserverpb.Maintenance/Downgrade", &m.base), 3, cases[i].text);
     }
-    assert_string_equal(kv.downgrade, ""); /* so far nothing was asked of the log */
+    assert_string_equal(kv.downgrade, ""); /* no request has reached the log so far */
     static const char *const targets[] = {"3.6", "3.6.0", "3.6.0-rc.1+build"};
     for (size_t i = 0; i < COUNT_OF(targets); i++) {
         Etcdserverpb__DowngradeRequest m = ETCDSERVERPB__DOWNGRADE_REQUEST__INIT;
@@ -228,7 +228,7 @@ static void a_downgrade_goes_to_the_version_below(void **state)
     expect_end(f, 0, "");
     memcpy(&m.action, &(int){9}, sizeof(int));
     expect_end(unary("/etcdserverpb.Maintenance/Downgrade", &m.base), 2, "etcdserver: unknown method");
-    /* Without a quorum nothing is said of versions. */
+    /* Without a quorum no version is returned. */
     Etcdserverpb__DowngradeRequest lower = ETCDSERVERPB__DOWNGRADE_REQUEST__INIT;
     char version[] = "3.6";
     lower.version = version;
@@ -237,7 +237,7 @@ static void a_downgrade_goes_to_the_version_below(void **state)
                "etcdserver: request timed out");
 }
 
-/* As etcd's: no header. */
+/* As in etcd: no header. */
 static void move_leader_has_an_empty_body(void **state)
 {
     (void)state;
@@ -319,7 +319,7 @@ static void auth_status_is_off_at_revision_one(void **state)
     expect_end(f, 0, "");
 }
 
-static void health_of_server_and_strangers(void **state)
+static void health_of_server_and_unknown_services(void **state)
 {
     (void)state;
     Grpc__Health__V1__HealthCheckRequest m = GRPC__HEALTH__V1__HEALTH_CHECK_REQUEST__INIT;
@@ -348,7 +348,7 @@ static void cancel_takes_the_request_back(void **state)
     fake_kv_turn(&kv);
 }
 
-/* --- what comes before a service --------------------------------------------------------------------- */
+/* --- checks before a service --------------------------------------------------------------------------- */
 static void metadata_is_checked(void **state)
 {
     (void)state;
@@ -362,7 +362,7 @@ static void metadata_is_checked(void **state)
     f->call.has_leader_required = true;
     rpc_start(&f->call);
     expect_end(f, 14, "etcdserver: no leader");
-    f = open_call("/etcdserverpb.KV/Range"); /* without hasleader it goes on */
+    f = open_call("/etcdserverpb.KV/Range"); /* without hasleader it continues */
     assert_false(f->is_finished);
     fake_call_free(f);
 }
@@ -410,7 +410,7 @@ static void cardinality_is_checked(void **state)
     struct fake_call *f = open_call("/etcdserverpb.KV/Put");
     rpc_receive(&f->call, (struct slice){0});
     rpc_receive(&f->call, (struct slice){0});
-    assert_int_equal(kv.canceled, 1); /* the first is taken back */
+    assert_int_equal(kv.canceled, 1); /* the first is canceled */
     assert_int_equal(f->status, 13);
     fake_call_free(f);
     f = open_call("/etcdserverpb.KV/Put");
@@ -532,7 +532,7 @@ static void metrics_are_grpc_prometheus(void **state)
     f->call.client_api_version = slice_text("3.7");
     rpc_start(&f->call);
     fake_call_free(f);
-    for (int i = 0; i < 100; i++) { /* a client that makes up versions */
+    for (int i = 0; i < 100; i++) { /* a client that invents versions */
         char version[16];
         snprintf(version, sizeof version, "9.%d", i);
         f = fake_call_new(&server, "/etcdserverpb.Maintenance/Alarm");
@@ -545,7 +545,7 @@ static void metrics_are_grpc_prometheus(void **state)
     const char *text = buf_text(&out);
 #define ALARM "grpc_method=\"Alarm\",grpc_service=\"etcdserverpb.Maintenance\",grpc_type=\"unary\""
     expect_line(text, "# TYPE grpc_server_handled_total counter\n");
-    /* One call of every_unary_method_answers, and the ones of above. */
+    /* The calls of every_unary_method_answers, and those above. */
     expect_line(text, "grpc_server_started_total{" ALARM "} 104\n");
     expect_line(text, "grpc_server_handled_total{grpc_code=\"OK\"," ALARM "} 2\n");
     expect_line(text, "grpc_server_handled_total{grpc_code=\"Unavailable\"," ALARM "} 1\n");
@@ -565,18 +565,18 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_path_finds_its_method),
-        cmocka_unit_test(aliases_and_strangers),
+        cmocka_unit_test(aliases_and_unknown_paths),
         cmocka_unit_test_setup_teardown(every_unary_method_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(metrics_are_grpc_prometheus, setup, teardown),
         cmocka_unit_test_setup_teardown(put_hands_over_and_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(errors_have_their_code_and_text, setup, teardown),
         cmocka_unit_test_setup_teardown(unknown_lease_has_ttl_minus_one, setup, teardown),
         cmocka_unit_test_setup_teardown(defragment_has_an_empty_body, setup, teardown),
-        cmocka_unit_test_setup_teardown(peer_urls_are_looked_at, setup, teardown),
+        cmocka_unit_test_setup_teardown(peer_urls_are_checked, setup, teardown),
         cmocka_unit_test_setup_teardown(a_downgrade_goes_to_the_version_below, setup, teardown),
         cmocka_unit_test_setup_teardown(move_leader_has_an_empty_body, setup, teardown),
         cmocka_unit_test_setup_teardown(auth_status_is_off_at_revision_one, setup, teardown),
-        cmocka_unit_test_setup_teardown(health_of_server_and_strangers, setup, teardown),
+        cmocka_unit_test_setup_teardown(health_of_server_and_unknown_services, setup, teardown),
         cmocka_unit_test_setup_teardown(cancel_takes_the_request_back, setup, teardown),
         cmocka_unit_test_setup_teardown(metadata_is_checked, setup, teardown),
         cmocka_unit_test_setup_teardown(a_learner_serves_little, setup, teardown),

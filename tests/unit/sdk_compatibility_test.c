@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the SDK makes of newer servers and of files of other versions (docs/compatibility.md): fields and
- * frames that it does not know are passed over, a cache of a later form is not believed, one of the oldest
- * is. */
+ * Tests of the SDK with newer servers and with files of other versions (docs/compatibility.md). It ignores
+ * unknown fields and frames, refuses a cache of a later form, and accepts a cache of the oldest form. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,13 +65,13 @@ static void rewrite(const char *dir, const char *text)
 
 static json_int_t cached(struct cairn_client *c)
 {
-    int64_t revision = 0;
-    json_t *items = cache_read(c, "service", "default", "g", "n", &revision);
+    struct cache_state state = {0};
+    json_t *items = cache_read(c, "service", "default", "g", "n", &state);
     if (!items)
         return -1;
     assert_int_equal(json_object_size(items), 1);
     json_decref(items);
-    return revision;
+    return state.revision;
 }
 
 #define REST                                                                                                 \

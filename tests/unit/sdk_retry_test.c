@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the SDK asks again, against a server that takes connections and never answers a call: it says
- * SETTINGS, reads until it has seen a call's HEADERS, and ends the connection in the way of the case. Counted
- * are the calls it saw. */
+ * Tests of the SDK's retries, against a server that accepts connections and never answers a call. The server
+ * sends SETTINGS, reads until it has received a call's HEADERS, and ends the connection as the case says.
+ * The test counts the calls that the server received. */
 #include <arpa/inet.h>
 #include <poll.h>
 #include <pthread.h>
@@ -16,7 +16,7 @@
 
 enum ending {
     END_CLOSE,  /* at once */
-    END_GOAWAY, /* says before that it took none of the calls */
+    END_GOAWAY, /* announces before that it accepted none of the calls */
     END_RESET,  /* RST_STREAM, REFUSED_STREAM; the connection stays */
     END_SILENT  /* nothing at all */
 };
@@ -39,7 +39,7 @@ static void write_frame(int fd, uint8_t type, uint32_t stream, const void *paylo
     (void)!send(fd, frame, 9u + size, MSG_NOSIGNAL);
 }
 
-/* True: the connection goes on. */
+/* True: the connection stays open. */
 static bool end_call(const struct fake *f, int fd, uint32_t stream)
 {
     static const uint8_t no_stream[8] = {0}, refused[4] = {0, 0, 0, 7};
@@ -156,8 +156,8 @@ static void on_end(struct cairn_raw_result *r, const struct cairn_error *error, 
     *(int *)arg = error->code;
 }
 
-/* True if it is asked a second time; then it is called off. */
-static bool asks_again(enum ending ending, bool is_read)
+/* True if the SDK sends the call a second time; then the test cancels it. */
+static bool is_retried(enum ending ending, bool is_read)
 {
     struct fake f;
     struct cairn_client *c;
@@ -181,7 +181,7 @@ static bool asks_again(enum ending ending, bool is_read)
     return calls > 1;
 }
 
-/* Its outcome is not known: said so, and never sent twice. */
+/* The result is unknown: the SDK reports that, and never sends it twice. */
 static void test_write_cut_off(void **state)
 {
     (void)state;
@@ -199,21 +199,21 @@ static void test_write_unanswered(void **state)
     assert_int_equal(o.calls, 1);
 }
 
-/* The server says that it took nothing. */
+/* The server announces that it accepted nothing. */
 static void test_write_refused(void **state)
 {
     (void)state;
-    assert_true(asks_again(END_GOAWAY, false));
-    assert_true(asks_again(END_RESET, false));
+    assert_true(is_retried(END_GOAWAY, false));
+    assert_true(is_retried(END_RESET, false));
 }
 
 static void test_read_cut_off(void **state)
 {
     (void)state;
-    assert_true(asks_again(END_CLOSE, true));
+    assert_true(is_retried(END_CLOSE, true));
 }
 
-/* A port where nobody listens is passed over. */
+/* The SDK skips a port where no server listens. */
 static void test_other_endpoint(void **state)
 {
     (void)state;

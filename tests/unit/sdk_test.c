@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The pure parts of the SDK: endpoints, errors, which keys a request means, WebSocket frames. */
+ * Tests of the pure parts of the SDK: endpoints, errors, the keys that a request names, WebSocket frames. */
 #include "sdk/message.h"
 #include "sdk/ws.h"
 #include "tests/unit/unit.h"
 
-/* --- endpoints -------------------------------------------------------------------------------------------
- */
+/* --- endpoints -------------------------------------------------------------------------------------- */
 static void test_endpoints(void **state)
 {
     (void)state;
@@ -43,8 +42,7 @@ static void test_bad_endpoints(void **state)
     buf_done(&many);
 }
 
-/* --- errors ------------------------------------------------------------------------------------------------
- */
+/* --- errors ----------------------------------------------------------------------------------------- */
 static void test_errors(void **state)
 {
     (void)state;
@@ -64,8 +62,7 @@ static void test_errors(void **state)
     assert_string_equal(e.message, "<x>");
 }
 
-/* --- which keys
- * ---------------------------------------------------------------------------------------------- */
+/* --- keys of a request ---------------------------------------------------------------------------------- */
 static void check_range(struct cairn_bytes key, bool prefix, bool from_key, struct cairn_bytes want_key,
                         struct cairn_bytes want_end)
 {
@@ -91,8 +88,7 @@ static void test_ranges(void **state)
     check_range(cairn_text("a"), false, true, cairn_text("a"), nul);
 }
 
-/* --- WebSocket frames
- * ---------------------------------------------------------------------------------------- */
+/* --- WebSocket frames ----------------------------------------------------------------------------------- */
 /* As a server writes: without a mask. */
 static void add_frame(struct buf *out, unsigned first, const char *payload, size_t size)
 {
@@ -172,7 +168,7 @@ static void test_ws_refused(void **state)
         size_t size;
         int err;
     } cases[] = {
-        {"\x80\x00", 2, ERR_MALFORMED}, /* goes on with nothing */
+        {"\x80\x00", 2, ERR_MALFORMED}, /* continues nothing */
         {"\x01\x01"
          "a\x81\x00",
          5, ERR_MALFORMED},                                          /* a text inside a text */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A received file becomes the store: every crash between its steps, and crashes of the recovery after it;
- * each disk operation failing; files that hold something else; LMDB, with the old store open meanwhile. */
+ * Tests of the installation of a received file as the store:
+ * - every crash between its steps, and crashes of the recovery after it,
+ * - each disk operation failing, and files with other content,
+ * - LMDB with the old store still open. */
 #include "consensus/node/snapshot_install.h"
 
 #include <stdio.h>
@@ -127,7 +129,7 @@ static void on_batch(void *arg, const struct wal_result *result)
     assert_int_equal(result->err, 0);
 }
 
-/* The log as the store at OLD_INDEX needs it. */
+/* The log that the store at OLD_INDEX needs. */
 static struct wal *write_log(struct io *io, struct sim_clock *clock, const char *dir)
 {
     struct wal *w;
@@ -188,7 +190,8 @@ static struct wal *open_log(struct machine *m)
     return w;
 }
 
-/* The whole way of production, on a disk that records: marks 1 = the log is cut, 2 = the store is there. */
+/* The whole way of production, on a disk that records: mark 1 = the log is compacted, 2 = the store is there.
+ */
 static void run_install(struct sim_disk *disk)
 {
     struct machine m;
@@ -311,7 +314,7 @@ static void test_missing_syncs_are_noticed(void **state)
     }
 }
 
-/* --- what can fail ------------------------------------------------------------------------------ */
+/* --- failures ------------------------------------------------------------------------------------ */
 
 static void test_every_operation_fails(void **state)
 {
@@ -344,7 +347,7 @@ static void test_every_operation_fails(void **state)
     }
 }
 
-/* The log waits for another state than the file holds, or the file is no store. */
+/* The log waits for another state than the file's, or the file is not a store. */
 static void test_refused(void **state)
 {
     (void)state;
@@ -370,7 +373,7 @@ static void test_refused(void **state)
     }
 }
 
-/* Closed while it is under way: nothing is told, nothing leaks, the next start goes on. */
+/* Closed while it runs: no callback, no leak, and the next start continues. */
 static void test_cancelled(void **state)
 {
     (void)state;
@@ -412,7 +415,7 @@ static void test_lmdb(void **state)
     snprintf(wal_dir, sizeof wal_dir, "%s/wal", dir);
     write_store(&o, path, OLD_INDEX, 1, own_identity);
     for (int round = 0; round < 3; round++) {
-        /* The old store is open and busy while the new one comes. */
+        /* The old store is open and busy while the new one is installed. */
         struct backend *b;
         struct store *old = m.store;
         if (!old) {
@@ -451,7 +454,7 @@ static void test_lmdb(void **state)
     store_close(m.store);
     assert_int_equal(index_of(&o, "store"), 3 * NEW_INDEX + 1);
     assert_int_equal(index_of(&o, "snapshot-in"), 0);
-    /* As after a crash: the file is there, the log is cut. */
+    /* As after a crash: the file is there, the log is compacted. */
     snprintf(path, sizeof path, "%s/snapshot-in", dir);
     write_store(&o, path, NEW_INDEX, NEW_TERM, sender_identity);
     struct wal *w = write_log(m.io, NULL, wal_dir);
@@ -461,7 +464,7 @@ static void test_lmdb(void **state)
     while (wal_is_busy(w))
         uv_run(&loop, UV_RUN_ONCE);
     wal_close(w);
-    /* The store is ahead of the mark: it is deleted. Then the store is gone: it takes its place. */
+    /* The store is ahead of the mark: it is deleted. When the store is deleted, the file takes its place. */
     uint64_t end = uv_hrtime() + UINT64_C(60000000000);
     /* The log is closed when its housekeeping has ended. */
     while (snapshot_install_recover(&o, wal_dir, m.error, sizeof m.error) != 0) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Snapshots between members: what arrives, what is sent again after breaks, what a liar, a failing disk and a
- * crash at every point can do. The members are those of snapshot_world.h. */
+ * Tests of snapshots between members: pieces that arrive, pieces that are sent again after breaks, and the
+ * effects of a false sender, a failing disk and a crash. The members are those of snapshot_world.h. */
 #include "tests/unit/snapshot_world.h"
 
 static void test_delivered(void **state)
@@ -38,7 +38,7 @@ static void test_delivered(void **state)
     world_end(&w);
 }
 
-/* The copy is sent while the store writes it, each byte once, and believed only when its end is told. */
+/* The copy is sent while the store writes it, each byte once, and accepted only when its end is announced. */
 static void test_sent_while_it_grows(void **state)
 {
     (void)state;
@@ -61,7 +61,7 @@ static void test_sent_while_it_grows(void **state)
     }
 }
 
-/* The store cannot finish the copy when part of it is sent already; the next one goes through. */
+/* The store cannot finish the copy when part of it is sent already; the next one succeeds. */
 static void test_copy_fails_half_way(void **state)
 {
     (void)state;
@@ -98,12 +98,12 @@ static void test_break_while_it_grows(void **state)
     w.is_down = false;
     snapshot_send_reachable(a->send, id_of(1));
     pass(&w, 3000);
-    assert_true(w.sent_data < a->size + (2 << 20)); /* what was on the way is sent again, the rest not */
+    assert_true(w.sent_data < a->size + (2 << 20)); /* pieces in flight are sent again, the rest is not */
     expect_file(b, a);
     world_end(&w);
 }
 
-/* A store that takes long: whoever has all that is there waits, and is not given up. */
+/* A slow store: a receiver that has everything so far waits, and is not given up. */
 static void test_copy_takes_long(void **state)
 {
     (void)state;
@@ -123,7 +123,7 @@ static void test_copy_takes_long(void **state)
     world_end(&w);
 }
 
-/* However slow the receiver is, what is on the way and in memory is bounded. */
+/* For any speed of the receiver, the bytes in flight and in memory are bounded. */
 static void test_memory_is_bounded(void **state)
 {
     (void)state;
@@ -154,7 +154,7 @@ static struct snapshot_offer offer_of_growing(void)
     return (struct snapshot_offer){.id = 77, .message = m};
 }
 
-/* What a sender may say of a copy's size, and what it may not. */
+/* Claims of a sender about a copy's size: valid and invalid ones. */
 static void test_size_comes_late(void **state)
 {
     (void)state;
@@ -189,7 +189,7 @@ static void test_size_comes_late(void **state)
     }
 }
 
-/* One that never says where it ends. */
+/* A sender that never announces the end. */
 static void test_endless(void **state)
 {
     (void)state;
@@ -209,7 +209,7 @@ static void test_endless(void **state)
     world_end(&w);
 }
 
-/* Whatever is lost, the end is told once and the file is whole. */
+/* For any loss, the end is notified once and the file is whole. */
 static void test_losses(void **state)
 {
     (void)state;
@@ -285,7 +285,7 @@ static void test_given_up(void **state)
     pass(&w, 2500);
     assert_int_equal(w.machines[0].lost[1], 1);
     assert_true(snapshot_send_needs(w.machines[0].send) == UINT64_MAX);
-    /* The part is kept, and goes after a while. */
+    /* The part is kept, and removed after a while. */
     assert_int_equal(file_count(&w.machines[1]), 1);
     pass(&w, 40000);
     assert_int_equal(file_count(&w.machines[1]), 0);
@@ -308,7 +308,7 @@ static void test_a_copy_is_shared(void **state)
     assert_int_equal(a->reports[1] + a->reports[2] + a->reports[3], 3);
     assert_int_equal(a->copies, 1);
     expect_file(&w.machines[3], a);
-    /* The log has moved on: a new one. */
+    /* The log has moved on: a new snapshot. */
     a->index = 2000;
     snapshot_receive_done(w.machines[1].receive);
     struct raft_snapshot offered = {.index = 2000, .term = 3};
@@ -359,10 +359,10 @@ static void test_refusals(void **state)
     struct snapshot_offer o = {.id = 77, .size = 100, .message = m};
     snapshot_receive_offer(b->receive, 1, &o);
     o.message.to = id_of(1);
-    snapshot_receive_offer(b->receive, 3, &o); /* 3 speaks for 1 */
+    snapshot_receive_offer(b->receive, 3, &o); /* 3 sends in the name of 1 */
     pass(&w, 10);
     assert_int_equal(file_count(b), 0);
-    /* An older term does not push a newer one away, a newer one does. */
+    /* An older term does not replace a newer one, a newer one does. */
     start(&w, 1, 5);
     pass(&w, 1000);
     assert_int_equal(file_count(b), 1);
@@ -383,7 +383,7 @@ static void test_refusals(void **state)
     world_end(&w);
 }
 
-/* Raft may not want it: the file goes, and the same offer would be taken again. */
+/* Raft may refuse it: the file is removed, and the same offer would be accepted again. */
 static void test_raft_does_not_want_it(void **state)
 {
     (void)state;
@@ -446,8 +446,8 @@ static void test_disks_fail(void **state)
     world_end(&w);
 }
 
-/* The sender dies mid-way; another takes over with a copy of its own. Anything may be out when a member
- * closes. */
+/* The sender dies in the middle; another takes over with a copy of its own. Any job may be running when a
+ * member closes. */
 static void test_ends_mid_way(void **state)
 {
     (void)state;
@@ -473,8 +473,8 @@ struct crash_test {
     bool may_lose, has_lost;
 };
 
-/* Mark 1: raft was told, so the whole file must be there under its name; before, if anything has that name,
- * it is whole. */
+/* Mark 1: raft was notified, so the whole file must exist under its name. Before, a file with that name is
+ * whole if it exists. */
 static bool on_crash(void *arg, struct sim_disk *image, const struct sim_crash *crash)
 {
     struct crash_test *t = arg;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Members that send each other snapshots, for the tests of it: sender and receiver as they are in production,
- * on simulated disks; a lane that loses, stops and lies; the store and raft are played here. */
+ * Members that send each other snapshots, for tests. Sender and receiver are the production code, on
+ * simulated disks. The stream between them loses, stops and falsifies messages. The store and raft are
+ * fakes. */
 #ifndef TESTS_UNIT_SNAPSHOT_WORLD_H
 #define TESTS_UNIT_SNAPSHOT_WORLD_H
 
@@ -25,7 +26,7 @@ struct machine {
     struct io *io;
     struct snapshot_send *send;
     struct snapshot_receive *receive;
-    /* what the callbacks saw */
+    /* results of the callbacks */
     unsigned delivered, failed, copies, reports[MEMBERS], lost[MEMBERS];
     uint64_t delivered_index, delivered_term;
     bool refuses; /* raft does not want it */
@@ -41,13 +42,13 @@ struct world {
     struct machine machines[MEMBERS];
     uint64_t random;
     unsigned loss;            /* of 1,000 messages */
-    bool is_down;             /* all lanes */
-    size_t queued;            /* bytes on the way from machine 0 */
-    uint64_t sent_data;       /* bytes of pieces that were put on the lane */
+    bool is_down;             /* all streams */
+    size_t queued;            /* bytes in flight from machine 0 */
+    uint64_t sent_data;       /* bytes of pieces that were sent */
     uint64_t corrupt_at;      /* this message is changed; counted by `messages` */
     bool corrupts_truthfully; /* with a checksum that holds */
     uint64_t messages;
-    uint64_t free_ns[MEMBERS][MEMBERS]; /* when the lane is free again */
+    uint64_t free_ns[MEMBERS][MEMBERS]; /* when the stream is free again */
 };
 
 struct parcel {
@@ -62,7 +63,7 @@ static inline uint64_t id_of(unsigned number)
     return number + 1;
 }
 
-/* --- the lane ---------------------------------------------------------------------------------- */
+/* --- the stream -------------------------------------------------------------------------------- */
 
 static inline void arrive(struct sim_event *event)
 {
@@ -126,7 +127,7 @@ static inline size_t stream_queued(struct peers *peers, uint64_t to, enum peer_s
     return container_of(peers, struct machine, peers)->world->queued;
 }
 
-static const struct peer_ops lane_ops = {.send = stream_send, .queued = stream_queued};
+static const struct peer_ops stream_ops = {.send = stream_send, .queued = stream_queued};
 
 /* --- the store and raft ------------------------------------------------------------------------ */
 
@@ -235,7 +236,7 @@ static inline void on_receive_failed(void *arg, int err)
 
 static inline void machine_start(struct machine *m, uint64_t bytes_per_s)
 {
-    m->peers.ops = &lane_ops;
+    m->peers.ops = &stream_ops;
     m->io = sim_io_new(&(struct sim_io_options){.disk = m->disk,
                                                 .clock = &m->world->clock,
                                                 .seed = m->world->random + m->number,
@@ -323,7 +324,7 @@ static inline size_t file_count(const struct machine *m)
     return count;
 }
 
-/* What lies in the receiver's part. */
+/* The bytes in the receiver's part. */
 static inline size_t part_size(const struct machine *m)
 {
     size_t inode;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * base/net/sources.c: who makes room for whom. */
+ * Tests of base/net/sources.c: which source's connection is closed to make room for another. */
 #include "tests/unit/unit.h"
 
 #include <arpa/inet.h>
@@ -67,7 +67,7 @@ static void test_ids(void **state)
     assert_true(id("unix") != id("127.0.0.1"));
 }
 
-/* One source opens and opens: it loses its own oldest ones, and others none. */
+/* One source opens more and more: it loses its own oldest ones, and other sources lose none. */
 static void test_limit_of_a_source(void **state)
 {
     (void)state;
@@ -100,7 +100,7 @@ static void test_limit_of_opening(void **state)
         enter(&s, &c[i], "10.0.0.9");
     enter(&s, &c[4], "10.0.0.2"); /* a newcomer: the one with the most makes room */
     assert_int_equal(1, c[1].evicted);
-    enter(&s, &c[5], "10.0.0.9"); /* and it takes nobody's place */
+    enter(&s, &c[5], "10.0.0.9"); /* and it takes no other's place */
     assert_int_equal(1, c[2].evicted);
     assert_int_equal(0, c[0].evicted + c[4].evicted);
     enter(&s, &c[6], "10.0.0.3");
@@ -111,7 +111,8 @@ static void test_limit_of_opening(void **state)
     leave_all(&s, c, 8);
 }
 
-/* The limit of all: opening ones go first, then the oldest that is served, of the source with the most. */
+/* The limit of all: opening ones are closed first, then the oldest served one, of the source with the most.
+ */
 static void test_limit_of_all(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The record cache: what it returns is what was added under that revision, its bytes are bounded, and what it
- * threw out stays readable until the turn ends. */
+ * Tests of the record cache. It returns what was added under that revision, its bytes are bounded, and an
+ * evicted record stays readable until the turn ends. */
 #include "consensus/store/cache.h"
 
 #include <stdio.h>
@@ -57,12 +57,12 @@ static void test_evicted_lives_until_the_turn(void **state)
         cache_add(&c, (struct revision){main, 0}, slice_of("0123456789012345678901234567890123456789", 40));
     struct slice again;
     assert_false(cache_get(&c, r, &again));
-    assert_true(slice_equal(first, content(r, text, sizeof text))); /* the address sanitizer watches this */
+    assert_true(slice_equal(first, content(r, text, sizeof text))); /* the address sanitizer checks this */
     cache_turn(&c);
     cache_done(&c);
 }
 
-/* What compaction takes is dropped at once; its bytes stay readable until the turn ends. */
+/* Compacted records are dropped at once; their bytes stay readable until the turn ends. */
 static void test_dropped_ones_are_gone(void **state)
 {
     (void)state;
@@ -70,7 +70,7 @@ static void test_dropped_ones_are_gone(void **state)
     struct slice got;
     char text[256];
     cache_init(&c, 1000000, NULL);
-    cache_drop(&c, (struct revision){1, 0}); /* before anything was kept */
+    cache_drop(&c, (struct revision){1, 0}); /* before any record was kept */
     for (int64_t main = 1; main < 100; main++)
         cache_add(&c, (struct revision){main, 0}, content((struct revision){main, 0}, text, sizeof text));
     for (int64_t main = 1; main < 100; main++) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * When a store hands its open batch to the worker: at its time, and at once when the store is full. */
+ * Tests of when a store hands its open batch to the worker: at its time, and at once when the store is full.
+ */
 #include "consensus/store/store.h"
 
 #include "consensus/store/lease.h"
@@ -77,8 +78,7 @@ static void test_small_batch_waits_for_its_time(void **state)
     rig_close(&rig);
 }
 
-/* Nothing is applied while the store is full: waiting for the interval would only keep the requests waiting.
- */
+/* Nothing is applied while the store is full: a wait for the interval would only delay the requests. */
 static void test_full_store_commits_at_once(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reads of a store in slices, a step now and then while everything else goes on, against the model's answer
- * of the moment they began. */
+ * Reads of a store in slices, one step now and then while other requests run, against the model's answer at
+ * the moment when the read began. */
 #ifndef TESTS_UNIT_STORE_LONG_H
 #define TESTS_UNIT_STORE_LONG_H
 
@@ -45,7 +45,7 @@ static void long_forget(struct long_read *l)
     *l = (struct long_read){.wanted = ETCDSERVERPB__HASH_KVRESPONSE__INIT};
 }
 
-/* Before the store goes. */
+/* Call it before the store is closed. */
 static void long_reads_forget(struct long_reads *l)
 {
     for (size_t i = 0; i < LONG_READS; i++)
@@ -123,7 +123,7 @@ static bool step_hash(const struct long_context *x, struct long_read *l)
     return true;
 }
 
-/* A step of each; those that ended, as they had to, make room for new ones. `lasting` is not reset while
+/* A step of each read; reads that ended, as they had to, make room for new ones. `lasting` is not reset while
  * they run. */
 static void long_reads_step(struct long_reads *all, struct store *s, const struct model *m, struct rng *rng,
                             struct arena *a, struct arena *lasting)

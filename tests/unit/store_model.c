@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See store_model.h. Written from etcd's documented behaviour, sharing no code with the store. */
+ * The model of etcd's key-value semantics; see store_model.h. It follows etcd's documented behaviour and
+ * shares no code with the store. */
 #include "store_model.h"
 
 #include <setjmp.h>
@@ -510,8 +511,8 @@ static bool compares_hold(const struct model *m, const Etcdserverpb__TxnRequest 
     return true;
 }
 
-/* Which branch each txn takes is decided before anything is done: remembered in the message itself would be
- * simplest, but the messages are shared, so in a list in order of meeting. */
+/* Which branch each txn takes is decided before any execution. A field in the message itself would be
+ * simplest, but the messages are shared, so a list in order of the walk holds it. */
 static void decide(const struct model *m, const Etcdserverpb__TxnRequest *t, struct arena *a, bool *path,
                    size_t *n)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A model of etcd's key-value semantics that is too simple to be wrong: the list of all changes ever made, in
- * order, and answers found by walking it. Random requests over few keys, so that everything collides. */
+ * A model of etcd's key-value semantics that is too simple to be wrong: a list of all changes ever made, in
+ * order, and answers by a walk over it. Random requests over few keys, so that everything collides. */
 #ifndef TESTS_UNIT_STORE_MODEL_H
 #define TESTS_UNIT_STORE_MODEL_H
 
@@ -46,7 +46,7 @@ void model_done(struct model *m);
 struct op *model_random_op(const struct model *m, struct rng *r, struct arena *a);
 Etcdserverpb__RangeRequest *model_random_range(const struct model *m, struct rng *r, struct arena *a,
                                                bool in_txn);
-/* The error that is expected, and the responses. */
+/* The expected error and responses. */
 int model_apply(struct model *m, const struct op *op, struct arena *a, Etcdserverpb__PutResponse **put,
                 Etcdserverpb__DeleteRangeResponse **deleted, Etcdserverpb__TxnResponse **txn);
 int model_range(const struct model *m, const Etcdserverpb__RangeRequest *r, struct arena *a,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The stored form of a change: round trips, sizes, and that no damaged byte is believed. */
+ * Tests of the stored form of a change: round trips, sizes, and that no damaged byte is accepted. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -45,7 +45,7 @@ static void test_size(void **state)
     assert_true(record_encode(&r, (struct revision){5000000, 0}, bytes) <= 348);
 }
 
-/* Every single flipped bit, every cut, and the wrong revision must be found. */
+/* Every single flipped bit, every cut, and a wrong revision must be detected. */
 static void test_damage(void **state)
 {
     (void)state;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Request checks and transactions: etcd's rules one by one, with etcd's errors. The random comparison with
- * the model is in store_test.c; here is what a reader wants to see spelled out. */
+ * Tests of request checks and transactions: etcd's rules one by one, with etcd's errors. The random
+ * comparison with the model is in store_test.c. */
 #include "consensus/store/store.h"
 
 #include <stdio.h>
 
+#include "base/metric.h"
 #include "consensus/store/lease.h"
 #include "fake_io.h"
 #include "store_model.h"
@@ -219,7 +220,7 @@ static void test_op_limit(void **state)
     assert_err(check(t), 0);
     then(t, op_put("x", ""));
     assert_err(check(t), ERR_TOO_MANY_OPS);
-    /* A nested txn has what the outer one left. */
+    /* A nested txn has the remaining budget of the outer one. */
     t = txn_new();
     then(t, op_txn(nested));
     for (int i = 0; i < 127; i++)
@@ -368,7 +369,7 @@ static void test_compares(void **state)
     assert_true(holds("a", VERSION, EQUAL, 2) && holds("a", CREATE, EQUAL, 2) && holds("a", MOD, EQUAL, 3));
     assert_true(holds("a", MOD, GREATER, 2) && holds("a", MOD, LESS, 4) && holds("a", MOD, NOT_EQUAL, 4));
     assert_true(holds("a", VALUE, EQUAL, 0));
-    /* No key reads as zeros, but no value compare holds on it. */
+    /* An absent key reads as zeros, but no value compare is true for it. */
     assert_true(holds("none", VERSION, EQUAL, 0) && holds("none", LEASE, EQUAL, 0) &&
                 holds("none", MOD, LESS, 1));
     assert_false(holds("none", VALUE, EQUAL, 0) || holds("none", VALUE, NOT_EQUAL, 0));
@@ -447,7 +448,7 @@ static void test_error_leaves_nothing(void **state)
     assert_false(r->succeeded);
 }
 
-/* etcd's process ends in this corner; ours must not, and must do the same on every member. */
+/* etcd's process ends in this case; ours must not, and must do the same on every member. */
 static void test_ignore_value_after_delete_all(void **state)
 {
     (void)state;
@@ -507,6 +508,69 @@ static void test_keys_only_lease(void **state)
     assert_int_equal(r->kvs[0]->value.len, 0);
 }
 
+/* The counts of etcd 3.7.1 for the same requests: a request is one operation whatever its keys; a transaction of
+ * more than one operation is a txn; the compares and checks of a txn that writes are one of their own. */
+struct counts {
+    double ranges, puts, deletes, txns, bytes;
+};
+
+static struct counts counts_since(struct counts c)
+{
+    return (struct counts){metric_get(METRIC_RANGES) - c.ranges, metric_get(METRIC_PUTS) - c.puts,
+                           metric_get(METRIC_DELETES) - c.deletes, metric_get(METRIC_TXNS) - c.txns,
+                           metric_get(METRIC_PUT_BYTES) - c.bytes};
+}
+
+static void expect_counts(struct counts *before, struct counts wanted)
+{
+    struct counts got = counts_since(*before);
+    assert_memory_equal(&got, &wanted, sizeof got);
+    *before = counts_since((struct counts){0});
+}
+
+static void test_operation_counts(void **state)
+{
+    (void)state;
+    struct counts at = counts_since((struct counts){0});
+    Etcdserverpb__RangeResponse *range;
+    Etcdserverpb__TxnResponse *response;
+    Etcdserverpb__PutRequest *put = op_put("a", "12345")->request_put;
+    store_begin(rig.store, ++rig.index, 1);
+    assert_int_equal(store_put(rig.store, put, &rig.arena, NULL), 0);
+    store_end(rig.store);
+    expect_counts(&at, (struct counts){0, 1, 0, 0, 6});
+    put->prev_kv = true; /* reads and writes: a txn of two operations, also where nobody waits for it */
+    store_begin(rig.store, ++rig.index, 1);
+    assert_int_equal(store_put(rig.store, put, &rig.arena, NULL), 0);
+    store_end(rig.store);
+    expect_counts(&at, (struct counts){1, 1, 0, 1, 6});
+    put->lease = 99; /* refused */
+    store_begin(rig.store, ++rig.index, 1);
+    assert_int_equal(store_put(rig.store, put, &rig.arena, NULL), ERR_LEASE_NOT_FOUND);
+    store_end(rig.store);
+    expect_counts(&at, (struct counts){0});
+    assert_int_equal(store_range(rig.store, op_range("a")->request_range, &rig.arena, &range), 0);
+    expect_counts(&at, (struct counts){1, 0, 0, 0, 0});
+    Etcdserverpb__TxnRequest txn = ETCDSERVERPB__TXN_REQUEST__INIT;
+    Etcdserverpb__RequestOp *ops[] = {op_put("b", "1"), op_range("a"), op_delete("a", text("b"))};
+    txn.success = ops;
+    txn.n_success = 3;
+    store_begin(rig.store, ++rig.index, 1);
+    assert_int_equal(store_txn(rig.store, &txn, &rig.arena, &response), 0);
+    store_end(rig.store);
+    expect_counts(&at, (struct counts){1, 1, 1, 1, 2});
+    Etcdserverpb__RequestOp *reads[] = {op_range("a"), op_range("b")};
+    txn.success = reads;
+    txn.n_success = 2;
+    assert_int_equal(store_txn_read(rig.store, &txn, &rig.arena, &response), 0);
+    expect_counts(&at, (struct counts){2, 0, 0, 1, 0});
+    struct slice keys[] = {slice_text("b"), slice_text("gone")};
+    store_begin(rig.store, ++rig.index, 1);
+    store_delete_keys(rig.store, keys, 2); /* of a lease: a delete for each */
+    store_end(rig.store);
+    expect_counts(&at, (struct counts){0, 0, 2, 1, 0});
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -524,6 +588,7 @@ int main(void)
         TEST(test_ignore_value_after_delete_all),
         TEST(test_delete_prev_and_counts),
         TEST(test_keys_only_lease),
+        TEST(test_operation_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Streams while users are enabled: a projected instance is shown to a reader that may read its source key.
- * One that may not is sent nothing of it: no item, no count, no id in a delete, and no frame when nothing
- * else changes. When rights change, the view that a reader has is replaced. */
+ * Tests of streams while users are enabled. A reader that may read an instance's source key sees the
+ * projected instance. Another reader gets nothing of it: no item, no count, no id in a delete, and no frame
+ * when nothing else changes. When a reader's rights change, its view is replaced. */
 #include "tests/unit/stream_world.h"
 
 #include "base/log.h"
@@ -49,7 +49,7 @@ static void source(const char *key, const char *value)
         one_node_delete(&world.node, key, NULL);
 }
 
-static void come(struct stream_client *c, const char *user)
+static void connect_as(struct stream_client *c, const char *user)
 {
     stream_client_hello(c, &world, stream_text(",\"token\":\"%s\"", stream_world_token(&world, user)));
 }
@@ -80,8 +80,8 @@ static void test_service(void **state)
     struct stream_model a = {.sid = 1}, b = {.sid = 1};
     source(KRATOS, ENDPOINT);
     stream_world_put(&world, "orders", "o1", "{\"host\":\"h\",\"port\":1}");
-    come(&alice, "alice");
-    come(&bob, "bob");
+    connect_as(&alice, "alice");
+    connect_as(&bob, "bob");
     stream_client_subscribe(&alice, 1, "service", ",\"name\":\"orders\"");
     stream_client_subscribe(&bob, 1, "service", ",\"name\":\"orders\"");
     take(&alice, &a);
@@ -89,7 +89,7 @@ static void test_service(void **state)
     assert_int_equal(count_of(&a), 2);
     assert_int_equal(count_of(&b), 1);
     assert_true(has(&b, "o1"));
-    /* It changes, goes and comes again: not a frame for bob. */
+    /* It changes, is deleted and is created again: bob gets no frame. */
     source(KRATOS, OTHER);
     take(&alice, &a);
     stream_client_expect_nothing(&bob);
@@ -99,7 +99,7 @@ static void test_service(void **state)
     stream_client_expect_nothing(&bob);
     source(KRATOS, ENDPOINT);
     take(&alice, &a);
-    /* What bob may see comes, with a chain of revisions that holds. */
+    /* The instances that bob may see arrive, with an unbroken chain of revisions. */
     stream_world_put(&world, "orders", "o2", "{\"host\":\"h\",\"port\":2}");
     take(&alice, &a);
     take(&bob, &b);
@@ -120,8 +120,8 @@ static void test_services(void **state)
     stream_world_put(&world, "orders", "o1", "{\"host\":\"h\",\"port\":1}");
     source(KRATOS, ENDPOINT);
     source("/microservices/secret/k1", ENDPOINT);
-    come(&alice, "alice");
-    come(&bob, "bob");
+    connect_as(&alice, "alice");
+    connect_as(&bob, "bob");
     stream_client_subscribe(&alice, 1, "services", ",\"prefix\":\"\"");
     stream_client_subscribe(&bob, 1, "services", ",\"prefix\":\"\"");
     take(&alice, &a);
@@ -135,7 +135,7 @@ static void test_services(void **state)
     take(&alice, &a);
     stream_client_expect_nothing(&bob);
     assert_int_equal(count_of(&a), 1);
-    stream_world_delete(&world, "orders", "o1"); /* for bob the service has gone */
+    stream_world_delete(&world, "orders", "o1"); /* for bob the service is deleted */
     take(&bob, &b);
     assert_int_equal(count_of(&b), 0);
     stream_model_done(&a);
@@ -151,7 +151,7 @@ static void test_shared(void **state)
     struct stream_client list[4];
     static const char *const users[] = {"bob", "carol", "bob", "alice"};
     for (size_t i = 0; i < COUNT_OF(list); i++) {
-        come(&list[i], users[i]);
+        connect_as(&list[i], users[i]);
         stream_client_subscribe(&list[i], 1, "service", ",\"name\":\"orders\"");
         stream_client_next(&list[i]);
     }
@@ -167,20 +167,20 @@ static void test_rights_change(void **state)
     struct stream_model b = {.sid = 1}, c = {.sid = 1};
     source(KRATOS, ENDPOINT);
     stream_world_put(&world, "orders", "o1", "{\"host\":\"h\",\"port\":1}");
-    come(&bob, "bob");
-    come(&carol, "carol");
+    connect_as(&bob, "bob");
+    connect_as(&carol, "carol");
     stream_client_subscribe(&bob, 1, "service", ",\"name\":\"orders\"");
     stream_client_subscribe(&carol, 1, "service", ",\"name\":\"orders\"");
     take(&bob, &b);
     take(&carol, &c);
-    /* More rights: a snapshot with what is seen now. */
+    /* More rights: a snapshot with the newly visible instances. */
     stream_world_grant(&world, "bob", "/microservices/", false);
     stream_client_expect(&bob, "{\"type\":\"resync\",\"sid\":1,\"reason\":\"rights\"}");
     b.resyncs = 0;
     take(&bob, &b);
     assert_true(has(&b, "kratos:k1"));
     stream_client_expect_nothing(&carol); /* whose rights are the same */
-    /* Fewer: what is not to be seen any more is gone. */
+    /* Fewer rights: instances that are not visible any more are deleted. */
     stream_world_revoke(&world, "bob", "/microservices/");
     stream_client_expect(&bob, "{\"type\":\"resync\",\"sid\":1,\"reason\":\"rights\"}");
     take(&bob, &b);
@@ -194,7 +194,8 @@ static void test_rights_change(void **state)
     stream_client_close(&carol);
 }
 
-/* One that comes back after its rights have changed cannot go on from a revision; without a change it can. */
+/* A client that reconnects after its rights have changed cannot resume from a revision; without a change it
+ * can. */
 static void test_comes_back(void **state)
 {
     (void)state;
@@ -202,13 +203,13 @@ static void test_comes_back(void **state)
     struct stream_model m = {.sid = 1};
     source(KRATOS, ENDPOINT);
     stream_world_put(&world, "orders", "o1", "{\"host\":\"h\",\"port\":1}");
-    come(&bob, "bob");
+    connect_as(&bob, "bob");
     stream_client_subscribe(&bob, 1, "service", ",\"name\":\"orders\"");
     take(&bob, &m);
     stream_client_close(&bob);
     int64_t has_seen = m.revision;
     stream_world_put(&world, "orders", "o2", "{\"host\":\"h\",\"port\":2}");
-    come(&bob, "bob");
+    connect_as(&bob, "bob");
     stream_client_subscribe(&bob, 1, "service",
                             stream_text(",\"name\":\"orders\",\"from_revision\":%d", (int)has_seen + 1));
     take(&bob, &m);
@@ -216,7 +217,7 @@ static void test_comes_back(void **state)
     assert_int_equal(count_of(&m), 2);
     stream_client_close(&bob);
     stream_world_grant(&world, "bob", "/microservices/", false);
-    come(&bob, "bob");
+    connect_as(&bob, "bob");
     stream_client_subscribe(&bob, 1, "service",
                             stream_text(",\"name\":\"orders\",\"from_revision\":%d", (int)m.revision + 1));
     stream_client_expect(&bob, "{\"type\":\"resync\",\"sid\":1,\"reason\":\"rights\"}");
@@ -226,7 +227,7 @@ static void test_comes_back(void **state)
     stream_client_close(&bob);
 }
 
-/* Of an instance that may not be read protection knows nothing either. */
+/* Protection does not count an unreadable instance either. */
 static void test_protection(void **state)
 {
     (void)state;
@@ -236,7 +237,7 @@ static void test_protection(void **state)
                  "{\"protect_threshold\":0.5}", 0);
     stream_world_put(&world, "orders", "o1", "{\"host\":\"h\",\"port\":1}");
     stream_world_put(&world, "orders", "o2", "{\"host\":\"h\",\"port\":1,\"state\":\"down\"}");
-    come(&bob, "bob");
+    connect_as(&bob, "bob");
     stream_client_subscribe(&bob, 1, "service", ",\"name\":\"orders\",\"filter\":{\"healthy\":true}");
     const char *snapshot = stream_client_next(&bob);
     assert_non_null(strstr(snapshot, "\"protected\":true")); /* 1 of 2; with the projected one it is 2 of 3 */

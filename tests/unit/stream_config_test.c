@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Streams of configurations: what is sent, in which order, to whom; gray releases; contents that are read
- * late or not at all; publish and applied; who is shown as a listener. */
+ * Tests of streams of configurations: what is sent, in which order, to which client; gray releases; contents
+ * that are read late or not at all; publish and applied; the list of listeners. */
 #include "tests/unit/stream_world.h"
 
 #include <inttypes.h>
@@ -178,8 +178,8 @@ static void test_many(void **state)
     stream_client_close(&c);
 }
 
-/* What does not stay in memory is read once more, and then goes by reference: it ends, whatever the budget.
- */
+/* A content that does not stay in memory is read once more, and then sent by reference: the read ends,
+ * whatever the budget. */
 static void test_no_room(void **state)
 {
     (void)state;
@@ -216,7 +216,7 @@ static void delete_gray(const char *name, const char *rule)
     stream_world_put_gray(&world, name, rule, NULL, NULL);
 }
 
-/* Of both sides of a rule; who is not concerned hears nothing. */
+/* Clients on both sides of a rule; a client that is not concerned gets nothing. */
 static void test_gray(void **state)
 {
     (void)state;
@@ -257,7 +257,7 @@ static void test_gray(void **state)
     stream_client_close(&b);
 }
 
-/* Without an address no network is one's own; a share of the clients, by their ids. */
+/* A client without an address is in no network; a share of the clients, by their ids. */
 static void test_gray_share(void **state)
 {
     (void)state;
@@ -328,7 +328,7 @@ static void test_gray_configs(void **state)
     }
 }
 
-/* --- going on ------------------------------------------------------------------------------------------- */
+/* --- resuming --------------------------------------------------------------------------------------- */
 
 static void test_resume(void **state)
 {
@@ -360,7 +360,8 @@ static void test_resume(void **state)
     stream_client_subscribe(&c, 1, "config", ",\"name\":\"app\",\"from_revision\":100000");
     expect_frame(&c, "error", "\"future_rev\"");
     stream_client_close(&c);
-    /* Under gray rules a revision does not say what the client has: it may come back with other labels. */
+    /* Under gray rules a revision does not identify the client's content: it may reconnect with other labels.
+     */
     int64_t r4 = put_gray("app", "r", "{\"match\":{\"zone\":[\"b\"]},\"content\":\"x\"}", "gray");
     stream_client_hello(&c, &world, ",\"labels\":{\"zone\":\"b\"}");
     stream_client_subscribe(&c, 1, "config",
@@ -378,7 +379,7 @@ static void test_known(void **state)
     put_gray("c", "r", "{\"match\":{\"zone\":[\"b\"]},\"content\":\"x\"}", "gray");
     int64_t now = publish("d", "1");
     stream_client_hello(&c, &world, ",\"labels\":{\"zone\":\"b\"}");
-    /* By revision; by seq, whatever happened beside it; not by revision where that says too little. */
+    /* Resuming by revision; by seq, whatever else happened; not by revision where it is not enough. */
     stream_client_subscribe(
         &c, 1, "configs",
         stream_text(",\"known\":[{\"id\":\"a\",\"revision\":%d},{\"id\":\"b\",\"revision\":%d,\"seq\":1},"
@@ -396,7 +397,7 @@ static void test_known(void **state)
     assert_null(json_object_get(m.items, "gone"));
     json_t *gray = json_object_get(m.items, "c"), *again = json_object_get(m.items, "d");
     assert_string_equal(json_string_value(json_object_get(gray, "content")), "gray");
-    assert_string_equal(json_string_value(json_object_get(again, "content")), "1"); /* of another life */
+    assert_string_equal(json_string_value(json_object_get(again, "content")), "1"); /* new seq 1 */
     publish("a", "2");
     stream_model_take(&m, stream_client_next(&c));
     assert_int_equal(json_object_size(m.items), 4);
@@ -412,7 +413,7 @@ static void expect_marks(struct stream_client *c, int64_t revision)
     uint64_t end = clock_mono_ms() + 1500;
     int64_t mark;
     while (clock_mono_ms() < end) {
-        if (!stream_client_hears(c, 50))
+        if (!stream_client_receives(c, 50))
             continue;
         if (sscanf(buf_text(&c->message), "{\"type\":\"mark\",\"revision\":%" SCNd64 "}", &mark) != 1)
             fail_msg("unexpected: %s", buf_text(&c->message));
@@ -420,8 +421,8 @@ static void expect_marks(struct stream_client *c, int64_t revision)
     }
 }
 
-/* Two changes while a content is being read: the state between is skipped, the last one comes. Meanwhile no
- * mark says that the client has them. */
+/* Two changes while a content is being read: the state between is skipped, the last one arrives. Meanwhile no
+ * mark claims that the client has them. */
 static void test_late(void **state)
 {
     (void)state;
@@ -484,7 +485,8 @@ static int open_small_marking(void **state)
     return open_marking(state);
 }
 
-/* Subscribed to while a content is being read; deleted then: nobody needs the content any more. */
+/* The client subscribes while a content is being read, then the item is deleted: no client needs the content
+ * any more. */
 static void test_late_delete(void **state)
 {
     (void)state;
@@ -522,7 +524,7 @@ static void test_failing(void **state)
     stream_client_close(&c);
 }
 
-/* Somebody has taken a release away, or named one that is not there: as if the item were not there. */
+/* A release was deleted by an etcd client, or the head names an absent one: as if the item did not exist. */
 static void test_missing(void **state)
 {
     (void)state;
@@ -540,13 +542,13 @@ static void test_missing(void **state)
     expect_frame(&c, "snapshot", "\"seq\":1,");
     one_node_put(&world.node, "/cairn/config/heads/default/default/app", head, 0);
     expect_frame(&c, "delta", "\"put\":[],\"delete\":[\"app\"]");
-    /* It was only late: told with the next change of the head. */
+    /* It was only late: it is sent with the next change of the head. */
     one_node_put(&world.node, "/cairn/config/releases/default/default/app/0000000000000009", release, 0);
     one_node_put(&world.node, "/cairn/config/heads/default/default/app", head, 0);
     expect_frame(&c, "delta", "\"seq\":9,");
     publish("app", "2");
     expect_frame(&c, "delta", "\"seq\":10,");
-    /* Gone altogether, and begun again: the same seq, and another content. */
+    /* Deleted completely, and created again: the same seq, and another content. */
     stream_reads.is_held = true;
     one_node_delete(&world.node, "/cairn/config/", "/cairn/config0");
     publish("app", "3");
@@ -577,7 +579,7 @@ static void test_begun_again(void **state)
     stream_client_close(&c);
 }
 
-/* --- readers that are slow, and many ------------------------------------------------------------------ */
+/* --- slow readers, and many ------------------------------------------------------------------------- */
 
 static void test_slow_reader(void **state)
 {

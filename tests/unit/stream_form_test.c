@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Forms: who gets the same has the same number, and what is void is never believed. */
+ * Tests of forms: clients that get the same content share a number, and a void form is never accepted. */
 #include "server/stream/form.h"
 
 #include "unit.h"
@@ -62,7 +62,7 @@ static void test_void(void **state)
     stream_forms_done(&fs);
 }
 
-/* More lists than are remembered: old numbers are void, and none is given to two lists. */
+/* More lists than are remembered: old numbers are void, and no number is assigned to two lists. */
 static void test_many(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Frames in and out: what is read, what is refused and how it is said. */
+ * Tests of frames in and out: accepted frames, refusals and their texts. */
 #include "server/stream/frame.h"
 
 #include <stdio.h>
@@ -147,8 +147,7 @@ static void test_refusing(void **state)
         if (err != wrong[i].err || (wrong[i].says && strcmp(error, wrong[i].says) != 0) || !*error)
             fail_msg("%s: %s, \"%s\"", wrong[i].text, err_name(err), error);
     }
-    assert_int_equal(read_text("{\"type\":\"dance\",\"sid\":3,\"rid\":4}"),
-                     ERR_INVALID); /* numbers all the same */
+    assert_int_equal(read_text("{\"type\":\"dance\",\"sid\":3,\"rid\":4}"), ERR_INVALID); /* still numbers */
     assert_true(stream_frame_has(&f, STREAM_HAS_SID) && stream_frame_has(&f, STREAM_HAS_RID) && f.rid == 4);
 }
 
@@ -226,6 +225,43 @@ static void test_writing(void **state)
     buf_done(&b);
 }
 
+/* {"type":"register",...,"instance":{"host":"h","metadata":{"k0":"",...}},"rid":7} */
+static void add_large_register(struct buf *out, unsigned count, const char *end)
+{
+    buf_clear(out);
+    buf_add_text(
+        out,
+        "{\"type\":\"register\",\"name\":\"s\",\"id\":\"i\",\"instance\" : {\"host\":\"h\",\"metadata\":{");
+    for (unsigned i = 0; i < count; i++)
+        buf_addf(out, "%s\"k%u\":\"\"", i ? "," : "", i);
+    buf_add_text(out, end);
+}
+
+/* Its reader parses it: 4,096 keys would take three milliseconds to be parsed and written here. */
+static void test_large_instance(void **state)
+{
+    (void)state;
+    struct buf text = {0};
+    add_large_register(&text, 4000, "}} , \"rid\":7}");
+    assert_int_equal(read_text(buf_text(&text)), 0);
+    assert_int_equal(f.type, STREAM_REGISTER);
+    assert_int_equal(f.rid, 7);
+    assert_true(is(f.id, "i"));
+    const char *at = strstr(buf_text(&text), "{\"host\"");
+    assert_true(slice_equal(f.instance, slice_of(at, strlen(at) - strlen(", \"rid\":7}"))));
+    assert_int_equal(json_object_size(json_object_get(f.root, "instance")), 0);
+    add_large_register(&text, 10, "}},\"rid\":7}");
+    assert_int_equal(read_text(buf_text(&text)), 0);
+    assert_int_equal(json_object_size(json_object_get(f.root, "instance")), 2);
+    add_large_register(&text, 4000, "}},\"rid\":7,\"instance\":{}}");
+    assert_int_equal(read_text(buf_text(&text)), ERR_MALFORMED);
+    add_large_register(&text, 4000, "}},\"rid\":7,\"other\":{}}");
+    assert_int_equal(read_text(buf_text(&text)), ERR_INVALID);
+    add_large_register(&text, 4000, "},\"rid\":7}");
+    assert_int_equal(read_text(buf_text(&text)), ERR_MALFORMED);
+    buf_done(&text);
+}
+
 static int done(void **state)
 {
     (void)state;
@@ -238,7 +274,8 @@ int main(void)
     cmocka_set_test_filter(getenv("ONLY"));
 #define TEST(name) cmocka_unit_test_teardown(name, done)
     const struct CMUnitTest tests[] = {
-        TEST(test_reading), TEST(test_refusing), TEST(test_sizes), TEST(test_filter_keys), TEST(test_writing),
+        TEST(test_reading),     TEST(test_refusing), TEST(test_sizes),
+        TEST(test_filter_keys), TEST(test_writing),  TEST(test_large_instance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Streams, further: keys, sessions and registering, drains, Server-Sent Events, compression, hostile clients.
- */
+ * Tests of further kinds of streams: keys, sessions and registering, drains, Server-Sent Events,
+ * compression, hostile clients. */
 #include "tests/unit/stream_world.h"
 
 #include <inttypes.h>
@@ -63,7 +63,7 @@ static void test_keys(void **state)
         stream_text("{\"type\":\"delta\",\"sid\":4,\"revision\":%d,\"previous\":%d,\"put\":[],\"delete\":["
                     "\"/x/a\",\"/x/b\"]}",
                     (int)r4, (int)r4 - 1));
-    /* From history, by a sid that was used before. */
+    /* From history, with a sid that was used before. */
     stream_client_say(&c, "{\"type\":\"unsubscribe\",\"sid\":4}");
     stream_client_say(
         &c, stream_text(
@@ -74,7 +74,7 @@ static void test_keys(void **state)
     assert_non_null(
         strstr(stream_client_next(&c), stream_text("\"revision\":%d,\"previous\":%d", (int)r2, (int)r1)));
     assert_non_null(strstr(stream_client_next(&c), "\"delete\":[\"/x/a\"]"));
-    assert_false(stream_client_hears(&c, 30));
+    assert_false(stream_client_receives(&c, 30));
     stream_client_close(&c);
 }
 
@@ -130,7 +130,7 @@ static void test_many_keys(void **state)
     stream_client_close(&c);
 }
 
-/* Bytes that are no text; all keys; a slow reader gets every event. */
+/* Bytes that are not text; all keys; a slow reader gets every event. */
 static void test_odd_keys(void **state)
 {
     (void)state;
@@ -178,12 +178,45 @@ static int64_t session_of(const char *text)
     "\"port\":%d,"                                                                                           \
     "\"ttl\":5}}"
 
+/* A frame with an instance of so many keys, whose metadata ends with `last`. */
+static const char *large_register(int rid, const char *last)
+{
+    static struct buf text;
+    buf_clear(&text);
+    buf_addf(&text, "{\"type\":\"register\",\"rid\":%d,\"name\":\"large\",\"id\":\"l\",", rid);
+    buf_add_text(&text, "\"instance\":{\"host\":\"h\",\"port\":1,\"metadata\":{");
+    for (int i = 0; i < 1500; i++)
+        buf_addf(&text, "\"k%d\":\"\",", i);
+    buf_addf(&text, "%s}}}", last);
+    return buf_text(&text);
+}
+
+/* Its text is parsed once, by the reader of instances: that changes nothing that a client sees. */
+static void test_register_large(void **state)
+{
+    (void)state;
+    struct stream_client c;
+    stream_client_hello(&c, &world, "");
+    stream_client_say(&c, large_register(1, "\"z\":\"y\""));
+    assert_non_null(strstr(stream_client_next(&c), "{\"type\":\"result\",\"rid\":1,"));
+    const struct catalog_service *s = catalog_find(registry_catalog(world.registry), slice_text("default"),
+                                                   slice_text("default"), slice_text("large"));
+    assert_non_null(s);
+    assert_int_equal(catalog_instance(s, slice_text("l"))->doc->metadata.count, 1501);
+    stream_client_say(&c, large_register(2, "\"z\":7"));
+    assert_non_null(strstr(stream_client_next(&c), "{\"type\":\"error\",\"rid\":2,\"code\":\"invalid\""));
+    stream_client_say(&c, large_register(3, "\"k7\":\"\""));
+    assert_non_null(strstr(stream_client_next(&c), "\"code\":\"malformed\""));
+    stream_client_expect_close(&c, 1008);
+    stream_client_close(&c);
+}
+
 static void test_register(void **state)
 {
     (void)state;
     struct stream_client c;
     stream_client_hello(&c, &world, ",\"client_id\":\"me\"");
-    /* The first makes the session, those behind it wait for it. */
+    /* The first one creates the session, the ones after it wait for it. */
     stream_client_say(&c, stream_text(REGISTER, 1, "a", 1));
     stream_client_say(&c, stream_text(REGISTER, 2, "b", 2));
     stream_client_say(&c, stream_text(REGISTER, 3, "c", 3));
@@ -209,7 +242,7 @@ static void test_register(void **state)
         &c,
         "{\"type\":\"register\",\"rid\":7,\"name\":\"or/ders\",\"id\":\"b\",\"instance\":{\"host\":\"h\"}}");
     assert_non_null(strstr(stream_client_next(&c), "{\"type\":\"error\",\"rid\":7,\"code\":\"invalid\""));
-    /* The connection goes, the session stays; whoever names it has it again. */
+    /* The connection closes, the session stays; a client that names the session has it again. */
     stream_client_close(&c);
     stream_client_open(&c, &world, "");
     stream_client_say(&c, stream_text("{\"type\":\"hello\",\"session\":{\"id\":\"%" PRIx64 "\"}}", session));
@@ -231,7 +264,7 @@ static void test_session(void **state)
     stream_client_say(&c, stream_text(REGISTER, 1, "a", 1));
     assert_int_equal(session_of(stream_client_next(&c)), session);
     stream_client_close(&c);
-    /* One that is not there: said so, and the client goes on without. */
+    /* An absent session: the server reports it, and the client continues without one. */
     stream_client_open(&c, &world, "");
     stream_client_say(&c, "{\"type\":\"hello\",\"session\":{\"id\":\"1234\"}}");
     assert_non_null(strstr(stream_client_next(&c), "\"code\":\"session_gone\""));
@@ -245,13 +278,12 @@ static void test_session(void **state)
     for (int i = 0; i < 70; i++)
         stream_client_say(&c, stream_text(REGISTER, i, stream_text("i%d", i), 1));
     assert_non_null(strstr(stream_client_next(&c), "{\"type\":\"error\",\"rid\":64,\"code\":\"limit\""));
-    stream_client_close(&c); /* with requests under way */
+    stream_client_close(&c); /* with pending requests */
     world.is_held = false;
     stream_world_run_ms(&world, 20);
 }
 
-/* --- who looks ---------------------------------------------------------------------------------------------
- */
+/* --- the list of subscribers ------------------------------------------------------------------------ */
 
 struct subscribers {
     struct registry_subscribers query;
@@ -314,8 +346,7 @@ static void test_subscribers(void **state)
     stream_client_close(&events);
 }
 
-/* --- events
- * -------------------------------------------------------------------------------------------------- */
+/* --- events --------------------------------------------------------------------------------------------- */
 
 static void ask(struct stream_client *c, const char *query, const char *extra)
 {
@@ -349,7 +380,7 @@ static void test_events(void **state)
                                 ":%d\ndata: {\"type\":\"delta\",\"sid\":2,\"revision\":%d",
                                 cluster, (int)first, (int)second));
     stream_client_close(&c);
-    /* Going on: what has changed since, and only that. */
+    /* Resuming: the changes since, and nothing else. */
     int64_t third = stream_world_put(&world, "orders", "b", "{\"host\":\"h\",\"port\":2}");
     ask(&c, "?kind=service&name=orders",
         stream_text("Last-Event-ID: %" PRIu64 ":%d\r\n", cluster, (int)first));
@@ -392,10 +423,10 @@ static void test_events_refused(void **state)
                       "POST " STREAM_PATH "?kind=kv&name=a HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
     expect_text(&c, "HTTP/1.1 405 ");
     stream_client_close(&c);
-    ask(&c, "?kind=config&prefix=a", ""); /* wrong in a subscription: told in the stream */
+    ask(&c, "?kind=config&prefix=a", ""); /* an error in a subscription: reported in the stream */
     expect_text(&c, "event: error\ndata: {\"type\":\"error\",\"sid\":1,\"code\":\"invalid\"");
     stream_client_close(&c);
-    world.is_held = true; /* a token that is not reached here */
+    world.is_held = true; /* a token that this member has not reached */
     ask(&c, "?kind=service&name=a",
         stream_text("Last-Event-ID: %" PRIu64 ":99999\r\n", kv_cluster_id(world.node.kv)));
     world.is_held = false;
@@ -404,8 +435,7 @@ static void test_events_refused(void **state)
     stream_client_close(&c);
 }
 
-/* --- compression and hostility
- * --------------------------------------------------------------------------------- */
+/* --- compression and hostility -------------------------------------------------------------------------- */
 
 static void test_deflate(void **state)
 {
@@ -441,7 +471,7 @@ static void test_deflate(void **state)
     }
     assert_true(c.compressed > 1);
     assert_true(json_equal(m.items, p.items));
-    /* A bomb, and bytes that are no deflate. */
+    /* A bomb, and bytes that are not valid deflate data. */
     struct buf spaces = {0}, bomb = {0};
     memset(buf_reserve(&spaces, 3 << 20), ' ', 3 << 20);
     spaces.size = 3 << 20;
@@ -462,7 +492,7 @@ static void test_deflate(void **state)
     deflater_free(d);
 }
 
-/* None of them harms the one that behaves. */
+/* None of them harms the well-behaved client. */
 static void test_hostile(void **state)
 {
     (void)state;
@@ -488,7 +518,7 @@ static void test_hostile(void **state)
     stream_client_frame(&c, 0x81, slice_text("\xff"));
     stream_client_expect_close(&c, 1007);
     stream_client_close(&c);
-    stream_client_hello(&c, &world, ""); /* more subscriptions than one may have */
+    stream_client_hello(&c, &world, ""); /* more subscriptions than a connection may have */
     for (int i = 1; i <= 1025; i++)
         stream_client_say(
             &c, stream_text("{\"type\":\"subscribe\",\"sid\":%d,\"kind\":\"service\",\"name\":\"s%d\"}", i,
@@ -501,7 +531,7 @@ static void test_hostile(void **state)
     assert_int_equal(stream_server_counts(world.stream).subscriptions, 1025);
     stream_client_close(&c);
     assert_int_equal(stream_server_counts(world.stream).subscriptions, 1);
-    stream_client_hello(&c, &world, ""); /* asks for much, reads nothing, goes in the middle of it */
+    stream_client_hello(&c, &world, ""); /* requests much, reads nothing, disconnects in the middle */
     for (int i = 1; i <= 500; i++)
         stream_client_say(
             &c, stream_text("{\"type\":\"subscribe\",\"sid\":%d,\"kind\":\"kv\",\"prefix\":\"%d\"}", i, i));
@@ -523,9 +553,9 @@ int main(void)
     cmocka_set_test_filter(getenv("ONLY"));
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_world, close_world)
     const struct CMUnitTest tests[] = {
-        TEST(test_keys),           TEST(test_keys_compacted), TEST(test_many_keys),   TEST(test_odd_keys),
-        TEST(test_register),       TEST(test_session),        TEST(test_subscribers), TEST(test_events),
-        TEST(test_events_refused), TEST(test_deflate),        TEST(test_hostile),
+        TEST(test_keys),           TEST(test_keys_compacted), TEST(test_many_keys), TEST(test_odd_keys),
+        TEST(test_register_large), TEST(test_register),       TEST(test_session),   TEST(test_subscribers),
+        TEST(test_events),         TEST(test_events_refused), TEST(test_deflate),   TEST(test_hostile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

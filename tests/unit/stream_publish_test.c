@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Streams of configurations, the other way: publish, applied, who is shown as a listener; event streams. */
+ * Tests of streams of configurations in the client's direction: publish, applied, the list of listeners;
+ * event streams. */
 #include "tests/unit/stream_world.h"
 
 #include <inttypes.h>
@@ -210,7 +211,7 @@ static void test_applied(void **state)
     expect_frame(&c, "error", "\"sid\":3,\"code\":\"invalid\"");
     stream_client_close(&c);
     assert_string_equal(listeners_of("app"), "");
-    /* Of many: what was sent is known of each item without keeping it. */
+    /* Of many items: the sent release of each is known without storing it. */
     stream_client_hello(&many, &world, ",\"client_id\":\"all\"");
     stream_client_subscribe(&many, 1, "configs", ",\"group\":\"\"");
     expect_frame(&many, "snapshot", "\"id\":\"default/app2\"");
@@ -237,7 +238,7 @@ static bool is_sent(size_t i)
     return strstr(listeners_of(stream_text("filler%02d", (int)i)), ": 1 1 0 0");
 }
 
-/* What the socket has not taken was not sent; when it has, it was, though nothing else happens. */
+/* Bytes that the socket has not taken do not count as sent; later they do, though nothing else happens. */
 static void test_unwritten(void **state)
 {
     (void)state;
@@ -256,7 +257,7 @@ static void test_unwritten(void **state)
         is_full = !is_sent(sent);
     }
     assert_true(sent > 0 && sent < ITEMS);
-    /* What lies in the socket now, without another turn of the server's. */
+    /* The bytes in the socket now, without another turn of the server. */
     for (ssize_t n = 1; n > 0; c.in.size += n > 0 ? (size_t)n : 0)
         n = recv(c.fd, buf_reserve(&c.in, 65536), 65536, MSG_DONTWAIT);
     for (const uint8_t *at = c.in.data; (at = memmem(at, c.in.size - (size_t)(at - c.in.data), "\"}]}", 4));

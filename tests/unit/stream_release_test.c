@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The streams' cache of releases: what the head of an item names stays, what it does not name any more goes,
- * and what it holds is counted and bounded together with the other caches. */
+ * Tests of the streams' cache of releases. A release that the head of an item names stays, another one is
+ * evicted, and the content counts against the budget of all caches. */
 #include <stdio.h>
 
 #include "server/stream/release.h"
@@ -46,7 +46,7 @@ static bool has(const char *name, uint64_t seq)
     return stream_releases_get(releases, &id) != NULL;
 }
 
-/* Asked for, and read. */
+/* Requested, and read. */
 static void want(const char *name, uint64_t seq)
 {
     struct stream_fetch fetch = {.ready = on_ready};
@@ -90,7 +90,7 @@ static void test_superseded_ones_go(void **state)
     end();
 }
 
-/* Nobody says that it has changed: it is found all the same. */
+/* There is no notification of the change: it is detected all the same. */
 static void test_stale_ones_are_found(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Who a stream belongs to, and what becomes of it when rights change: tokens in the Authorization header and
- * in hello, roles that are taken, passwords that change, auth that is enabled, writes that are under way. */
+ * Tests of a stream's user, and of the stream when rights change: tokens in the Authorization header and in
+ * hello, revoked roles, changed passwords, enabling of auth, writes in progress. */
 #include "tests/unit/stream_world.h"
 
 #include <stdio.h>
@@ -183,8 +183,7 @@ static void put(const char *key)
     one_node_put(&world.node, key, "v", 0);
 }
 
-/* --- who comes -------------------------------------------------------------------------------------------
- */
+/* --- authentication --------------------------------------------------------------------------------- */
 
 static void hello(struct stream_client *c, const char *header, const char *token)
 {
@@ -210,7 +209,7 @@ static void expect_refused(const char *header, const char *token)
     stream_client_close(&c);
 }
 
-/* Which of the two it was: what alice may subscribe to bob may not. */
+/* Shows which of the two users it was: alice may subscribe where bob may not. */
 static void expect_user(const char *header, const char *token, bool is_alice)
 {
     struct stream_client c;
@@ -237,7 +236,7 @@ static void header_and_hello_both_count(void **state)
     expect_welcome("Basic YWxpY2U6YWxpY2U=", "");
     expect_refused("Basic YWxpY2U6Ym9i", "");
     expect_refused(stream_text("Bearer %s", wrong), "");
-    /* Two: the header decides, also when it is wrong. */
+    /* Two tokens: the header decides, also when it is wrong. */
     expect_user(stream_text("Bearer %s", alice), bob, true);
     expect_user(stream_text("Bearer %s", bob), alice, false);
     expect_user(stream_text("Bearer %s", alice), wrong, true);
@@ -279,8 +278,7 @@ static void a_token_in_the_url_is_refused(void **state)
     stream_world_close(&world);
 }
 
-/* --- rights that change ----------------------------------------------------------------------------------
- */
+/* --- rights that change ----------------------------------------------------------------------------- */
 
 static void open_alices(struct stream_client *c)
 {
@@ -288,7 +286,7 @@ static void open_alices(struct stream_client *c)
     stream_client_expect_frame(c, "welcome", "");
 }
 
-/* A kind of subscription that loses its right while another of the connection stays. */
+/* A kind of subscription that loses its right while another one of the connection stays. */
 static void expect_lost(const char *kind, const char *more, const char *prefix, void (*change)(void))
 {
     struct stream_client c;
@@ -303,7 +301,7 @@ static void expect_lost(const char *kind, const char *more, const char *prefix, 
     stream_client_expect_frame(&c, "error", "\"sid\":1,\"code\":\"forbidden\"");
     change();
     stream_client_expect_nothing(&c);
-    /* The sid is free, the connection is not over, and what is asked again is refused as well. */
+    /* The sid is free, the connection stays open, and a repeated request is refused as well. */
     stream_client_subscribe(&c, 1, kind, more);
     stream_client_expect_frame(&c, "error", "\"code\":\"forbidden\"");
     role_grant("team", prefix);
@@ -369,7 +367,8 @@ static void ignore(struct kv_request *r, int err, const ProtobufCMessage *m)
     assert_int_equal(err, OK);
 }
 
-/* Proposed before the frame comes in, applied before the frame's write: the right is there at its arrival. */
+/* Proposed before the frame arrives, applied before the frame's write: the right exists when the frame
+ * arrives. */
 static void take_right_under_way(struct kv_request *r, const char *prefix)
 {
     static const struct auth_who root = {
@@ -382,8 +381,8 @@ static void take_right_under_way(struct kv_request *r, const char *prefix)
     kv_auth(world.node.kv, r, &m.base);
 }
 
-/* One connection is judged in a turn: those that wait for theirs get nothing either. */
-static void nothing_goes_out_before_it_is_judged(void **state)
+/* One connection is judged in a turn: the waiting ones get nothing either. */
+static void nothing_is_sent_before_it_is_judged(void **state)
 {
     (void)state;
     enum { MANY = 40 };
@@ -453,7 +452,7 @@ static void events_end_with_an_error_event(void **state)
     stream_world_close(&world);
 }
 
-/* Opened before: it is nobody's from then on. Its connection stays; what it read ends. */
+/* Opened before: it is anonymous from then on. Its connection stays; its subscriptions end. */
 static void auth_that_is_enabled_makes_it_anonymous(void **state)
 {
     (void)state;
@@ -475,8 +474,7 @@ static void auth_that_is_enabled_makes_it_anonymous(void **state)
     stream_world_close(&world);
 }
 
-/* --- writes ----------------------------------------------------------------------------------------------
- */
+/* --- writes ----------------------------------------------------------------------------------------- */
 
 struct written {
     struct config_request config;
@@ -528,7 +526,7 @@ static void a_publish_is_judged_where_it_is_applied(void **state)
     struct config_publish p = {.key = stream_world_config("ab"), .content = slice_text("one")};
     config_publish(world.config, &w.config, &p);
     one_node_run(&world.node, is_written, &w);
-    assert_int_equal(w.err, OK); /* the head stands for its releases */
+    assert_int_equal(w.err, OK); /* the head's permission covers its releases */
     w = (struct written){.config = {.done = on_config, .who = &alice}};
     p.content = slice_text("two");
     take_right_under_way(&change, HEADS "a");
@@ -553,7 +551,7 @@ static void bundles_drafts_and_gray_rules_too(void **state)
     w = (struct written){.config = {.done = on_config, .who = &alice}};
     config_put_draft(world.config, &w.config, &list[0]);
     one_node_run(&world.node, is_written, &w);
-    assert_int_equal(w.err, ERR_PERMISSION_DENIED); /* the head does not stand for the draft */
+    assert_int_equal(w.err, ERR_PERMISSION_DENIED); /* the head's permission does not cover the draft */
     role_grant("team", "/cairn/config/drafts/");
     w = (struct written){.config = {.done = on_config, .who = &alice}};
     config_put_draft(world.config, &w.config, &list[0]);
@@ -589,7 +587,7 @@ static void a_registration_is_judged_where_it_is_applied(void **state)
     const struct override out = {.has_state = true, .state = INSTANCE_DOWN};
     registry_put_override(world.registry, &w.registry, &key, &out);
     one_node_run(&world.node, is_written, &w);
-    assert_int_equal(w.err, ERR_PERMISSION_DENIED); /* its own key is needed for that */
+    assert_int_equal(w.err, ERR_PERMISSION_DENIED); /* this needs its own key */
     w = (struct written){.registry = {.done = on_registry, .who = &alice}};
     registry_drain(world.registry, &w.registry, &key, 100, false);
     one_node_run(&world.node, is_written, &w);
@@ -616,8 +614,8 @@ static void a_registration_is_judged_where_it_is_applied(void **state)
     stream_world_close(&world);
 }
 
-/* A connection that may no longer write what hangs on its session goes on without it. */
-/* WRITE on the session's own key is enough to end it, also when the instances on it are not the user's. */
+/* A connection that may no longer write the instances of its session continues without the session. */
+/* WRITE on the session's own key is enough to end it, also when its instances are not the user's. */
 static void an_operator_ends_a_session_by_its_own_key(void **state)
 {
     (void)state;
@@ -659,8 +657,7 @@ static void a_session_is_lost_with_its_right(void **state)
     stream_world_close(&world);
 }
 
-/* --- long polls of the HTTP API ---------------------------------------------------------------------------
- */
+/* --- long polls of the HTTP API --------------------------------------------------------------------- */
 
 static void open_poll(struct stream_client *c, const char *path, const char *token)
 {
@@ -694,7 +691,7 @@ static void a_poll_ends_with_its_right(void **state)
     for (size_t i = 0; i < COUNT_OF(paths); i++) {
         const char *prefix = i < 2 ? INSTANCES "a" : HEADS "a";
         open_poll(&c, paths[i], token_of("alice"));
-        user_grant("bob", "team"); /* of another: it goes on */
+        user_grant("bob", "team"); /* of another: it continues */
         Etcdserverpb__AuthUserRevokeRoleRequest take = ETCDSERVERPB__AUTH_USER_REVOKE_ROLE_REQUEST__INIT;
         take.name = T("bob");
         take.role = T("team");
@@ -728,7 +725,7 @@ int main(void)
         cmocka_unit_test(a_token_in_the_url_is_refused),
         cmocka_unit_test(a_right_that_is_taken_ends_its_subscription),
         cmocka_unit_test(a_change_that_concerns_others_is_not_noticed),
-        cmocka_unit_test(nothing_goes_out_before_it_is_judged),
+        cmocka_unit_test(nothing_is_sent_before_it_is_judged),
         cmocka_unit_test(a_connection_ends_with_its_user),
         cmocka_unit_test(events_end_with_an_error_event),
         cmocka_unit_test(auth_that_is_enabled_makes_it_anonymous),

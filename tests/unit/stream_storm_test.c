@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Streams of configurations under load: changes that come faster than their contents can be read, and frames
- * that cost much. */
+ * Tests of streams of configurations under load: changes that come faster than their contents can be read,
+ * and expensive frames. */
 #include "tests/unit/stream_world.h"
 
 #include <stdio.h>
@@ -15,7 +15,7 @@ static struct stream_world world;
 
 enum { STORM_NAMES = 1024, STORM_CHANGES = 512 };
 
-/* All that ever happened to each name; the index of a change plus 1 is its seq. */
+/* All changes of each name; the index of a change plus 1 is its seq. */
 static struct {
     size_t count;
     struct {
@@ -43,7 +43,7 @@ static int close_world(void **state)
     return 0;
 }
 
-/* --- what happened, and what was heard of it ------------------------------------------------------------ */
+/* --- the changes, and the received ones ----------------------------------------------------------------- */
 
 static const char *name_of(size_t n)
 {
@@ -63,7 +63,7 @@ static void change(size_t n, bool is_deleted)
     past[n].count++;
 }
 
-/* The next change of it is later than what was promised; k 0 = before the first. */
+/* The next change of it is later than the promised revision; k 0 = before the first. */
 static bool is_last_before(size_t n, size_t k, int64_t revision)
 {
     return k == past[n].count || past[n].list[k].revision > revision;
@@ -93,7 +93,7 @@ static void check_item(size_t n, json_t *item, int64_t revision)
 struct listener {
     struct stream_client client;
     struct stream_model model;
-    int64_t had[STORM_NAMES]; /* revisions: of an item never an older one behind a newer */
+    int64_t had[STORM_NAMES]; /* revisions: of an item never an older one after a newer one */
     size_t only;              /* name; STORM_NAMES = all */
 };
 
@@ -107,11 +107,11 @@ static void listen_to(struct listener *l, size_t only)
                             only < STORM_NAMES ? stream_text(",\"name\":\"n%zu\"", only) : "");
 }
 
-/* All that has come. After each frame: what is there was published, nothing up to its revision is missing,
- * and nothing is older than it was. */
-static void hear(struct listener *l)
+/* Reads all pending frames. It checks after each frame: every content was published, nothing up to its
+ * revision is missing, and no content is older than before. */
+static void receive_all(struct listener *l)
 {
-    while (stream_client_hears(&l->client, 0)) {
+    while (stream_client_receives(&l->client, 0)) {
         stream_model_take(&l->model, buf_text(&l->client.message));
         if (l->model.parts)
             continue;
@@ -127,24 +127,25 @@ static void hear(struct listener *l)
     }
 }
 
-/* Until it has something of this revision of the name: within a bounded time, while nothing else happens. */
+/* Until it has a state at this revision or later of the name: within a bounded time, while nothing else
+ * happens. */
 static void hear_of(struct listener *l, size_t n, int64_t revision)
 {
     uint64_t end = clock_mono_ms() + 60000;
-    for (hear(l); l->had[n] < revision; hear(l))
+    for (receive_all(l); l->had[n] < revision; receive_all(l))
         assert_true(clock_mono_ms() < end);
 }
 
-/* Until it has all there is, as of some revision; likewise. */
-static void hear_state(struct listener *l)
+/* Until it has everything, as of some revision; likewise. */
+static void receive_state(struct listener *l)
 {
     uint64_t end = clock_mono_ms() + 60000;
-    for (hear(l); !l->model.snapshots; hear(l))
+    for (receive_all(l); !l->model.snapshots; receive_all(l))
         assert_true(clock_mono_ms() < end);
 }
 
-/* A change of which the content is asked for; only then come all contents that were asked for before. There
- * is no moment without one that is still to come. */
+/* A change whose content is requested; only then all earlier requested contents arrive. At every moment one
+ * is still pending. */
 static void change_late(size_t n)
 {
     size_t before = stream_reads.held_count;
@@ -171,10 +172,9 @@ static void end_storm(struct listener *l, size_t count)
     }
 }
 
-/* --- changes that come faster than contents ---------------------------------------------------------------
- */
+/* --- changes that come faster than contents --------------------------------------------------------- */
 
-/* Each time another name: all are told, with their contents, one change behind. */
+/* Each time another name: all are sent, with their contents, one change late. */
 static void test_storm_of_names(void **state)
 {
     (void)state;
@@ -184,7 +184,7 @@ static void test_storm_of_names(void **state)
     listen_to(&l[0], STORM_NAMES);
     hear_of(&l[0], 0, 1);
     stream_reads.is_held = true;
-    for (; !l[0].model.deltas; hear(&l[0]))
+    for (; !l[0].model.deltas; receive_all(&l[0]))
         change_late(n++);
     for (size_t end = n + 30; n < end; n++) {
         change_late(n);
@@ -194,22 +194,23 @@ static void test_storm_of_names(void **state)
         assert_true(l[0].model.revision >= past[n - 1].list[0].revision);
         assert_true(l[0].model.revision < past[n].list[0].revision);
     }
-    /* Who comes now gets it all; of the one whose content is not here that it is there. */
+    /* A new subscriber gets everything; for the item whose content is not in memory it learns that it exists.
+     */
     listen_to(&l[1], STORM_NAMES);
-    hear_state(&l[1]);
+    receive_state(&l[1]);
     for (size_t i = 0; i < n; i++) {
         json_t *item = json_object_get(l[1].model.items, name_of(i));
         assert_non_null(item);
         assert_true(!json_object_get(item, "content") == (i == n - 1));
     }
     assert_true(l[1].model.revision < past[n - 1].list[0].revision);
-    hear(&l[0]);
+    receive_all(&l[0]);
     assert_int_equal(l[0].model.snapshots, 1);
     end_storm(l, 2);
 }
 
-/* Always the same: it is told by reference now and then. To those as well who are reached later, and to those
- * who come in between; when the storm is over, with its content again. */
+/* Always the same name: it is sent by reference now and then. Clients that are served later get it too, and
+ * so do clients that subscribe in between. When the storm is over, it is sent with its content again. */
 static void test_storm_of_one(void **state)
 {
     (void)state;
@@ -222,22 +223,22 @@ static void test_storm_of_one(void **state)
     stream_reads.is_held = true;
     while (l[0].model.deltas < 3 || l[1].model.deltas < 3) {
         change_late(0);
-        hear(&l[0]);
-        hear(&l[1]);
+        receive_all(&l[0]);
+        receive_all(&l[1]);
     }
     assert_true(past[0].count / 2 > l[0].model.deltas);
     listen_to(&l[2], 0);
     while (!l[2].model.snapshots || l[2].model.deltas < 2) {
         change_late(0);
         for (size_t i = 0; i < 3; i++)
-            hear(&l[i]);
+            receive_all(&l[i]);
     }
-    /* Two see a state each before either is told. */
+    /* Two clients see a state each before either is notified. */
     listen_to(&l[3], 0);
-    hear_state(&l[3]);
+    receive_state(&l[3]);
     change_late(0);
     listen_to(&l[4], 0);
-    hear_state(&l[4]);
+    receive_state(&l[4]);
     stream_reads.is_held = false;
     stream_reads_finish(stream_reads.held_count);
     for (size_t i = 0; i < 5; i++)
@@ -251,7 +252,7 @@ static void test_storm_of_one(void **state)
     end_storm(l, 5);
 }
 
-/* Anything, in any order. */
+/* All events, in any order. */
 static void test_storm(void **state)
 {
     (void)state;
@@ -275,7 +276,7 @@ static void test_storm(void **state)
             stream_reads_finish(stream_reads.held_count > 20 ? 20 : (random >> 27) % 3);
         stream_world_run_ms(&world, 1);
         for (size_t c = 0; c < count; c++)
-            hear(&l[c]);
+            receive_all(&l[c]);
     }
     for (size_t c = 0; c < count; c++)
         assert_true(l[c].model.deltas > 50);
@@ -284,7 +285,7 @@ static void test_storm(void **state)
 
 /* --- frames that cost much ------------------------------------------------------------------------------ */
 
-/* Each look at the clock takes longer than a turn may. */
+/* Each reading of the clock takes longer than a turn may. */
 static const struct io_ops *real_ops;
 static uint64_t skew_ns, step_ns;
 
@@ -304,7 +305,7 @@ static size_t count_turns(void)
     return turns;
 }
 
-/* A frame may cost much: the turn ends between two connections, and between two subscriptions of one. */
+/* A frame may be expensive: the turn ends between two connections, and between two subscriptions of one. */
 static void test_slice(void **state)
 {
     (void)state;

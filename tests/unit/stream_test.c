@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Streams over WebSockets: conversations, refusals, resuming, credit, slow readers, keys, sessions. */
+ * Tests of streams over WebSockets: conversations, refusals, resuming, credit, slow readers, keys, sessions.
+ */
 #include "tests/unit/stream_world.h"
 
 #include <inttypes.h>
@@ -75,16 +76,16 @@ static void test_conversation(void **state)
         &c, stream_text("{\"type\":\"delta\",\"sid\":1,\"revision\":%d,\"previous\":%d,\"put\":[],"
                         "\"delete\":[\"o1\"]}",
                         (int)third, (int)second));
-    /* What is of no concern to it is not told. */
+    /* A change that does not concern the client is not sent. */
     put("other", "x", 1);
-    assert_false(stream_client_hears(&c, 50));
+    assert_false(stream_client_receives(&c, 50));
     stream_client_say(&c, "{\"type\":\"unsubscribe\",\"sid\":1}");
     stream_client_say(&c, "{\"type\":\"unsubscribe\",\"sid\":1}");
     stream_client_expect(
         &c, "{\"type\":\"error\",\"sid\":1,\"code\":\"not_found\",\"message\":\"unsubscribe: there "
             "is no such subscription\"}");
     put("orders", "o3", 1);
-    assert_false(stream_client_hears(&c, 50));
+    assert_false(stream_client_receives(&c, 50));
     assert_int_equal(stream_server_counts(world.stream).subscriptions, 0);
     stream_client_close(&c);
     assert_int_equal(stream_server_counts(world.stream).connections, 0);
@@ -116,7 +117,7 @@ static void test_services(void **state)
     stream_client_close(&c);
 }
 
-/* A client that sends wrong frames and reads none of the errors: it is not read from either. */
+/* A client that sends wrong frames and reads none of the errors: the server does not read from it either. */
 static void test_unread_errors(void **state)
 {
     (void)state;
@@ -141,7 +142,7 @@ static void test_unread_errors(void **state)
     }
     assert_true(sent < TIMES);
     assert_true(most > 0 && most < 1 << 20); /* 64 KiB, and what one read was answered */
-    for (size_t i = 0; i < sent; i++)        /* all of them are there for who reads later */
+    for (size_t i = 0; i < sent; i++)        /* a late reader gets all of them */
         stream_client_expect_frame(&c, "error", "unknown type");
     assert_int_equal(world.output.bytes, 0);
     stream_client_close(&c);
@@ -174,7 +175,7 @@ static void test_refusals(void **state)
         stream_client_say(&c, wrong[i].says);
         const char *got = stream_client_next(&c);
         if (strncmp(got, "{\"type\":\"error\"", 15) != 0 || !strstr(got, wrong[i].hears))
-            fail_msg("to %s came %s", wrong[i].says, got);
+            fail_msg("%s received %s", wrong[i].says, got);
     }
     stream_client_say(&c, "{\"type\":\"subscribe\",\"sid\":2,\"kind\":\"service\",\"name\":\"x\"}");
     assert_non_null(strstr(stream_client_next(&c), "\"snapshot\""));
@@ -233,7 +234,7 @@ static void test_origin(void **state)
     }
 }
 
-/* Frames that come before welcome are answered behind it; nothing is served before the view can be read. */
+/* Frames that arrive before welcome are answered after it; nothing is served before the view can be read. */
 static void test_early_frames(void **state)
 {
     (void)state;
@@ -246,15 +247,15 @@ static void test_early_frames(void **state)
                                       cluster_id, (int)kv_revision(world.node.kv) + 1));
     stream_client_say(&c, "{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"service\",\"name\":\"orders\"}");
     stream_client_say(&c, "{\"type\":\"dance\"}");
-    assert_false(stream_client_hears(&c, 50));
+    assert_false(stream_client_receives(&c, 50));
     world.is_held = false;
-    assert_false(stream_client_hears(&c, 50)); /* the token is not reached */
+    assert_false(stream_client_receives(&c, 50)); /* the token is not reached */
     one_node_put(&world.node, "any", "thing", 0);
     assert_non_null(strstr(stream_client_next(&c), "\"welcome\""));
     assert_non_null(strstr(stream_client_next(&c), "unknown type"));
     assert_non_null(strstr(stream_client_next(&c), "\"snapshot\""));
     stream_client_close(&c);
-    /* A token that is never reached sends the client elsewhere. */
+    /* A token that is never reached sends the client to another member. */
     stream_client_open(&c, &world, "");
     stream_client_say(&c, stream_text("{\"type\":\"hello\",\"resume\":{\"cluster_id\":\"%" PRIu64
                                       "\",\"revision\":99999}}",
@@ -262,7 +263,7 @@ static void test_early_frames(void **state)
     assert_non_null(strstr(stream_client_next(&c), "{\"type\":\"goaway\",\"after_ms\":"));
     stream_client_expect_close(&c, 1001);
     stream_client_close(&c);
-    /* Too much before welcome. */
+    /* Too many frames before welcome. */
     world.is_held = true;
     stream_client_open(&c, &world, "");
     stream_client_say(&c, stream_text("{\"type\":\"hello\",\"resume\":{\"cluster_id\":\"%" PRIu64
@@ -280,7 +281,7 @@ static void test_early_frames(void **state)
     stream_client_close(&c);
 }
 
-/* A member that starts: clients are there before the view is. */
+/* A member that starts: clients connect before the view is ready. */
 static void test_not_ready(void **state)
 {
     (void)state;
@@ -294,7 +295,7 @@ static void test_not_ready(void **state)
     stream_client_say(&c, "{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"service\",\"name\":\"orders\"}");
     stream_client_ask(&events, &world,
                       "GET " STREAM_PATH "?kind=service&name=orders HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert_false(stream_client_hears(&c, 50));
+    assert_false(stream_client_receives(&c, 50));
     assert_int_equal(events.in.size, 0);
     world.is_held = false;
     assert_non_null(strstr(stream_client_next(&c), "\"welcome\""));
@@ -304,7 +305,8 @@ static void test_not_ready(void **state)
     stream_client_close(&events);
 }
 
-/* History is compacted under the view, which is read anew: what comes of it is what has changed. */
+/* The history is compacted before the view reads it, and the view is read anew: the client gets the
+ * differences. */
 static void test_read_anew(void **state)
 {
     (void)state;
@@ -331,7 +333,7 @@ static void test_read_anew(void **state)
     uint64_t end = clock_mono_ms() + 10000;
     while (m.revision < now && clock_mono_ms() < end) {
         was_away |= !registry_is_ready(world.registry);
-        if (stream_client_hears(&c, 0))
+        if (stream_client_receives(&c, 0))
             stream_model_take(&m, buf_text(&c.message));
     }
     assert_true(was_away);
@@ -342,7 +344,7 @@ static void test_read_anew(void **state)
     stream_client_close(&c);
 }
 
-/* --- going on ------------------------------------------------------------------------------------------ */
+/* --- resuming --------------------------------------------------------------------------------------- */
 
 static void subscribe(struct stream_client *c, const char *more)
 {
@@ -359,18 +361,18 @@ static void test_resume(void **state)
     subscribe(&c, "");
     assert_non_null(strstr(stream_client_next(&c), "\"snapshot\""));
     stream_client_close(&c);
-    /* Nothing has changed: nothing comes. Then the chain goes on from the token. */
+    /* Nothing has changed: nothing is sent. Then the chain continues from the token. */
     int64_t other = put("users", "u1", 1);
     stream_client_hello(&c, &world, "");
     subscribe(&c, stream_text(",\"from_revision\":%d", (int)other + 1));
-    assert_false(stream_client_hears(&c, 50));
+    assert_false(stream_client_receives(&c, 50));
     int64_t now = stream_world_delete(&world, "orders", "o1");
     stream_client_expect(
         &c, stream_text("{\"type\":\"delta\",\"sid\":1,\"revision\":%d,\"previous\":%d,\"put\":[],"
                         "\"delete\":[\"o1\"]}",
                         (int)now, (int)other));
     stream_client_close(&c);
-    /* Changed while it was away: the topic remembers. */
+    /* Changes while it was away: the topic remembers them. */
     now = put("orders", "o3", 1);
     stream_client_hello(&c, &world, "");
     subscribe(&c, stream_text(",\"from_revision\":%d", (int)base + 1));
@@ -384,7 +386,7 @@ static void test_resume(void **state)
     assert_null(json_object_get(m.items, "o1"));
     stream_model_done(&m);
     stream_client_close(&c);
-    /* Further back than anything is remembered: a snapshot, said so. */
+    /* Further back than the topic remembers: a snapshot, marked as one. */
     stream_client_hello(&c, &world, "");
     subscribe(&c, ",\"from_revision\":1");
     stream_client_expect(&c, "{\"type\":\"resync\",\"sid\":1,\"reason\":\"overflow\"}");
@@ -418,7 +420,7 @@ static void test_known(void **state)
     assert_int_equal(m.deltas, 1);
     assert_int_equal(m.revision, now);
     assert_int_equal(json_object_size(m.items), 3);
-    assert_true(json_is_null(json_object_get(m.items, "o1"))); /* it was known as it is */
+    assert_true(json_is_null(json_object_get(m.items, "o1"))); /* it was known in this form */
     assert_true(json_is_object(json_object_get(m.items, "o2")));
     assert_null(json_object_get(m.items, "gone"));
     stream_world_delete(&world, "orders", "o1");
@@ -428,8 +430,8 @@ static void test_known(void **state)
     stream_client_close(&c);
 }
 
-/* Compared when it is sent, not when it is asked for: the frame speaks for its revision, and what came
- * between the two is in it. */
+/* The comparison happens when the frame is sent, not when it is requested: the frame is valid for its
+ * revision, and holds the changes between the two. */
 static void test_known_is_compared_when_sent(void **state)
 {
     (void)state;
@@ -437,7 +439,7 @@ static void test_known_is_compared_when_sent(void **state)
     int64_t r1 = put("orders", "o1", 1), r2 = put("orders", "o2", 1);
     stream_client_hello(&c, &world, "");
     stream_world_run_ms(&world, 20);
-    world.is_held = true; /* asked for, and not sent yet */
+    world.is_held = true; /* requested, and not sent yet */
     subscribe(&c, stream_text(",\"known\":[{\"id\":\"o1\",\"revision\":%d},{\"id\":\"o2\",\"revision\":%d}]",
                               (int)r1, (int)r2));
     stream_world_run_ms(&world, 50);
@@ -461,7 +463,7 @@ static void test_known_is_compared_when_sent(void **state)
 
 #define KEY "/cairn/registry/instances/default/default/orders/a"
 
-/* Held by a storm guard, and let go: both are changes, and a filter leaves those that are held out. */
+/* Protected by a storm guard, and released: both are changes, and a filter leaves protected ones out. */
 static void test_guarded(void **state)
 {
     (void)state;
@@ -513,8 +515,7 @@ static void test_filter(void **state)
     stream_client_close(&c);
 }
 
-/* --- slow ones -------------------------------------------------------------------------------------------
- */
+/* --- slow readers ----------------------------------------------------------------------------------- */
 
 static void test_window(void **state)
 {
@@ -532,7 +533,7 @@ static void test_window(void **state)
     int64_t last = 0;
     for (int i = 0; i < 200; i++) {
         last = stream_world_put(&world, "orders", "o1", i % 2 ? instance : other);
-        while (stream_client_hears(&c, 0)) {
+        while (stream_client_receives(&c, 0)) {
             if (strstr(buf_text(&c.message), "\"code\":\"limit\""))
                 continue;
             bytes += c.message.size;
@@ -543,13 +544,13 @@ static void test_window(void **state)
     assert_true(bytes > 12 * 1024 && bytes < 20 * 1024);
     assert_true(frames < 150);
     assert_true(m.revision < last);
-    assert_false(stream_client_hears(&c, 50));
-    /* One acknowledgement, and one frame with all that was missed. */
+    assert_false(stream_client_receives(&c, 50));
+    /* One acknowledgement, and one frame with everything that was missed. */
     stream_client_say(&c, stream_text("{\"type\":\"ack\",\"revision\":%d}", (int)m.revision));
     stream_model_take(&m, stream_client_next(&c));
     assert_int_equal(m.revision, last);
     assert_int_equal(json_integer_value(json_object_get(json_object_get(m.items, "o1"), "port")), 1);
-    /* Acknowledged in halves, it never stops. */
+    /* With acknowledgements of half the window, it never stops. */
     frames = m.deltas;
     for (int i = 0; i < 200; i++) {
         int64_t now = stream_world_put(&world, "orders", "o1", i % 2 ? instance : other);
@@ -586,7 +587,7 @@ static void test_slow_reader(void **state)
         }
     }
     assert_int_equal(q.snapshots + q.deltas, 301);
-    /* What waits for the slow one is bounded, it skips states and ends with the last. */
+    /* The pending bytes of the slow client are bounded; it skips states and ends with the last. */
     while (m.revision < last) {
         stream_model_take(&m, stream_client_next(&slow));
         stream_client_say(&slow, stream_text("{\"type\":\"ack\",\"revision\":%d}", (int)m.revision));
@@ -599,7 +600,7 @@ static void test_slow_reader(void **state)
     stream_client_close(&quick);
 }
 
-/* A snapshot in parts stays the view it began with, whatever happens meanwhile. */
+/* A snapshot in parts keeps the view with which it began, whatever happens meanwhile. */
 static void test_parts(void **state)
 {
     (void)state;
@@ -630,8 +631,7 @@ static void test_parts(void **state)
     stream_client_close(&c);
 }
 
-/* --- marks and time
- * ------------------------------------------------------------------------------------------ */
+/* --- marks and time ------------------------------------------------------------------------------------- */
 
 static void test_marks(void **state)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Topics: what has changed since, made once for many; random readers against a model; snapshots and their
- * budget. The source is a small array. */
+ * Tests of topics: the changes since a revision, made once for many readers; random readers against a model;
+ * snapshots and their budget. The source is a small array. */
 #include "server/stream/topic.h"
 
 #include <stdio.h>
@@ -106,7 +106,7 @@ static const struct stream_source source = {
     .item = fake_item,
 };
 
-/* One with forms, that may lack something. */
+/* A source with forms, whose content may be missing. */
 static uint32_t fake_variant(void *view, const struct registry_subscriber *who)
 {
     (void)view, (void)who;
@@ -184,7 +184,7 @@ static int close_topics(void **state)
     return 0;
 }
 
-/* A reader's own picture. */
+/* A reader's own state. */
 struct reader {
     int64_t at;
     bool has_state;
@@ -226,7 +226,7 @@ static void read_snapshot(struct reader *r, struct stream_topic *t)
     stream_snapshot_unref(s);
 }
 
-/* One step of a reader; false: it is level. */
+/* One step of a reader; false: it is up to date. */
 static bool step(struct reader *r, struct stream_topic *t)
 {
     struct http_shared *tail;
@@ -249,7 +249,7 @@ static bool step(struct reader *r, struct stream_topic *t)
     return true;
 }
 
-/* Readers that look now and then always end with what is there. */
+/* Readers that read now and then always end with the present state. */
 static void test_model(void **state)
 {
     (void)state;
@@ -289,7 +289,7 @@ static void test_made_once(void **state)
     change(2, true, 30);
     assert_ptr_equal(stream_topics_next(topics), t);
     assert_null(stream_topics_next(topics));
-    /* Everybody who stands between two changes shares what is to come. */
+    /* Readers at any revision between two changes share the next frame. */
     fake.written = 0;
     assert_int_equal(stream_topic_delta(t, 20, 0, &first, &revision), STREAM_DELTA);
     for (int64_t from = 20; from < 30; from++) {
@@ -315,7 +315,7 @@ static void test_made_once(void **state)
 static void test_floor(void **state)
 {
     (void)state;
-    struct stream_topic *t = hold("a", 12); /* what was before 12 is not known */
+    struct stream_topic *t = hold("a", 12); /* changes before 12 are not known */
     struct http_shared *tail;
     int64_t revision;
     char id[16];
@@ -331,7 +331,7 @@ static void test_floor(void **state)
     stream_topic_release(t, 0);
 }
 
-/* What is too much for a frame comes in several, cut between revisions. */
+/* Changes that are too large for a frame come in several, cut between revisions. */
 static void test_large_deltas(void **state)
 {
     (void)state;
@@ -358,7 +358,7 @@ static void test_large_deltas(void **state)
     stream_topic_release(t, 0);
 }
 
-/* Old snapshots are evicted when all together are too much; the newest stays. */
+/* Old snapshots are evicted when all together are too large; the newest stays. */
 static void test_budget(void **state)
 {
     (void)state;
@@ -384,8 +384,8 @@ static void test_budget(void **state)
     stream_topic_release(t, 0);
 }
 
-/* Snapshots count against the budget of all caches while somebody may still be given them; parts that are on
- * their way to a reader stay. */
+/* Snapshots count against the budget of all caches while a reader may still get them; parts in flight stay.
+ */
 static void test_snapshots_are_counted(void **state)
 {
     (void)state;
@@ -405,7 +405,7 @@ static void test_snapshots_are_counted(void **state)
     assert_in_range(budget.bytes, 80000, 84000);
     cache_budget_trim(&budget);
     assert_in_range(budget.bytes, 40000, 42000);
-    assert_null(first->parts); /* the oldest goes */
+    assert_null(first->parts); /* the oldest is evicted */
     assert_non_null(second->parts);
     assert_true(part->text->size > 40000);
     http_shared_unref(part);
@@ -418,7 +418,7 @@ static void test_snapshots_are_counted(void **state)
     topics = before;
 }
 
-/* Encoded changes count against the budget of all caches, until the next change or until it is asked for. */
+/* Encoded changes count against the budget of all caches, until the next change or until they are evicted. */
 static void test_deltas_are_counted(void **state)
 {
     (void)state;
@@ -449,7 +449,7 @@ static void test_deltas_are_counted(void **state)
     assert_int_equal(fake.written, written + 3);
     change(0, true, fake.now + 1);
     assert_int_equal(budget.bytes, 0);
-    assert_true(tail->text->size > 30000); /* whoever holds it keeps it */
+    assert_true(tail->text->size > 30000); /* a reader that holds it keeps it */
     http_shared_unref(tail);
     stream_topic_release(t, 0);
     stream_topics_free(topics);
@@ -482,7 +482,7 @@ static void test_compare(void **state)
     stream_topic_release(t, 0);
 }
 
-/* What lacks something is void, is not kept, and comes when it is ready. */
+/* A frame with missing content is void, is not kept, and comes when the content is ready. */
 static void test_waiting(void **state)
 {
     (void)state;
@@ -504,7 +504,7 @@ static void test_waiting(void **state)
     struct stream_snapshot *s = stream_topic_snapshot(t, 0, 0);
     assert_int_equal(s->count, 1);
     stream_snapshot_unref(s);
-    /* What was made before is not given away while the source reads. */
+    /* A frame that was made before is not sent while the source reads. */
     fake.is_reading = true;
     assert_int_equal(stream_topic_delta(t, 10, 0, &tail, &revision), STREAM_WAIT);
     assert_null(stream_topic_snapshot(t, 0, 0));
@@ -530,13 +530,13 @@ static void test_forms(void **state)
         stream_snapshot_unref(stream_topic_snapshot(t, (uint32_t)i % FORMS, 0));
     }
     assert_int_equal(fake.written - before, 2 * FORMS);
-    stream_topics_sweep(topics, 10000); /* snapshots go after a while */
+    stream_topics_sweep(topics, 10000); /* snapshots are dropped after a while */
     stream_snapshot_unref(stream_topic_snapshot(t, 7, 0));
     assert_int_equal(fake.written - before, 2 * FORMS + 1);
     stream_topic_release(t, 0);
 }
 
-/* Kept for a while without a reader, so that who comes back gets a delta. */
+/* Kept for a while without a reader, so that a returning client gets a delta. */
 static void test_idle(void **state)
 {
     (void)state;

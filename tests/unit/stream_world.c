@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See stream_world.h. */
+ * A server with streams and its clients; see stream_world.h. */
 #include "tests/unit/stream_world.h"
 
 #include <errno.h>
@@ -511,7 +511,7 @@ static bool take_frame(struct stream_client *c, bool *ret_is_message)
     return true;
 }
 
-bool stream_client_hears(struct stream_client *c, uint64_t ms)
+bool stream_client_receives(struct stream_client *c, uint64_t ms)
 {
     uint64_t end = clock_mono_ms() + ms;
     bool is_late = false;
@@ -529,8 +529,8 @@ bool stream_client_hears(struct stream_client *c, uint64_t ms)
 
 const char *stream_client_next(struct stream_client *c)
 {
-    if (!stream_client_hears(c, 60000))
-        fail_msg("nothing came (closed: %d, status %u)", c->is_closed, c->status);
+    if (!stream_client_receives(c, 60000))
+        fail_msg("no message arrived (closed: %d, status %u)", c->is_closed, c->status);
     return buf_text(&c->message);
 }
 
@@ -556,20 +556,19 @@ const char *stream_client_expect_frame(struct stream_client *c, const char *type
 
 void stream_client_expect_nothing(struct stream_client *c)
 {
-    while (stream_client_hears(c, 40))
+    while (stream_client_receives(c, 40))
         if (strncmp(buf_text(&c->message), "{\"type\":\"mark\"", 14) != 0)
             fail_msg("unexpected: %.500s", buf_text(&c->message));
 }
 
 void stream_client_expect_close(struct stream_client *c, uint16_t status)
 {
-    if (stream_client_hears(c, 60000))
+    if (stream_client_receives(c, 60000))
         fail_msg("not closed, but: %s", buf_text(&c->message));
     assert_int_equal(c->status, status);
 }
 
-/* --- what a client makes of it -----------------------------------------------------------------------------
- */
+/* --- a client's state ------------------------------------------------------------------------------- */
 
 static const char *key_of_item(json_t *item)
 {
@@ -642,7 +641,7 @@ void stream_model_done(struct stream_model *m)
     *m = (struct stream_model){0};
 }
 
-/* --- what most conversations begin with -------------------------------------------------------------- */
+/* --- the usual beginning of a conversation ---------------------------------------------------------- */
 
 char *stream_text(const char *text, ...)
 {

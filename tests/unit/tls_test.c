@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * base/net/tls.c: handshakes in memory between two contexts, with certificates made here by OpenSSL. */
+ * Tests of base/net/tls.c: handshakes in memory between two contexts, with certificates that OpenSSL makes
+ * here. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,9 +24,9 @@ struct issued {
     char cert_file[128], key_file[128];
 };
 static char dir[64];
-static struct issued ca, other_ca, server, alice, bob, stranger, expired;
+static struct issued ca, other_ca, server, alice, bob, foreign, expired;
 static struct issued rsa, small, two_names, no_name, of_server, no_san;
-/* What a certificate may have beyond a name. */
+/* The properties of a certificate beyond its name. */
 struct unusual {
     unsigned rsa_bits; /* 0 = P-256 */
     const char *second_name, *usage;
@@ -122,7 +123,7 @@ static int make_all(void **state)
     issue(&server, "server", &ca, 30, 2, "DNS:cairn.test,IP:127.0.0.1");
     issue(&alice, "alice", &ca, 30, 3, "DNS:alice.test");
     issue(&bob, "bob", &ca, 30, 4, "DNS:bob.test");
-    issue(&stranger, "stranger", &other_ca, 30, 5, "DNS:alice.test");
+    issue(&foreign, "foreign", &other_ca, 30, 5, "DNS:alice.test");
     issue(&expired, "expired", &ca, -1, 6, NULL);
     issue_unusual(&rsa, "rsa", &ca, 30, 7, "DNS:cairn.test", (struct unusual){.rsa_bits = 2048});
     issue_unusual(&small, "small", &ca, 30, 8, "DNS:cairn.test", (struct unusual){.rsa_bits = 1024});
@@ -137,7 +138,7 @@ static int make_all(void **state)
 static int remove_all(void **state)
 {
     (void)state;
-    struct issued *all[] = {&ca,  &other_ca, &server, &alice,     &bob,     &stranger, &expired,
+    struct issued *all[] = {&ca,  &other_ca, &server, &alice,     &bob,     &foreign,  &expired,
                             &rsa, &small,    &no_san, &two_names, &no_name, &of_server};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         X509_free(all[i]->cert);
@@ -148,8 +149,7 @@ static int remove_all(void **state)
     return system(command);
 }
 
-/* --- a pair
- * -------------------------------------------------------------------------------------------------- */
+/* --- a pair --------------------------------------------------------------------------------------------- */
 static struct tls_options serving(void)
 {
     return (struct tls_options){.cert_file = server.cert_file, .key_file = server.key_file, .alpn = "h2"};
@@ -169,7 +169,8 @@ static struct tls_context *context(struct tls_options o)
         fail_msg("%s", error);
     return c;
 }
-/* Moves what `from` wants to send to `to` in pieces of `step` bytes; what `to` reads is appended to out. */
+/* Moves the output of `from` to `to` in pieces of `step` bytes; decrypted data of `to` are appended to out.
+ */
 static int move(struct tls *from, struct tls *to, size_t step, struct buf *out)
 {
     struct buf wire = {0};
@@ -201,8 +202,8 @@ static void pair_free(struct pair *p)
     tls_free(p->client);
     tls_free(p->server);
 }
-/* Server's side of a handshake between fresh contexts: true if it lets the client in. */
-static bool lets_in(struct tls_options so, struct tls_options co, const char *ret_error_part)
+/* The server's side of a handshake between fresh contexts: true if it accepts the client. */
+static bool accepts(struct tls_options so, struct tls_options co, const char *ret_error_part)
 {
     struct tls_context *sc = context(so), *cc = context(co);
     struct pair p = shake(cc, sc, "cairn.test", SIZE_MAX / 2);
@@ -215,8 +216,7 @@ static bool lets_in(struct tls_options so, struct tls_options co, const char *re
     return ok;
 }
 
-/* --- tests
- * ----------------------------------------------------------------------------------------------------- */
+/* --- tests ---------------------------------------------------------------------------------------------- */
 static void test_talk(void **state)
 {
     (void)state;
@@ -271,26 +271,26 @@ static void test_client_certificates(void **state)
     struct tls_options o = serving();
     o.ca_file = ca.cert_file;
     o.require_client_cert = true;
-    assert_true(lets_in(o, dialing(&alice), NULL));
-    assert_true(lets_in(o, dialing(&bob), NULL));
-    assert_false(lets_in(o, dialing(NULL), "peer did not return a certificate"));
-    assert_false(lets_in(o, dialing(&stranger), "failed to verify certificate"));
-    assert_false(lets_in(o, dialing(&expired), "expired"));
+    assert_true(accepts(o, dialing(&alice), NULL));
+    assert_true(accepts(o, dialing(&bob), NULL));
+    assert_false(accepts(o, dialing(NULL), "peer did not return a certificate"));
+    assert_false(accepts(o, dialing(&foreign), "failed to verify certificate"));
+    assert_false(accepts(o, dialing(&expired), "expired"));
     o.crl_file = ca_crl;
-    assert_true(lets_in(o, dialing(&bob), NULL));
+    assert_true(accepts(o, dialing(&bob), NULL));
     o.crl_file = bob_crl;
-    assert_true(lets_in(o, dialing(&alice), NULL));
-    assert_false(lets_in(o, dialing(&bob), "revoked"));
+    assert_true(accepts(o, dialing(&alice), NULL));
+    assert_false(accepts(o, dialing(&bob), "revoked"));
     o.crl_file = NULL;
     o.allowed_cn = "carol,alice";
-    assert_true(lets_in(o, dialing(&alice), NULL));
-    assert_false(lets_in(o, dialing(&bob), "client certificate authentication failed"));
+    assert_true(accepts(o, dialing(&alice), NULL));
+    assert_false(accepts(o, dialing(&bob), "client certificate authentication failed"));
     o.allowed_cn = "alic,lice,alicee";
-    assert_false(lets_in(o, dialing(&alice), "client certificate authentication failed"));
+    assert_false(accepts(o, dialing(&alice), "client certificate authentication failed"));
     o.allowed_cn = NULL;
     o.allowed_hostname = "x.test,bob.test";
-    assert_true(lets_in(o, dialing(&bob), NULL));
-    assert_false(lets_in(o, dialing(&alice), "client certificate authentication failed"));
+    assert_true(accepts(o, dialing(&bob), NULL));
+    assert_false(accepts(o, dialing(&alice), "client certificate authentication failed"));
 }
 
 static void test_versions_and_suites(void **state)
@@ -299,19 +299,19 @@ static void test_versions_and_suites(void **state)
     struct tls_options so = serving(), co = dialing(NULL);
     so.min_version = "TLS1.3";
     co.max_version = "TLS1.2";
-    assert_false(lets_in(so, co, "unsupported protocol"));
+    assert_false(accepts(so, co, "unsupported protocol"));
     so.min_version = NULL;
-    assert_true(lets_in(so, co, NULL));
+    assert_true(accepts(so, co, NULL));
     so.cipher_suites = "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,TLS_AES_128_GCM_SHA256";
     co.cipher_suites = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256";
-    assert_false(lets_in(so, co, "no shared cipher"));
+    assert_false(accepts(so, co, "no shared cipher"));
     co.cipher_suites = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384";
-    assert_true(lets_in(so, co, NULL));
+    assert_true(accepts(so, co, NULL));
     co = dialing(NULL);
     co.alpn = "http/1.1";
-    assert_false(lets_in(so, co, "no application protocol"));
+    assert_false(accepts(so, co, "no application protocol"));
     co.alpn = NULL;
-    assert_true(lets_in(so, co, NULL));
+    assert_true(accepts(so, co, NULL));
 }
 
 /* As the client's only suite of TLS 1.2: taken by default if it is ECDHE with AEAD, and if the server's list
@@ -337,12 +337,12 @@ static void test_default_suites(void **state)
         so.key_file = strstr(name, "ECDSA") ? server.key_file : rsa.key_file;
         co.max_version = "TLS1.2";
         co.cipher_suites = name;
-        if (lets_in(so, co, "no shared cipher") != is_modern)
+        if (accepts(so, co, "no shared cipher") != is_modern)
             fail_msg("%s", name);
         taken += is_modern;
         so.cipher_suites = name;
-        if (!lets_in(so, co, NULL))
-            fail_msg("%s, which was asked for", name);
+        if (!accepts(so, co, NULL))
+            fail_msg("%s, which was requested", name);
     }
     assert_int_equal(taken, 8);
 }
@@ -352,9 +352,9 @@ static void test_suite_lists(void **state)
     (void)state;
     struct tls_options so = serving(), co = dialing(NULL);
     so.cipher_suites = "TLS_AES_128_GCM_SHA256"; /* nothing is left for 1.2 */
-    assert_true(lets_in(so, co, NULL));
+    assert_true(accepts(so, co, NULL));
     co.max_version = "TLS1.2";
-    assert_false(lets_in(so, co, "unsupported protocol"));
+    assert_false(accepts(so, co, "unsupported protocol"));
     static const char *const wrong[] = {"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,", ",",
                                         "TLS_AES_128_GCM_SHA256, x", "tls_aes_128_gcm_sha256",
                                         "TLS_RSA_WITH_RC4_128_SHA"};
@@ -367,7 +367,7 @@ static void test_suite_lists(void **state)
     }
 }
 
-/* The name of the client as the server has it after a handshake; NULL: it is not let in. */
+/* The client's name in the server after a handshake; NULL: it is refused. */
 static const char *name_of(const struct issued *who)
 {
     static char name[256];
@@ -390,16 +390,16 @@ static void test_client_names(void **state)
     assert_string_equal(name_of(&alice), "alice");
     assert_string_equal(name_of(&two_names), "root"); /* the last one, as Go has it */
     assert_string_equal(name_of(&no_name), "");
-    assert_null(name_of(&of_server)); /* its certificate is no client's */
+    assert_null(name_of(&of_server)); /* its certificate is not for clients */
     struct tls_options o = serving();
     o.ca_file = ca.cert_file;
     o.require_client_cert = true;
     o.allowed_hostname = "bob.test"; /* of the SAN, not of the CN */
-    assert_true(lets_in(o, dialing(&bob), NULL));
-    assert_false(lets_in(o, dialing(&no_san), "client certificate authentication failed"));
+    assert_true(accepts(o, dialing(&bob), NULL));
+    assert_false(accepts(o, dialing(&no_san), "client certificate authentication failed"));
     o.allowed_hostname = NULL;
     o.allowed_cn = "two_names";
-    assert_false(lets_in(o, dialing(&two_names), "client certificate authentication failed"));
+    assert_false(accepts(o, dialing(&two_names), "client certificate authentication failed"));
 }
 
 /* A client checks the name of the server in the SAN alone. */
@@ -475,7 +475,7 @@ static void test_reload(void **state)
     struct pair old = shake(cc, sc, NULL, 100000);
     assert_string_equal("server", tls_peer_name(old.client));
 
-    FILE *f = fopen(cert, "w"); /* nonsense keeps the old one */
+    FILE *f = fopen(cert, "w"); /* an invalid file keeps the old one */
     fputs("nonsense", f);
     fclose(f);
     tls_context_refresh(sc, 5000);
@@ -485,7 +485,7 @@ static void test_reload(void **state)
 
     copy_file(alice.cert_file, cert);
     copy_file(alice.key_file, key);
-    tls_context_refresh(sc, 5500); /* looked a moment ago */
+    tls_context_refresh(sc, 5500); /* checked a moment ago */
     p = shake(cc, sc, NULL, 100000);
     assert_string_equal("server", tls_peer_name(p.client));
     pair_free(&p);
@@ -504,7 +504,7 @@ static void test_reload(void **state)
     tls_context_free(cc);
 }
 
-/* The CA and the CRL are loaded anew too; connections that run go on. */
+/* The CA and the CRL are loaded anew too; open connections continue. */
 static void test_reload_of_trust(void **state)
 {
     (void)state;
@@ -517,8 +517,7 @@ static void test_reload_of_trust(void **state)
     o.ca_file = trust;
     o.crl_file = crl;
     o.require_client_cert = true;
-    struct tls_context *sc = context(o), *bobs = context(dialing(&bob)),
-                       *others = context(dialing(&stranger));
+    struct tls_context *sc = context(o), *bobs = context(dialing(&bob)), *others = context(dialing(&foreign));
     struct pair old = shake(bobs, sc, NULL, 100000);
     assert_true(tls_is_ready(old.server));
     copy_file(bob_crl, crl);
@@ -526,7 +525,7 @@ static void test_reload_of_trust(void **state)
     struct pair p = shake(bobs, sc, NULL, 100000);
     assert_false(tls_is_ready(p.server));
     pair_free(&p);
-    FILE *f = fopen(crl, "w"); /* half of a list: the one before counts */
+    FILE *f = fopen(crl, "w"); /* half of a list: the previous one counts */
     fputs("-----BEGIN X509 CRL-----\nMII", f);
     fclose(f);
     tls_context_refresh(sc, 2001);

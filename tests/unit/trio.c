@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See trio.h. */
+ * Three members on virtual time; see trio.h. */
 #include "tests/unit/trio.h"
 
 void trio_open(struct trio *t, unsigned i)
 {
     struct machine *m = &t->world->machines[i];
-    t->doors[i] = t->kind->open(m->kv, m->name);
+    t->modules[i] = t->kind->open(m->kv, m->name);
     m->turn = t->kind->turn;
-    m->arg = t->doors[i];
+    m->arg = t->modules[i];
 }
 
 void trio_close(struct trio *t, unsigned i)
 {
-    t->kind->close(t->doors[i]);
-    t->doors[i] = NULL;
+    t->kind->close(t->modules[i]);
+    t->modules[i] = NULL;
     t->world->machines[i].turn = NULL;
 }
 
 bool trio_is_ready(const struct trio *t)
 {
     for (unsigned i = 0; i < TRIO; i++)
-        if (t->doors[i] && !t->kind->is_ready(t->doors[i]))
+        if (t->modules[i] && !t->kind->is_ready(t->modules[i]))
             return false;
     return true;
 }
@@ -42,7 +42,7 @@ struct trio *trio_new(const struct trio_kind *kind)
 void trio_free(struct trio *t)
 {
     for (unsigned i = 0; i < TRIO; i++)
-        if (t->doors[i])
+        if (t->modules[i])
             trio_close(t, i);
     world_free(t->world);
     mem_free(t);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Three members with a door above each store (the registry, the config center), on virtual time. */
+ * Three members on virtual time with a module above each store (the registry or the config center). */
 #ifndef TESTS_UNIT_TRIO_H
 #define TESTS_UNIT_TRIO_H
 
@@ -9,15 +9,15 @@ enum { TRIO = 3 };
 
 struct trio_kind {
     void *(*open)(struct kv *kv, const char *member);
-    void (*close)(void *door);
-    void (*turn)(void *door);
-    bool (*is_ready)(const void *door);
+    void (*close)(void *module);
+    void (*turn)(void *module);
+    bool (*is_ready)(const void *module);
 };
 
 struct trio {
     const struct trio_kind *kind;
     struct world *world;
-    void *doors[TRIO]; /* NULL: closed */
+    void *modules[TRIO]; /* NULL: closed */
 };
 
 struct trio *trio_new(const struct trio_kind *kind); /* when it returns all are ready */

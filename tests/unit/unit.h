@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * cmocka and what it needs before it. */
+ * Includes for unit tests: cmocka and the headers that it needs before it. */
 #ifndef TESTS_UNIT_UNIT_H
 #define TESTS_UNIT_UNIT_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The log when the power goes and when the disk fails: every crash state of a script and of the recovery
+ * Tests of the log after power cuts and disk failures: every crash state of a script and of the recovery
  * after it, each operation failing once, a full disk. */
 #include <stdio.h>
 
@@ -13,8 +13,8 @@ struct crash_test {
     struct wal_run run;
     size_t recoveries;
     bool goes_deeper;
-    struct wal_model expected; /* what the interrupted recovery found */
-    bool is_lost;              /* something was: used where that is expected */
+    struct wal_model expected; /* the result of the interrupted recovery */
+    bool is_lost;              /* it has a result: used where that is expected */
     bool may_lose;
 };
 
@@ -28,7 +28,7 @@ struct crash_test {
         }                                                                                                    \
     } while (0)
 
-/* A power cut during recovery: it works the next time, and what it told before it returned stays true. */
+/* A power cut during recovery: it works the next time, and its reports before it returned stay true. */
 static bool on_second_crash(void *arg, struct sim_disk *image, const struct sim_crash *crash)
 {
     struct crash_test *t = arg;
@@ -124,7 +124,7 @@ static void every_crash_recovers(void **state)
     mem_free(t);
 }
 
-/* The enumeration must notice a disk that does not sync: else the test above says nothing. */
+/* The enumeration must detect a disk that does not sync: otherwise the test above proves nothing. */
 static void missing_syncs_are_noticed(void **state)
 {
     const unsigned kinds[] = {SIM_OP_SYNC, SIM_OP_SYNC_DIR};
@@ -148,8 +148,8 @@ static void missing_syncs_are_noticed(void **state)
 
 /* --- faults ----------------------------------------------------------------------------------- */
 
-/* Each operation of each kind fails once: it is told, it stays told, and what was acknowledged is there when
- * the process comes again - at once, and after a power cut that follows this second life. */
+/* Each operation of each kind fails once: the error is reported, and stays. Acknowledged batches are there
+ * when the process restarts, at once, and after a power cut that follows this second run. */
 static void fault_at(unsigned kinds, uint64_t n, int err, bool *ret_reached)
 {
     struct wal_run *r = mem_new(sizeof(*r));
@@ -165,7 +165,7 @@ static void fault_at(unsigned kinds, uint64_t n, int err, bool *ret_reached)
         got = wal_run_script(r, &m);
         if (got) {
             wal_machine_add(m.wal, r->models[r->submitted].last + 1, 50, 10);
-            assert_int_equal(wal_machine_submit(&m, true), err); /* for good */
+            assert_int_equal(wal_machine_submit(&m, true), err); /* for ever */
         }
     }
     *ret_reached = got != 0;
@@ -201,7 +201,7 @@ static void fault_at(unsigned kinds, uint64_t n, int err, bool *ret_reached)
     mem_free(r);
 }
 
-static void faults_are_told_and_nothing_acknowledged_is_lost(void **state)
+static void faults_are_reported_and_acknowledged_batches_stay(void **state)
 {
     const unsigned kinds[] = {SIM_OP_WRITE,  SIM_OP_SYNC,     SIM_OP_CREATE,
                               SIM_OP_RENAME, SIM_OP_SYNC_DIR, SIM_OP_UNLINK};
@@ -219,7 +219,7 @@ static void faults_are_told_and_nothing_acknowledged_is_lost(void **state)
     }
 }
 
-static void full_disk_is_told_as_such(void **state)
+static void a_full_disk_has_its_own_error(void **state)
 {
     (void)state;
     for (uint64_t space = 0; space < 60000; space += 777) {
@@ -250,8 +250,9 @@ static void full_disk_is_told_as_such(void **state)
     }
 }
 
-/* No space for the spare is no error while the segment has room; when space comes back it is made. */
-static void a_full_disk_stops_only_who_needs_space(void **state)
+/* A full disk is no error for the spare while the segment has room; when space is free again the spare is
+ * made. */
+static void a_full_disk_stops_only_new_segments(void **state)
 {
     struct sim_disk *disk = sim_disk_new();
     struct wal_machine m;
@@ -278,9 +279,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_crash_recovers),
         cmocka_unit_test(missing_syncs_are_noticed),
-        cmocka_unit_test(faults_are_told_and_nothing_acknowledged_is_lost),
-        cmocka_unit_test(full_disk_is_told_as_such),
-        cmocka_unit_test(a_full_disk_stops_only_who_needs_space),
+        cmocka_unit_test(faults_are_reported_and_acknowledged_batches_stay),
+        cmocka_unit_test(a_full_disk_has_its_own_error),
+        cmocka_unit_test(a_full_disk_stops_only_new_segments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Model, machine and scripts for the tests of the log. */
+ * The model, machine and scripts for the tests of the log; see wal_model.h. */
 #include "tests/unit/wal_model.h"
 
 #include "base/hash.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the tests of the log share: a machine with a log on a simulated disk, scripts of batches, and a model
- * of the log after each of them. What a recovery finds must be the model after some batch, and no earlier one
- * than was acknowledged as durable. */
+ * A model of the log after each batch of a script, and a machine with a log on a simulated disk, for the
+ * tests of the log. A recovery must give the model after some batch, and no earlier one than was
+ * acknowledged as durable. */
 #ifndef TESTS_UNIT_WAL_MODEL_H
 #define TESTS_UNIT_WAL_MODEL_H
 
@@ -75,7 +75,7 @@ void wal_run_init(struct wal_run *r, const struct wal_step *steps, size_t count)
 void wal_model_step(struct wal_model *m, const struct wal_step *s);
 /* Executes the script; the journal's mark is 1 + the batches acknowledged as durable. Ends at errors. */
 int wal_run_script(struct wal_run *r, struct wal_machine *m);
-/* The number of batches that what was found stands for, at least `durable`; -1: it is none of them. */
+/* The number of batches that the recovered log stands for, at least `durable`; -1: it is none of them. */
 int wal_run_find(const struct wal_run *r, const struct wal_model *found, size_t durable);
 /* A new log, the whole script, a clean end. */
 void wal_run_once(struct wal_run *r, struct sim_disk *disk);

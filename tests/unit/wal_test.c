@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The log in plain use over the simulated disk, and files that were damaged. */
+ * Tests of the log in plain use over the simulated disk, and of damaged files. */
 #include <stdio.h>
 
 #include "base/hash.h"
@@ -72,7 +72,7 @@ static size_t file_count(struct sim_disk *disk)
     return n;
 }
 
-/* Rotation, and a folder that stays small: released segments come back as the spare. */
+/* Rotation, and a folder that stays small: released segments are reused as the spare. */
 static void release_keeps_the_folder_small(void **state)
 {
     struct sim_disk *disk = sim_disk_new();
@@ -127,7 +127,7 @@ static void large_segments_go_away(void **state)
 }
 
 /* The entry after the released index stays, and any suffix of segments has the hard state. */
-static void release_keeps_what_follows(void **state)
+static void release_keeps_later_entries(void **state)
 {
     struct sim_disk *disk = sim_disk_new();
     struct wal_machine m;
@@ -218,7 +218,7 @@ static void no_flip_loses_an_earlier_batch(void **state)
     mem_free(r);
 }
 
-/* A lazy batch behind it tells that the last synced one was durable: then it is damage, not a torn write. */
+/* A lazy batch after it proves that the last synced one was durable: then it is damage, not a torn write. */
 static void damage_before_a_lazy_batch_is_seen(void **state)
 {
     struct sim_disk *disk = sim_disk_new();
@@ -269,7 +269,7 @@ static void missing_segments_are_seen(void **state)
     }
 }
 
-/* What a client stores cannot pass for a batch of ours, not even a copy of a true one. */
+/* Data that a client stores cannot pass for a batch of ours, not even a copy of a real one. */
 static void stored_batches_are_not_taken_for_ours(void **state)
 {
     struct sim_disk *disk = sim_disk_new();
@@ -283,13 +283,13 @@ static void stored_batches_are_not_taken_for_ours(void **state)
     wal_machine_add(m.wal, 1, 1, 100);
     assert_int_equal(wal_machine_submit(&m, true), 0);
     assert_true(sim_disk_find(disk, "data/wal/0000000000000001.wal", &inode));
-    /* An entry whose sectors each hold another log's batch header with a high number and everything synced.
+    /* An entry whose sectors each hold another log's batch header with a high number and "everything synced".
      */
     uint8_t fake[2048] = {0};
     for (size_t at = 448; at + 512 <= sizeof(fake); at += 512)
         memcpy(fake + at, sim_disk_content(disk, inode).data + 512, 512);
     for (size_t at = 448; at + 512 <= sizeof(fake); at += 512) {
-        fake[at + 8] ^= 1; /* not our salt: that one nobody outside knows */
+        fake[at + 8] ^= 1; /* not our salt: no client knows that one */
         put_le64(fake + at + 16, 1000);
         put_le32(fake + at + 36, 1000);
         put_le32(fake + at + 4, crc32c(0, fake + at + 8, 32));
@@ -305,7 +305,7 @@ static void stored_batches_are_not_taken_for_ours(void **state)
     sim_disk_free(disk);
 }
 
-/* After a cut nothing of what was there is left, so that no later batch can border on it. */
+/* After a cut none of the old bytes are left, so that no later batch can border on them. */
 static void cut_tail_becomes_zeros(void **state)
 {
     struct sim_disk *disk = sim_disk_new();
@@ -334,7 +334,7 @@ static void cut_tail_becomes_zeros(void **state)
     sim_disk_free(disk);
 }
 
-/* A true batch of this segment in the place of another: a write that went astray. */
+/* A real batch of this segment in the place of another: a misdirected write. */
 static void a_batch_in_a_wrong_place_is_seen(void **state)
 {
     (void)state;
@@ -420,7 +420,7 @@ static void reads_back(void **state)
     }
     struct read_result all = read_back(&m, 1, 60, 1, 1 << 20);
     assert_int_equal(all.count, 60);
-    for (uint64_t from = 60; from > 0; from -= 7) { /* backwards: no former place helps */
+    for (uint64_t from = 60; from > 0; from -= 7) { /* backwards: no earlier place helps */
         assert_int_equal(read_back(&m, from, 60, 1, 1).count, 1);
         if (from < 7)
             break;
@@ -430,8 +430,8 @@ static void reads_back(void **state)
     sim_disk_free(disk);
 }
 
-/* Each index has several lives on disk; the term says which one is meant. */
-static void reads_back_what_was_not_overwritten(void **state)
+/* Each index has several versions on disk; the term says which one is meant. */
+static void reads_back_entries_that_were_not_overwritten(void **state)
 {
     struct sim_disk *disk = sim_disk_new();
     struct wal_machine m;
@@ -456,7 +456,7 @@ static void reads_back_what_was_not_overwritten(void **state)
     sim_disk_free(disk);
 }
 
-/* What was released is not found, and what follows it is. */
+/* Released entries are not found, and the ones after them are. */
 static void reads_back_behind_a_release(void **state)
 {
     struct sim_disk *disk = sim_disk_new();
@@ -486,7 +486,7 @@ int main(void)
         cmocka_unit_test(script_replays),
         cmocka_unit_test(release_keeps_the_folder_small),
         cmocka_unit_test(large_segments_go_away),
-        cmocka_unit_test(release_keeps_what_follows),
+        cmocka_unit_test(release_keeps_later_entries),
         cmocka_unit_test(no_flip_loses_an_earlier_batch),
         cmocka_unit_test(damage_before_a_lazy_batch_is_seen),
         cmocka_unit_test(missing_segments_are_seen),
@@ -494,7 +494,7 @@ int main(void)
         cmocka_unit_test(cut_tail_becomes_zeros),
         cmocka_unit_test(a_batch_in_a_wrong_place_is_seen),
         cmocka_unit_test(reads_back),
-        cmocka_unit_test(reads_back_what_was_not_overwritten),
+        cmocka_unit_test(reads_back_entries_that_were_not_overwritten),
         cmocka_unit_test(reads_back_behind_a_release),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

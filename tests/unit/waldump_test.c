@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What is told of a log on a real disk, line by line, beside its owner: entries of every type, replaced ones,
- * marks; a torn tail (nothing to say), damage (said, with its place), a missing segment. etcd's form is read
- * by etcd's own reader in tests/interop; here its frames and checksums. */
+ * Tests of the dump of a log on a real disk, line by line, while the owner has it open. The log has entries
+ * of every type, replaced ones and marks. A torn tail is no error, damage is an error with its place, and a
+ * missing segment is reported. The test checks the frames and checksums of etcd's form; etcd's own reader
+ * reads it in tests/interop. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -120,7 +121,7 @@ static void overwrite(const struct place *p, unsigned sequence, off_t at, uint8_
     close(fd);
 }
 
-static void every_type_is_told(void **state)
+static void every_type_is_printed(void **state)
 {
     struct place *p = *state;
     struct raft_conf_change add_one = {.count = 1, .changes = {{RAFT_ADD_LEARNER, 0xabc}}};
@@ -176,7 +177,7 @@ static void write_segments(struct place *p)
     assert_int_equal(access(path, F_OK), 0);
 }
 
-static void damage_is_told_with_its_place(void **state)
+static void damage_is_reported_with_its_place(void **state)
 {
     struct place *p = *state;
     write_segments(p);
@@ -186,13 +187,13 @@ static void damage_is_told_with_its_place(void **state)
     assert_non_null(strstr(p->complaints, "member/wal/0000000000000001.wal: offset 512: a batch is damaged"));
     assert_non_null(strstr(p->told, "\"offset\":512,\"type\":\"damage\""));
     assert_null(strstr(p->told, "\"index\":1,"));
-    assert_non_null(strstr(p->told, "\"index\":8,")); /* the later segments stand alone */
+    assert_non_null(strstr(p->told, "\"index\":8,")); /* the later segments are readable alone */
     overwrite(p, 2, 3, 'x');
     assert_int_equal(dump(p, NULL, 0), ERR_CORRUPT);
     assert_non_null(strstr(p->complaints, "0000000000000002.wal: offset 0: this is not a log segment"));
 }
 
-static void a_missing_segment_is_told(void **state)
+static void a_missing_segment_is_reported(void **state)
 {
     struct place *p = *state;
     char path[160];
@@ -221,7 +222,7 @@ static void a_torn_tail_is_no_damage(void **state)
     assert_non_null(strstr(p->complaints, "offset 2048: a batch is damaged"));
 }
 
-static void no_log_is_said(void **state)
+static void a_missing_log_is_reported(void **state)
 {
     struct place *p = *state;
     struct waldump_options o = {.dir = "/tmp/cairn-waldump-none"};
@@ -235,7 +236,7 @@ static void no_log_is_said(void **state)
     free(text);
 }
 
-/* Frames of 8 bytes, a checksum carried on over the data: bootstrap mark and entry, then ours. */
+/* Frames of 8 bytes, a checksum that continues over the data: bootstrap mark and entry, then ours. */
 static void etcd_form_has_frames_and_checksums(void **state)
 {
     struct place *p = *state;
@@ -284,11 +285,11 @@ static void etcd_form_has_frames_and_checksums(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(every_type_is_told, setup, teardown),
-        cmocka_unit_test_setup_teardown(damage_is_told_with_its_place, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_missing_segment_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(every_type_is_printed, setup, teardown),
+        cmocka_unit_test_setup_teardown(damage_is_reported_with_its_place, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_missing_segment_is_reported, setup, teardown),
         cmocka_unit_test_setup_teardown(a_torn_tail_is_no_damage, setup, teardown),
-        cmocka_unit_test_setup_teardown(no_log_is_said, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_missing_log_is_reported, setup, teardown),
         cmocka_unit_test_setup_teardown(etcd_form_has_frames_and_checksums, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

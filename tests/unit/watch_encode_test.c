@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The hand-written encoder of watch responses read back by protobuf-c. */
+ * Tests of the hand-written encoder of watch responses, read back by protobuf-c. */
 #include "consensus/store/watch_encode.h"
 
 #include <setjmp.h>
@@ -110,7 +110,7 @@ static void test_random(void **state)
             if (e->prev_kv)
                 assert_kv(e->prev_kv, &events[i].previous);
         }
-        /* Every byte is one that protobuf-c would write: no zero fields, shortest varints. */
+        /* Every byte equals protobuf-c's: no zero fields, shortest varints. */
         assert_int_equal(etcdserverpb__watch_response__get_packed_size(r), b.size);
         etcdserverpb__watch_response__free_unpacked(r, NULL);
         buf_done(&b);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * For the tests of the watch hub: a store that is only a list of revisions, and a client that unpacks
- * responses. Defines the four functions of store.h that the hub calls, so it is included, not linked. */
+ * A fake store that is only a list of revisions, and a client that unpacks responses, for tests of the watch
+ * hub. This file defines the four functions of store.h that the hub calls, so it is included, not linked. */
 #ifndef TESTS_UNIT_WATCH_FAKE_H
 #define TESTS_UNIT_WATCH_FAKE_H
 
@@ -86,8 +86,8 @@ static Mvccpb__KeyValue fake_kv(const struct fake_op *op)
     return kv;
 }
 
-static void fake_tell(struct store *s, int64_t revision, bool needs_previous,
-                      void (*fn)(void *arg, const struct store_change *change), void *arg)
+static void fake_notify(struct store *s, int64_t revision, bool needs_previous,
+                        void (*fn)(void *arg, const struct store_change *change), void *arg)
 {
     struct store_event events[FAKE_OPS_MAX] = {0};
     for (size_t i = 0; i < s->counts[revision]; i++) {
@@ -108,7 +108,7 @@ static void fake_deliver(void *hub, const struct store_change *change)
     watch_deliver(hub, change);
 }
 
-/* The revision being built is whole; hub NULL: applied by somebody else (a snapshot). */
+/* The revision being built is whole; hub NULL: it was applied elsewhere (a snapshot). */
 static bool fake_commit(struct store *s, struct watch_hub *hub)
 {
     if (!s->counts[s->revision + 1])
@@ -117,7 +117,7 @@ static bool fake_commit(struct store *s, struct watch_hub *hub)
     if (hub && !s->needs_events)
         watch_deliver(hub, &(struct store_change){.revision = s->revision});
     else if (hub)
-        fake_tell(s, s->revision, s->needs_previous, fake_deliver, hub);
+        fake_notify(s, s->revision, s->needs_previous, fake_deliver, hub);
     return true;
 }
 
@@ -152,7 +152,7 @@ int store_changes(struct store *s, int64_t from, int64_t to, size_t max_revision
     size_t bytes = 0, revisions = 0;
     int64_t r = from < 2 ? 2 : from;
     for (; r <= to && revisions < max_revisions && bytes < max_bytes; r++, revisions++) {
-        fake_tell(s, r, needs_previous, fn, arg);
+        fake_notify(s, r, needs_previous, fn, arg);
         for (size_t i = 0; i < s->counts[r]; i++)
             bytes += s->ops[r][i].value_size + 40;
     }
@@ -160,7 +160,7 @@ int store_changes(struct store *s, int64_t from, int64_t to, size_t max_revision
     return OK;
 }
 
-/* Nothing is large here: watch_store_test is about what is. */
+/* Nothing is large here: watch_store_test.c tests large data. */
 int store_changes_part(struct store *s, int64_t revision, uint32_t *sub, size_t max, bool needs_previous,
                        void (*fn)(void *arg, const struct store_change *change), void *arg, bool *ret_is_last)
 {

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Random clients beside a model that knows the whole history: puts, deletes, transactions, compactions,
- * snapshots installed, watchers of all kinds, readers that stall. Checked on every response are etcd's
- * guarantees: ordered, unique, reliable (the next event is exactly the next matching one of the history),
- * atomic (a response ends with all of its last revision), resumable, bookmarkable, prev_kv, filters, and what
- * a stalled stream may hold. */
+ * Tests of watches with random clients against a model that knows the whole history: puts, deletes,
+ * transactions, compactions, installed snapshots, watchers of all kinds, readers that stall. Each response
+ * is checked for etcd's guarantees:
+ * - ordered and unique,
+ * - reliable (the next event is exactly the next matching one of the history),
+ * - atomic (a response ends with all of its last revision),
+ * - resumable and bookmarkable,
+ * - prev_kv, filters, and the limit of a stalled stream. */
 #include "watch_fake.h"
 
 enum { STREAMS = 4, WATCHES_MAX = 400, PENDING_MAX = 64, KEYS = 9, STREAM_BYTES = 3000, VALUE_MAX = 300 };
@@ -56,7 +59,7 @@ static bool matches(const struct client_watch *w, const struct fake_op *op)
     return strcmp(op->key, w->key) >= 0 && (!w->end[0] || strcmp(op->key, w->end) < 0);
 }
 
-/* The first operation from (revision, at) on that the watch must be told; NULL when there is none. */
+/* The first operation from (revision, at) on that the watch must get; NULL when there is none. */
 static const struct fake_op *next_op(const struct world *x, const struct client_watch *w, int64_t *revision,
                                      size_t *at)
 {
@@ -71,7 +74,7 @@ static const struct fake_op *next_op(const struct world *x, const struct client_
     return NULL;
 }
 
-/* --- what the server is asked ------------------------------------------------------------------------ */
+/* --- requests ---------------------------------------------------------------------------------------- */
 static void create(struct world *x)
 {
     static const char *const ends[] = {NULL, NULL, "", "b", "c", "e", "cb"};
@@ -86,7 +89,7 @@ static void create(struct world *x)
     if (w->end && w->end[0] && strcmp(w->key, w->end) >= 0)
         w->end = NULL;
     w->start = draw(3) == 0 ? 0 : 1 + draw((uint32_t)x->store->revision + 10);
-    if (draw(5) == 0 && x->store->compact_revision > 0) /* the first that can be read: its past is gone */
+    if (draw(5) == 0 && x->store->compact_revision > 0) /* older ones are compacted */
         w->start = x->store->compact_revision;
     w->wants_previous = draw(2);
     w->may_fragment = draw(2);
@@ -138,7 +141,7 @@ static void install_snapshot(struct world *x)
     x->seen.restored++;
 }
 
-/* --- what the client hears ------------------------------------------------------------------------- */
+/* --- responses --------------------------------------------------------------------------------------- */
 static struct client_watch *find(struct world *x, int stream, int64_t id)
 {
     for (size_t i = 0; i < x->count; i++) {
@@ -150,7 +153,7 @@ static struct client_watch *find(struct world *x, int stream, int64_t id)
     return NULL;
 }
 
-/* The client had canceled before it heard of the compaction. */
+/* The client had canceled before it received the compaction. */
 static bool is_answer_to_late_cancel(struct world *x, int stream, int64_t id)
 {
     for (size_t i = 0; i < x->count; i++) {
@@ -163,7 +166,7 @@ static bool is_answer_to_late_cancel(struct world *x, int stream, int64_t id)
     return false;
 }
 
-static void hear_created(struct world *x, int stream, int64_t id)
+static void receive_created(struct world *x, int stream, int64_t id)
 {
     for (size_t i = 0; i < x->count; i++) {
         struct client_watch *w = &x->watches[i];
@@ -175,10 +178,10 @@ static void hear_created(struct world *x, int stream, int64_t id)
         w->id = id;
         return;
     }
-    fail_msg("created, but nobody asked");
+    fail_msg("created without a request");
 }
 
-static void hear_progress(struct world *x, struct client_watch *w, int64_t revision)
+static void receive_progress(struct world *x, struct client_watch *w, int64_t revision)
 {
     int64_t r = w->at_revision;
     size_t at = w->at_op;
@@ -189,8 +192,8 @@ static void hear_progress(struct world *x, struct client_watch *w, int64_t revis
     x->seen.progress++;
 }
 
-static void hear_previous(struct world *x, const struct client_watch *w, const struct fake_op *op,
-                          const Mvccpb__KeyValue *previous)
+static void receive_previous(struct world *x, const struct client_watch *w, const struct fake_op *op,
+                             const Mvccpb__KeyValue *previous)
 {
     if (!previous) {
         bool is_gone = op->revision - 1 < x->store->compact_revision;
@@ -205,8 +208,8 @@ static void hear_previous(struct world *x, const struct client_watch *w, const s
     x->seen.previous++;
 }
 
-static void hear_events(struct world *x, struct client_watch *w, const Etcdserverpb__WatchResponse *r,
-                        int64_t header)
+static void receive_events(struct world *x, struct client_watch *w, const Etcdserverpb__WatchResponse *r,
+                           int64_t header)
 {
     size_t revisions = 0;
     for (size_t i = 0; i < r->n_events; i++) {
@@ -220,7 +223,7 @@ static void hear_events(struct world *x, struct client_watch *w, const Etcdserve
         assert_int_equal(e->kv->create_revision, op->create_revision);
         assert_int_equal(e->kv->value.len, op->value_size);
         assert_true(op->revision > w->last_progress && op->revision <= header);
-        hear_previous(x, w, op, e->prev_kv);
+        receive_previous(x, w, op, e->prev_kv);
         revisions += op->revision != w->last_event;
         w->last_event = op->revision;
         w->at_op++;
@@ -238,12 +241,12 @@ static void hear_events(struct world *x, struct client_watch *w, const Etcdserve
     assert_true(!rest || rest->revision > w->last_event);
 }
 
-static void hear(struct world *x, int stream, const Etcdserverpb__WatchResponse *r, int64_t header)
+static void receive(struct world *x, int stream, const Etcdserverpb__WatchResponse *r, int64_t header)
 {
     assert_true(header <= x->store->revision);
     if (r->created) {
         assert_false(r->canceled);
-        hear_created(x, stream, r->watch_id);
+        receive_created(x, stream, r->watch_id);
     } else if (r->canceled && !r->compact_revision && is_answer_to_late_cancel(x, stream, r->watch_id)) {
         return;
     } else if (r->canceled) {
@@ -258,18 +261,27 @@ static void hear(struct world *x, int stream, const Etcdserverpb__WatchResponse 
         w->is_ended = true;
         x->seen.compacted++;
     } else if (r->n_events) {
-        hear_events(x, find(x, stream, r->watch_id), r, header);
+        receive_events(x, find(x, stream, r->watch_id), r, header);
     } else if (r->watch_id == -1) {
         for (size_t i = 0; i < x->count; i++)
             if (x->watches[i].stream == stream && x->watches[i].is_created && !x->watches[i].is_over)
-                hear_progress(x, &x->watches[i], header);
+                receive_progress(x, &x->watches[i], header);
     } else {
-        hear_progress(x, find(x, stream, r->watch_id), header);
+        receive_progress(x, find(x, stream, r->watch_id), header);
     }
 }
 
-/* At most `most` responses; all that lay ready may not be more than the limit of a stream and one revision.
- */
+/* The most that a stream may hold: its limit, and for each watcher the rest of a revision that has begun. */
+static size_t pending_bytes_max(const struct world *x, int stream)
+{
+    size_t bytes = STREAM_BYTES;
+    for (size_t i = 0; i < x->count; i++)
+        if (x->watches[i].stream == stream)
+            bytes += FAKE_OPS_MAX * (2 * VALUE_MAX + 100);
+    return bytes;
+}
+
+/* Takes at most `most` responses. */
 static bool listen(struct world *x, int stream, uint32_t most)
 {
     Etcdserverpb__WatchResponse *r;
@@ -277,13 +289,13 @@ static bool listen(struct world *x, int stream, uint32_t most)
     size_t size, total = 0;
     uint32_t n = 0;
     while (n < most && (r = take(x->streams[stream], &header, &size))) {
-        hear(x, stream, r, header);
+        receive(x, stream, r, header);
         if (r->n_events)
             total += size;
         etcdserverpb__watch_response__free_unpacked(r, NULL);
         n++;
     }
-    assert_true(total < STREAM_BYTES + FAKE_OPS_MAX * (2 * VALUE_MAX + 100) + 32 * n);
+    assert_true(total < pending_bytes_max(x, stream) + 32 * n);
     return n;
 }
 
@@ -331,7 +343,7 @@ static void step(struct world *x)
     x->seen.behind += watch_counts(x->hub).unsynced;
 }
 
-/* Everybody reads again: nothing may be missing. */
+/* Every client reads again: nothing may be missing. */
 static void finish(struct world *x)
 {
     bool is_busy = true;
@@ -395,7 +407,7 @@ static void test_random_walks(void **state)
         "previous %zu, gone %zu\n",
         total.events, total.behind, total.compacted, total.fragments, total.progress, total.joined,
         total.restored, total.previous, total.previous_gone);
-    /* A walk that does not come by somewhere proves nothing about it. */
+    /* A walk that never reaches a place proves nothing about it. */
     const size_t *each = (const size_t *)&total;
     for (size_t i = 0; count >= 12 && i < sizeof total / sizeof *each; i++)
         assert_true(each[i] > 10);

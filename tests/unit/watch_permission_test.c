@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Rights of open watchers (watch_permission.c): a judge that forbids first letters, watchers level and behind,
- * responses that wait, fragments that are on their way, and many watchers judged over several turns. */
+ * Tests of the rights of open watchers (watch_permission.c): a judge that forbids first letters, watchers
+ * level and behind, pending responses, fragments in flight, and many watchers judged over several turns. */
 #include "watch_fake.h"
 
 static const char *forbidden; /* first letters of keys */
@@ -54,7 +54,7 @@ static void put(struct fixture *f, const char *key, size_t size)
     assert_true(fake_commit(f->store, f->hub));
 }
 
-/* "#0 created", "#0 a a b" for events, "#0 canceled denied"; all that comes now. */
+/* "#0 created", "#0 a a b" for events, "#0 canceled denied"; all pending responses. */
 static const char *listen(struct watch_stream *s)
 {
     static char heard[1 << 18];
@@ -84,7 +84,7 @@ static const char *listen(struct watch_stream *s)
     return heard;
 }
 
-static void nothing_queued_goes_out_under_old_rights(void **state)
+static void no_queued_event_is_sent_under_old_rights(void **state)
 {
     (void)state;
     struct fixture f = open_hub(0);
@@ -95,7 +95,7 @@ static void nothing_queued_goes_out_under_old_rights(void **state)
     put(&f, "b", 4);
     forbidden = "a";
     watch_recheck_permissions(f.hub);
-    put(&f, "a", 4); /* applied after the change, before anything was judged */
+    put(&f, "a", 4); /* applied after the change, before any watcher was judged */
     assert_string_equal(listen(f.s), "#1 b | #0 canceled denied");
     put(&f, "a", 4);
     put(&f, "b", 4);
@@ -209,7 +209,7 @@ static void fragments_that_have_begun_are_ended_first(void **state)
     close_hub(&f);
 }
 
-/* Nothing of a response has gone out while its owner composes it: the rest does not come. */
+/* Nothing of a response has been sent while its owner composes it: the rest is dropped. */
 static void a_response_in_parts_is_dropped(void **state)
 {
     (void)state;
@@ -235,7 +235,36 @@ static void a_response_in_parts_is_dropped(void **state)
     close_hub(&f);
 }
 
-/* More watchers than are judged in a turn: until the last of them is, the stream gives nothing out. */
+/* A fragment has gone out, and the next one is being composed: it does not come, and the end goes first. */
+static void a_fragment_in_parts_is_dropped(void **state)
+{
+    (void)state;
+    struct fixture f = open_hub(4000);
+    struct watch_output out;
+    watch(&f, "a", "b", 0);
+    watch(&f, "c", NULL, 0);
+    listen(f.s);
+    for (int i = 0; i < 6; i++) {
+        char key[8];
+        snprintf(key, sizeof key, "a%d", i);
+        assert_true(fake_add(f.store, key, false, 1000));
+    }
+    assert_true(fake_add(f.store, "c", false, 4));
+    assert_true(fake_commit(f.store, f.hub));
+    do
+        assert_true(watch_next_part(f.s, 500, &out)); /* some of #0 */
+    while (out.left);
+    assert_true(watch_next_part(f.s, 500, &out));
+    assert_false(out.is_rest);
+    assert_in_range(out.left, 1000, 2500);
+    forbidden = "a";
+    watch_recheck_permissions(f.hub);
+    assert_string_equal(listen(f.s), "#0 canceled denied | #1 c");
+    assert_int_equal(watch_counts(f.hub).queued_bytes, 0);
+    close_hub(&f);
+}
+
+/* More watchers than are judged in a turn: until the last of them is judged, the stream sends nothing. */
 static void many_are_judged_in_slices(void **state)
 {
     (void)state;
@@ -271,7 +300,7 @@ static void many_are_judged_in_slices(void **state)
     close_hub(&f);
 }
 
-static void without_a_judge_nothing_is_asked(void **state)
+static void without_a_judge_no_permission_is_checked(void **state)
 {
     (void)state;
     struct fixture f = open_hub(0);
@@ -291,15 +320,16 @@ static void without_a_judge_nothing_is_asked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_queued_goes_out_under_old_rights),
+        cmocka_unit_test(no_queued_event_is_sent_under_old_rights),
         cmocka_unit_test(an_idle_watcher_ends_in_the_turn),
         cmocka_unit_test(created_comes_before_canceled),
         cmocka_unit_test(watchers_behind_end_too),
         cmocka_unit_test(an_id_that_was_used_before),
         cmocka_unit_test(fragments_that_have_begun_are_ended_first),
         cmocka_unit_test(a_response_in_parts_is_dropped),
+        cmocka_unit_test(a_fragment_in_parts_is_dropped),
         cmocka_unit_test(many_are_judged_in_slices),
-        cmocka_unit_test(without_a_judge_nothing_is_asked),
+        cmocka_unit_test(without_a_judge_no_permission_is_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The hub on the real store: what a watcher re-reads (from the ring, the backend, under a compaction sweep)
- * is byte for byte what the level witness was told when it happened. */
+ * Tests of the hub on the real store. A watcher re-reads events from the ring, from the backend, and during
+ * a compaction sweep. They equal, byte for byte, the events that an up-to-date watcher got when they
+ * happened. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,7 +24,7 @@ struct rig {
     struct watch_stream *witness, *late;
     struct arena arena;
     uint64_t index;
-    struct buf told[REVISIONS_MAX]; /* per revision: its events as the witness heard them */
+    struct buf told[REVISIONS_MAX]; /* per revision: its events as the witness received them */
     uint64_t seed;
     size_t events, previous_gone;
 };
@@ -69,8 +70,8 @@ static Etcdserverpb__WatchResponse *take(struct watch_stream *s)
     return r;
 }
 
-/* Events without prev_kv where it is gone are marked, so that only the rest is compared. */
-static void hear_witness(struct rig *r)
+/* Events whose prev_kv is compacted are marked, so that only the rest is compared. */
+static void receive_witness(struct rig *r)
 {
     Etcdserverpb__WatchResponse *w;
     while ((w = take(r->witness))) {
@@ -146,7 +147,7 @@ static void apply(struct rig *r)
     arena_reset(&r->arena);
 }
 
-/* A late watcher hears, from its start on, every line of the witness; prev_kv may be missing below the
+/* A late watcher receives, from its start on, every line of the witness; prev_kv may be missing below the
  * compaction. */
 static void compare_late(struct rig *r)
 {
@@ -169,7 +170,7 @@ static void compare_late(struct rig *r)
                 if (e->prev_kv) {
                     add_kv(&got, e->prev_kv);
                 } else if (e->kv->mod_revision - 1 < compact) {
-                    /* take the witness's word */
+                    /* use the witness's line */
                     const char *line = buf_text(&want) + got.size, *end = strchr(line, '\n');
                     r->previous_gone += end[0] != line[0];
                     buf_add(&got, line, (size_t)(end - line));
@@ -196,11 +197,11 @@ static void test_late_watchers_hear_the_same(void **state)
         watch_all(r.witness, 0);
         for (int step = 0; step < STEPS; step++) {
             apply(&r);
-            hear_witness(&r);
+            receive_witness(&r);
             if (draw(&r, 8) == 0)
                 fake_io_pass(&r.io, 60);
             if (draw(&r, 3) == 0) {
-                store_turn(r.store); /* lets go of the read view, before the worker may run */
+                store_turn(r.store); /* releases the read view, before the worker may run */
                 if (draw(&r, 2))
                     fake_io_run_job(&r.io);
             }

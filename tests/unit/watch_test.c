@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The rules of etcd's watch, one by one. What a stream says is written as text and compared:
+ * Tests of the rules of etcd's watch, one by one. A test writes the messages of a stream as text and
+ * compares:
  *
  *     @5 #0 created | @6 #0 put a=6 del b | @0 #0 canceled compact=4
  *
- * @ header revision, # watch id; events with their mod_revision where it is not the header's. */
+ * @ header revision, # watch id; events with their mod_revision where it differs from the header's. */
 #include "watch_fake.h"
 
 static void fake_put(struct store *s, struct watch_hub *hub, const char *key)
@@ -25,7 +26,7 @@ static struct watch_hub *hub_new(struct store *s)
 
 static char heard[1 << 16];
 
-/* Everything the stream has to say now. */
+/* All pending responses of the stream. */
 static const char *listen(struct watch_stream *s)
 {
     size_t n = 0;
@@ -104,7 +105,7 @@ static void test_level_watchers(void **state)
     assert_false(watch_has_next(f.s));
 
     fake_put(f.store, f.hub, "a");
-    assert_int_equal(f.ready, 1); /* told in watch_turn, not in the middle of applying */
+    assert_int_equal(f.ready, 1); /* sent in watch_turn, not in the middle of applying */
     watch_turn(f.hub, 1);
     assert_int_equal(f.ready, 2);
     assert_string_equal(listen(f.s), "@2 #0 put a=2 | @2 #3 put a=2");
@@ -192,7 +193,7 @@ static struct watch_stream *open_from(struct watch_hub *hub, uint64_t source, in
     return s;
 }
 
-/* How many watchers of this key the stream gets until one is refused for want of room. */
+/* The number of watchers of this key that the stream gets until one is refused for lack of memory. */
 static size_t fill(struct watch_stream *s, const char *key, const char *end)
 {
     Etcdserverpb__WatchCreateRequest r = request_of(key, end, 0);
@@ -209,8 +210,7 @@ static size_t fill(struct watch_stream *s, const char *key, const char *end)
     return 0;
 }
 
-/* Each source gets as many bytes as are left for all; what it gives back it may take again. Long keys count.
- */
+/* Each source gets as many bytes as are left for all; it may take freed bytes again. Long keys count. */
 static void test_room_of_sources(void **state)
 {
     (void)state;
@@ -321,11 +321,11 @@ static void test_compaction(void **state)
                                      "@9 #1 put a=5 put a=6 put a=7 put a=8 put a=9");
     watch_request_progress(f.s); /* the ended one does not hold it up */
     assert_string_equal(listen(f.s), "@9 #-1");
-    watch_cancel(f.s, 0); /* etcd keeps what a compaction ended until the client cancels */
+    watch_cancel(f.s, 0); /* etcd keeps a watcher that a compaction ended until the client cancels */
     assert_string_equal(listen(f.s), "@9 #0 canceled");
     watch_cancel(f.s, 0);
     assert_string_equal(listen(f.s), "");
-    f.store->compact_revision = 9; /* level watchers do not care */
+    f.store->compact_revision = 9; /* level watchers are not affected */
     watch_turn(f.hub, 2);
     fake_put(f.store, f.hub, "a");
     assert_string_equal(listen(f.s), "@10 #2 put a=10 | @10 #1 put a=10");
@@ -346,7 +346,7 @@ static void test_ended_keeps_id(void **state)
     watch_create(f.s, &r, NULL);
     watch_turn(f.hub, 1);
     assert_string_equal(listen(f.s), "@9 #1 created | @0 #1 canceled compact=5");
-    watch_request_progress(f.s); /* nobody is left who could get it */
+    watch_request_progress(f.s); /* there is no receiver any more */
     assert_string_equal(listen(f.s), "");
     r.start_revision = 0;
     watch_create(f.s, &r, NULL);
@@ -373,10 +373,10 @@ static void test_revisions_join_while_the_stream_waits(void **state)
     watch_turn(f.hub, 1);
     assert_int_equal(f.ready, 2);
     assert_string_equal(listen(f.s), "@4 #0 put a=2 put a=4 | @4 #1 put a=2 put b=3 put a=4");
-    /* Nothing joins a response across another one that has a place in time. */
+    /* No event joins a response across another one that has a place in time. */
     fake_put(f.store, f.hub, "a");
     watch_request_progress(f.s);
-    watch_request_progress(f.s); /* says nothing new */
+    watch_request_progress(f.s); /* reports nothing new */
     fake_put(f.store, f.hub, "a");
     assert_string_equal(listen(f.s),
                         "@5 #0 put a=5 | @5 #1 put a=5 | @5 #-1 | @6 #0 put a=6 | @6 #1 put a=6");
@@ -475,7 +475,7 @@ static void test_progress_notify(void **state)
     watch_turn(f.hub, 6100);
     assert_string_equal(listen(f.s), "@2 #0");
     fake_put(f.store, f.hub, "a");
-    watch_turn(f.hub, 7200); /* an event went out since */
+    watch_turn(f.hub, 7200); /* an event was sent since */
     assert_string_equal(listen(f.s), "@3 #0 put a=3 | @3 #2 put a=3");
     watch_turn(f.hub, 8300);
     assert_string_equal(listen(f.s), "@3 #0");
@@ -526,8 +526,8 @@ static void on_work(void *arg)
     work_calls++;
 }
 
-/* A reader that stops: its stream holds no more than its limit, nobody else notices, and it gets all in the
- * end. */
+/* A reader that stops: its stream holds no more than its limit, other readers do not notice, and it gets
+ * everything in the end. */
 static void test_stalled_reader(void **state)
 {
     (void)state;
@@ -578,8 +578,8 @@ static void test_stalled_reader(void **state)
     watch_hub_free(hub);
 }
 
-/* Very many readers that stop: together they hold about what all may hold, one that reads is served all the
- * while, and in the end everybody has everything, once. */
+/* Very many readers that stop: together they hold about as much as the limit of all. A client that reads is
+ * served all the while, and in the end every client has everything, once. */
 static void test_stalled_crowd(void **state)
 {
     (void)state;
@@ -787,6 +787,63 @@ static void test_parts(void **state)
     buf_done(&parts);
 }
 
+/* The next response, in outputs of at most size_max; returns how many they were, 0: there is none. */
+static unsigned take_response(struct watch_stream *s, size_t part_bytes, size_t size_max, struct buf *ret)
+{
+    struct watch_output out = {0};
+    unsigned n = 0;
+    buf_clear(ret);
+    do {
+        if (!watch_next_part(s, part_bytes, &out))
+            return 0;
+        assert_int_equal(out.is_rest, n > 0);
+        size_t before = ret->size;
+        for (size_t i = 0; i < out.count; i++)
+            buf_add_slice(ret, out.pieces[i]);
+        assert_in_range(ret->size - before, 1, size_max);
+        n++;
+    } while (out.left);
+    return n;
+}
+
+/* Fragments that their owner composes in parts are the fragments of one that does not. */
+static void test_fragments_in_parts(void **state)
+{
+    (void)state;
+    struct watch_hub *hub =
+        watch_hub_new(&(struct watch_options){.store = f.store, .response_bytes_max = 2500});
+    struct watch_stream *s[2];
+    struct buf text[2] = {{0}, {0}};
+    int ready = 0;
+    for (int i = 0; i < 2; i++) {
+        s[i] = watch_stream_open(hub, count_ready, &ready);
+        Etcdserverpb__WatchCreateRequest r = request_of("", "", 0);
+        r.fragment = true;
+        watch_create(s[i], &r, NULL);
+        listen(s[i]);
+    }
+    for (int i = 0; i < 8; i++)
+        assert_true(fake_add(f.store, (char[2]){(char)('a' + i), 0}, false, i == 3 ? 5000 : 700));
+    fake_commit(f.store, hub);
+    unsigned responses = 0, outputs = 0, n;
+    assert_true(watch_next_is_long(s[1], 1000));
+    while ((n = take_response(s[1], 1000, 6000, &text[1]))) {
+        outputs += n;
+        responses++;
+        assert_int_equal(take_response(s[0], SIZE_MAX, SIZE_MAX, &text[0]), 1);
+        assert_true(slice_equal(buf_slice(&text[0]), buf_slice(&text[1])));
+    }
+    assert_int_equal(take_response(s[0], SIZE_MAX, SIZE_MAX, &text[0]), 0);
+    assert_int_equal(responses, 4);
+    assert_int_equal(outputs, 6); /* ab-c, d, ef-g, h */
+    assert_int_equal(watch_counts(hub).queued_bytes, 0);
+    for (int i = 0; i < 2; i++) {
+        watch_stream_close(s[i]);
+        buf_done(&text[i]);
+    }
+    watch_hub_free(hub);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -803,6 +860,7 @@ int main(void)
         T(test_revisions_join_while_the_stream_waits),
         T(test_response_limits),
         T(test_fragments),
+        T(test_fragments_in_parts),
         T(test_parts),
         T(test_progress),
         T(test_progress_notify),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Limits of what clients write: bytes a minute, the reserve of the quota, compaction under pressure. And what
- * they are for: a publisher in a loop fills nothing for anybody else. */
+ * Tests of the limits of clients' writes: bytes a minute, the reserve of the quota, compaction under
+ * pressure. A publisher in a loop uses up no other client's space. */
 #include "tests/unit/unit.h"
 
 #include <string.h>
@@ -31,7 +31,7 @@ static void test_rate(void **state)
     struct write_limits *l =
         write_limits_new(&(struct write_limits_options){.kv = n.kv, .namespace_bytes_per_minute = 60000});
     assert_int_equal(admit(l, WRITE_CONTENT, "a", 50000), OK);
-    assert_int_equal(admit(l, WRITE_REGISTRATION, "a", 20000), OK); /* the last one may pass it */
+    assert_int_equal(admit(l, WRITE_REGISTRATION, "a", 20000), OK); /* the last one may exceed it */
     assert_int_equal(admit(l, WRITE_REGISTRATION, "a", 1), ERR_TOO_MANY_REQUESTS);
     assert_int_equal(admit(l, WRITE_CONTENT, "a", 1), ERR_TOO_MANY_REQUESTS);
     assert_int_equal(admit(l, WRITE_CONTENT, "b", 50000), OK);       /* another namespace */
@@ -86,8 +86,8 @@ static void turn_limits(void *arg)
     write_limits_turn(*(struct write_limits **)arg);
 }
 
-/* Four times the quota: it is refused now and then, and what is collected makes room for it; nobody else
- * notices. */
+/* Four times the quota: the publisher is refused now and then, and retention makes room for it; other clients
+ * do not notice. */
 static void test_publisher_in_a_loop(void **state)
 {
     (void)state;

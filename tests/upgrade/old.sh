@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# old.sh: builds the oldest supported version, once, and prints the path of its cairnd; says on stderr which one it is when
-# that is not the one of tests/upgrade/oldest.
+# old.sh: builds the oldest supported version, once, and prints the path of its cairnd; prints its version on
+# stderr if it is not the one of tests/upgrade/oldest.
 #
 #   OLD=/path/to/cairnd   that program; OLD=REF: that tag or commit. Else the commit that tests/upgrade/oldest names; when git
 #                         does not have it (squashed, or a shallow clone), the oldest commit of the first-parent history, from

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.." || exit 1
 OLD=$(tests/upgrade/old.sh)
 case $? in
 0) echo "old: $OLD" ;;
-77) OLD="" ;; # old.sh has said why; scenarios without an older build still run
+77) OLD="" ;; # old.sh has printed the reason; scenarios without an older build still run
 *) echo "the oldest supported build cannot be built" && exit 1 ;;
 esac
 [ "${1:-}" != short ] || shift

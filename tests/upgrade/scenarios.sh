@@ -1,5 +1,6 @@
 # Two versions in one cluster, under recorded load: read by tests/chaos/run.sh in place of its own scenarios. OLD is the oldest
-# supported build (old.sh), SERVER this one. Rolling is what an operator does: one member at a time, each serves before the next.
+# supported build (old.sh), SERVER this one. Rolling is what an operator does: one member at a time, and each serves
+# before the next one is replaced.
 SHORT="oldest_formats upgrade_and_back snapshots_both_ways downgrade_and_up unknown_entry"
 ALL="oldest_formats old_alone upgrade roll_back upgrade_and_back snapshots_both_ways snapshots_after_downgrade downgrade_and_up refused_without_downgrade unknown_entry newer_with_this"
 LONG="storm_of_versions"
@@ -57,7 +58,7 @@ enable_downgrade() {
         done
     done
 }
-no_error_of_versions() { # what a member says when it is not sound, or was fed what it does not know
+no_error_of_versions() { # the messages of a member that is damaged, or received unknown entries
     local said
     said=$(grep -hE 'does not decode|state differs|alarm raised' "$out"/log* | head -2 | cut -c1-300)
     [ -z "$said" ] || fail "$said"
@@ -68,11 +69,11 @@ end_well() {
     judge
 }
 
-# What the old build leaves on disk, this one reads: log, store, documents of registry and config center, users, an
+# This build reads the old build's files: log, store, documents of registry and config center, users, an
 # export archive, the file of --join-token-file.
 api() { curl -s -S --fail --max-time 20 -X "$1" "${@:3}" "http://${ep[0]}/api/v1/$2"; }
 gateway() { curl -s -S --fail --max-time 20 -d "$2" "http://${ep[0]}/v3/$1"; }
-everything() { # as the API tells it, in a form that two builds share
+everything() { # as the API returns it, in a form that two builds share
     local what
     for what in configs "configs/app.yaml?meta=true" configs/app.yaml/history configs/app.yaml/draft?meta=true "configs/gray.yaml?meta=true" services services/web; do
         echo "== $what" && api GET "$what" | jq -S 'del(.revision)' || return 1
@@ -112,6 +113,7 @@ oldest_formats() {
     "$(dirname "$SERVER")/cairnctl" --endpoints="${ep[0]}" config export "$out/old.tar.gz" >>"$out/steps" 2>&1 || fail "no export of the old build"
     "$(dirname "$SERVER")/cairnctl" --endpoints="${ep[0]}" snapshot save "$out/old.db" >>"$out/steps" 2>&1 || fail "no snapshot file of the old build"
     "$(dirname "$SERVER")/cairnctl" snapshot status "$out/old.db" >"$out/old.status" 2>&1 || fail "its snapshot file is not read: $(tail -1 "$out/old.status")"
+    "$(dirname "$SERVER")/cairnctl" snapshot restore "$out/old.db" --data-dir "$out/restored" >>"$out/steps" 2>&1 || fail "its snapshot file is not restored: $(tail -1 "$out/steps")"
     kill_member 0 # nothing is tidied up
     server_of[0]=$SERVER
     start 0
@@ -127,7 +129,7 @@ oldest_formats() {
     echo "$(wc -l <"$out/before") lines of state, and an archive of the old build"
 }
 
-# The old build by itself, so that what it cannot do is not blamed on mixing.
+# The old build by itself, so that its own limits do not count as failures of a mixed cluster.
 old_alone() {
     need_old
     begin "$OLD"
@@ -175,7 +177,7 @@ lead_to() { # MEMBER
     say "member $1 leads"
 }
 snapshots_of() { grep -c '"installed a snapshot"' "$out/log$1"; }
-# For 10 s after a snapshot was delivered its sender keeps the log behind it (KEEP_LOG_MS).
+# For 10 s after the delivery of a snapshot its sender keeps the log after it (KEEP_LOG_MS).
 settled=0
 by_snapshot() { # MEMBER PROGRAM LEADER
     local had writes end
@@ -266,7 +268,7 @@ downgrade_and_up() {
     [ "$(cluster_version 0)" = 3.7.0 ] || fail "cluster version $(cluster_version 0) after all are new again"
     end_well
 }
-# Without a downgrade an old member is kept out: it says that it was refused, it disturbs nobody, and comes back as this build.
+# Without a downgrade the cluster refuses an old member: the member logs it, disturbs no other, and comes back as this build.
 refused_without_downgrade() {
     need_old
     begin "$SERVER"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Archives of configurations: what is costly to unpack, to sort, to judge, to write and to pack."""
+"""Archives of configurations that are costly to unpack, sort, check, write or pack."""
 import gzip
 import io
 import tarfile
@@ -22,11 +22,11 @@ def post_archive(client, body, query="policy=overwrite"):
     try:
         return client.request("POST", f"/api/v1/import?{query}", body, {"Content-Type": "application/octet-stream"})[0]
     except ConnectionError:
-        return "closed"  # refused while most of it was still to come
+        return "closed"  # the server rejected it before most of it was sent
 
 
 def importing(build, query="policy=overwrite&dry_run"):
-    """Setup and run of an attack that imports archives again and again. They are built before it is measured."""
+    """Setup and run of an attack that imports archives repeatedly. The setup builds them before the measurement."""
     bodies = []
 
     def setup(_):
@@ -47,7 +47,7 @@ def many():
 
 
 def tiny():
-    """As many empty files as the limit takes, in no order."""
+    """As many empty files as the limit allows, in no sorted order."""
     return [archive((f"ns{i * 7919 % 100}/g/{i * 104729 % 1000003}.txt", b"") for i in range(80000))]
 
 
@@ -57,7 +57,7 @@ def long_names():
 
 
 def largest():
-    """As large as the limit takes, from 120 KB of gzip: 16 KiB are unpacked to 16 MiB."""
+    """An archive as large as the limit allows, from 120 KB of gzip: 16 KiB are unpacked to 16 MiB."""
     return [archive(((f"ns/g/zeros{i:03d}.bin", b"\0" * (MIB - 1)) for i in range(120)), 9)]
 
 
@@ -74,7 +74,7 @@ def hostile():
 
 
 def bombs():
-    """Zeros that gzip makes a thousandth of, gzip within gzip, links, empty gzip files behind each other, and files passed over."""
+    """Zeros that gzip shrinks to a thousandth, gzip within gzip, links, concatenated empty gzip files, and files that the import skips."""
     zeros = gzip.compress(b"\0" * (100 * MIB))
     links = io.BytesIO()
     with tarfile.open(fileobj=links, mode="w:gz") as tar:

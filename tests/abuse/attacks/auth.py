@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Users with very many roles, roles with very many permissions: what a request of theirs costs, and a change of a role."""
+"""Users with very many roles and roles with very many permissions: the cost of their requests and of a change of a role."""
 import time
 
 from attack import Attack, b64
+from attacks.registry import sessions
 from rpc import KEEP_ALIVE, TXN, WATCH, Drain, Grpc, fill_keys, framed, message, number, put, text, txn, watch_create
 
 USER_ADD, USER_GRANT_ROLE = b"/etcdserverpb.Auth/UserAdd", b"/etcdserverpb.Auth/UserGrantRole"
@@ -23,7 +24,7 @@ def permission(role, key, end=b""):
 
 
 def key(role, n):
-    """Of all roles in turn: no two permissions of a role can be merged."""
+    """Spreads the permissions over all roles in turn, so that no two permissions of a role can be merged."""
     return b"key/%05d/%04d" % (n, role)
 
 
@@ -54,7 +55,7 @@ def fill_roles(roles, permissions):
 
 
 def change_roles(client, role=b"r0"):
-    """Grants a permission again and again: each is a change of the role."""
+    """Grants a permission repeatedly; each grant changes the role."""
     g, n = Grpc(client), 0
     while not client.is_over():
         n += g.many(ROLE_GRANT, [permission(role, b"more/%d" % (n % 100))], client.token[0].encode())
@@ -96,7 +97,7 @@ def watch_all(client):
 
 
 def many_users(client):
-    """Users and roles come, each user with a role."""
+    """Adds users and roles, and grants each user a role."""
     g, token, n = Grpc(client), client.token[0].encode(), 0
     while not client.is_over() and n < USERS:
         names = range(n, n + 500)
@@ -118,7 +119,7 @@ def fill_lease(client):
 
 
 def lease_puts(client):
-    """A put into a lease asks for the right to write all of its keys."""
+    """A put with a lease requires WRITE permission on all keys of the lease."""
     g, token = Grpc(client), token_of_big(client)
     body = txn([put(b"k%08d" % n, b"", LEASE) for n in range(128)])
     while not client.is_over():
@@ -126,7 +127,7 @@ def lease_puts(client):
 
 
 def lease_keep_alives(client):
-    """Who keeps a lease alive must have the right to write all of its keys."""
+    """A keep-alive requires WRITE permission on all keys of the lease."""
     token = token_of_big(client)
     while not client.is_over():
         g = Grpc(client)
@@ -135,6 +136,25 @@ def lease_keep_alives(client):
         g.s.sendall(frames + g.data(stream, framed(number(1, LEASE)) * 5000, end=True))
         g.wait(1)
         g.close()
+
+
+def fill_session(client):
+    """A session of 20,000 instances, which `big` may write."""
+    sessions(1, 20000)["setup"](client)
+    enable(client)
+    client.post("/v3/auth/role/add", {"name": "r0"})
+    client.post("/v3/auth/role/grant", {"name": "r0", "perm": {"permType": 2, "key": b64("/cairn/registry/"), "range_end": b64("/cairn/registry0")}})
+    client.post("/v3/auth/user/grant", {"user": "big", "role": "r0"})
+
+
+def session_heartbeats(client):
+    """A heartbeat asks for the right to write all instances of the session."""
+    client.token, sent = [token_of_big(client).decode()], 0
+    c = client.connection()
+    while not client.is_over():
+        client.expect("PUT", f"/api/v1/sessions/{client.sessions[0]}/heartbeat", connection=c)
+        sent += 1
+    client.note(f"{sent} heartbeats")
 
 
 LIMIT = "1,024 roles of a user, 4,096 permissions of a role"
@@ -147,5 +167,7 @@ ATTACKS = [
     Attack("auth_lease_puts", "writes 128 keys into a lease of 100,000 that it must have the right to write", "none: as etcd", lease_puts, fill_lease,
            short=False),
     Attack("auth_keep_alives", "keeps a lease of 100,000 keys alive 5,000 times in a write", "none: as etcd", lease_keep_alives, fill_lease,
+           short=False),
+    Attack("auth_session", "heartbeats of a session with 20,000 instances that it must have the right to write", "none", session_heartbeats, fill_session,
            short=False),
 ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configurations: contents that are costly to check, to write, to compare, to list. Archives are in archives.py."""
+"""Configurations whose contents are costly to check, write, compare or list. Archives are in archives.py."""
 import base64
 import json
 import time
@@ -58,7 +58,7 @@ def publish_all(client):
 
 
 def publish_beside(client):
-    """Twelve connections of hostile YAML; the time that another configuration's small publish takes is noted."""
+    """Twelve connections send hostile YAML; a note tells how long a small publish of another configuration takes."""
     body, waits = contents()["anchors.yaml"], []
 
     def publish(n):
@@ -200,7 +200,7 @@ def read_page(client):
 
 
 def gray_rules(client):
-    """The most rules, each with the most that it may have, of one configuration."""
+    """One configuration with the largest number of rules, each of the largest size."""
     c = client.connection()
     client.expect("PUT", "/api/v1/configs/gray.txt", b"live", connection=c)
     match = {f"key{k:02d}": [f"{v}" + "v" * 50 for v in range(4)] for k in range(15)}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP itself, the pages for machines, and bodies."""
+"""HTTP itself, the metrics and health pages, and request bodies."""
 import json
 
 from attack import Attack
@@ -14,7 +14,7 @@ def keep_asking(method, path, body=None, headers=None):
 
 
 def pipeline(request, times=200):
-    """The same request again and again, many in one write, answers read and forgotten."""
+    """Sends the same request repeatedly, many in one write, and discards the responses."""
     def run(client):
         s = client.socket()
         block = request * times

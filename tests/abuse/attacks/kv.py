@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the key-value API lets a client ask for: transactions, deletions and leases over very many keys."""
+"""The key-value API: transactions, deletions and leases over very many keys."""
 import struct
 
 from attack import Attack, Http2, WebSocket, b64
@@ -50,7 +50,7 @@ def delete_all(client):
 
 
 def delete_nothing(client):
-    """128 times over keys that are deleted, and not yet compacted."""
+    """A transaction reads keys 128 times that are deleted and not yet compacted."""
     client.post("/v3/kv/deleterange", RANGE)
     client.post("/v3/kv/txn", {"success": [{"request_delete_range": RANGE}] * 128})
 
@@ -85,8 +85,18 @@ def keep_posting(path, body):
     return run
 
 
+def ask_every_member(path, body):
+    """One after the other, so that the leader and two followers are asked."""
+    def run(client):
+        opened = [client.connection(member=m) for m in range(len(client.members))]
+        while not client.is_over():
+            for c in opened:
+                client.post(path, body, c)
+    return run
+
+
 def many_compares(client):
-    """100,000 empty comparisons, which is far more than a transaction may have: refused when it is decoded."""
+    """A transaction with 100,000 empty comparisons, far more than allowed; the server rejects it while decoding."""
     h, body = Http2(client), b"\x0a\x00" * 100_000
     sent = 0
     while not client.is_over():
@@ -138,6 +148,8 @@ OPS = "128 operations in a transaction"
 ATTACKS = [
     Attack("lease_keys", "asks for the 100,000 keys of a lease", "none: as etcd", keep_posting("/v3/lease/timetolive", {"ID": 77, "keys": True}), fill_lease,
            short=False),
+    Attack("lease_keys_follower", "asks each of three members for the 100,000 keys of a lease", "none: as etcd",
+           ask_every_member("/v3/lease/timetolive", {"ID": 77, "keys": True}), fill_lease, members=3, short=False),
     Attack("lease_list", "lists 50,000 leases", "none: as etcd", keep_posting("/v3/lease/leases", {}), fill_leases, short=False),
     Attack("hash_kv", "hashes 100,000 keys", "none: as etcd", keep_posting("/v3/maintenance/hash", {}), fill, short=False),
     Attack("compact", "compacts 200,000 revisions' worth of keys", "none: as etcd", compact, fill_history, short=False),

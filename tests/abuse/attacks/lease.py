@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Very many leases: granted, kept alive, revoked, and ended in the same second; a new leader that has to take them over."""
+"""Very many leases that are granted, kept alive, revoked, or expire in the same second, and a new leader that takes them over."""
 import json
 import time
 
@@ -31,7 +31,7 @@ def grants(client):
 
 
 def keep_alive(client, count):
-    """All leases renewed in one write on one stream; returns when all answers have come."""
+    """Renews all leases in one write on one stream; returns when all responses have arrived."""
     g = Grpc(client)
     g.count()
     stream, frames = g.call(KEEP_ALIVE, end=False)
@@ -49,7 +49,7 @@ def keep_alives(client):
 
 
 def fill_ending(ttl_s, keys=0):
-    """All end in the same second: they are renewed together."""
+    """All leases expire in the same second because they are renewed together."""
     def setup(client):
         fill(LEASES, ttl_s, keys)(client)
         keep_alive(client, LEASES)
@@ -68,13 +68,13 @@ def ends(ttl_s):
 
 
 def alive(client):
-    """Leases that ended are revoked, and counted as such."""
+    """Revokes leases that have expired, and counts them."""
     values = client.metrics()
     return int(values.get("etcd_debugging_lease_granted_total", 0) - values.get("etcd_debugging_lease_revoked_total", 0))
 
 
 def revokes(client):
-    """Leases with a key each are revoked as fast as it can, without waiting."""
+    """Revokes leases with a key each as fast as it can, without waiting."""
     g = Grpc(client)
     sent = g.many(REVOKE, (number(1, FIRST + i) for i in range(LEASES)), stop=client.is_over)
     g.close()
@@ -89,7 +89,7 @@ def leader(client):
 
 
 def change_leader(client):
-    """The leader hands the lead on, again and again: each time the new one takes all leases over."""
+    """Transfers leadership repeatedly; each new leader takes over all leases."""
     changes = 0
     while not client.is_over():
         now = leader(client)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A store of a million keys: requests over all of them, the start, a follower that gets all of them as a snapshot."""
+"""A store of a million keys: requests over all of them, a start, and a follower that receives them as a snapshot."""
 import time
 
 from attack import Attack
@@ -33,7 +33,7 @@ def repeat(body):
 
 
 def matches(count):
-    """As many bytes as a request may have: the keys of the ranges are long, and each range holds a million keys."""
+    """A request of the largest size: the keys of its ranges are long, and each range holds a million keys."""
     long = b"k" + b"\0" * 5000
     return txn([put(b"other", b"x" * 700_000)], [key_range(long, b"l" + b"\0" * 5000, count_only=True)] * count)
 
@@ -43,7 +43,7 @@ def sorts():
 
 
 def fill_all_but_one(client):
-    """The last member knows none of it, and the others have thrown the log away."""
+    """The last member has none of the keys, and the others have compacted the log."""
     client.members[2].stop()
     fill(client)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients that ask and do not read: what they are answered is bounded, in each connection and in all."""
+"""Clients that send requests and do not read: the server bounds the output of each connection and of all."""
 import base64
 import socket
 import struct
@@ -8,7 +8,7 @@ import time
 
 from attack import Attack, Http2, WebSocket
 
-GROWTH_MAX = 64 << 20  # of the daemon, while clients that read nothing send what they can
+GROWTH_MAX = 64 << 20  # of the daemon's memory, while clients that read nothing send as much as they can
 BIG = 1000 * 1000
 
 
@@ -18,7 +18,7 @@ def rss(client):
 
 
 class Growth:
-    """How much the daemon grows while the attack runs; a daemon that counts its output must stay within the bound."""
+    """The daemon's memory growth while the attack runs; a daemon that counts its output must stay within the bound."""
 
     def __init__(self, client):
         self.client, self.begin, self.most = client, rss(client), 0
@@ -35,7 +35,7 @@ class Growth:
 
 
 def stuff(client, s, data, growth, times=1 << 60):
-    """Sends the same again and again, reads nothing; returns how often it was taken."""
+    """Sends the same bytes repeatedly and reads nothing; returns how often the socket accepted them."""
     s.setblocking(False)
     block, taken = data * max(1, 65536 // len(data)), 0
     while not client.is_over() and taken < times * len(data):
@@ -121,7 +121,7 @@ def rapid_reset(client):
 
 
 def window_settings(client):
-    """A SETTINGS that changes the windows of a thousand streams, again and again."""
+    """Sends SETTINGS frames that change the windows of a thousand streams, repeatedly."""
     h = Http2(client)
     block = h.head(b"/etcdserverpb.Watch/Watch")
     for stream in range(1, 2001, 2):
@@ -155,7 +155,7 @@ def read_slowly(client, result):
 
 
 def unread_ranges(client):
-    """Ten connections a second that ask for megabytes and read nothing, beside one that reads slowly."""
+    """Ten connections a second request megabytes and read nothing, while another one reads slowly."""
     growth = Growth(client)
     result = []
     honest = threading.Thread(target=read_slowly, args=(client, result))
@@ -178,7 +178,7 @@ def unread_ranges(client):
         s.close()
     if not result or result[0] < BIG * 4 // 3:
         raise SystemExit(f"the client that reads slowly got {result}")
-    growth.judge(768 << 20,  # the budget, what a second adds, and what buffers grow ahead
+    growth.judge(768 << 20,  # the budget, the growth of a second, and the growth of buffers in advance
                   f", {len(sockets)} connections asked, {closed:.0f} were closed; the slow reader got all")
 
 

@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Strangers on every port, and clients that have said what they are and then say nothing: cheap for the attacker, 10,000 sockets that
-are idle or say a byte a second, from ten addresses. What another client has of them is told as a ratio: its p99 with them to its p99
-without them, of one prober in one run. The attacker runs at the lowest priority, so that what is measured is the daemon and not this
-process."""
+"""Silent clients on every port: 10,000 sockets that are idle or send a byte a second, from ten addresses. Some have finished a handshake, others
+not. The attack is cheap for the attacker. The result is a ratio: another client's p99 with them to its p99 without them, of one prober in one run.
+The attacker runs at the lowest priority, so that what is measured is the daemon and not this process."""
 import os
 import select
+import signal
 import socket
 import ssl
 import time
 
 from attack import Attack, Http2, WebSocket
-from attacks.strangers import allow_files
+from attacks.silent_clients import allow_files
 
 SOURCES = [f"127.0.0.{66 + k}" for k in range(10)]
-BEGINS_A_SECOND = 100  # of connections that were closed, anew: strangers.py begins them as fast as it can
+BEGINS_A_SECOND = 100  # new connections in place of closed ones; silent_clients.py opens them as fast as it can
 SETTLE_S = 4  # handshakes that wait, after all have come at once
-TICKS = 50  # a second; each says a byte on one of fifty sockets
+TICKS = 50  # per second; each sends a byte on one of fifty sockets
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Http2.frame(Http2.SETTINGS, 0, 0, b"")
 
 
 def client_hello():
-    """As a client of TLS sends it, with ALPN."""
+    """The ClientHello of a TLS client, with ALPN."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["h2", "http/1.1"])
     out = ssl.MemoryBIO()
@@ -32,7 +32,7 @@ def client_hello():
 
 
 class Herd:
-    """`count` sockets that each say `words` at once and then `drip`, a byte a second."""
+    """`count` sockets; each sends `words` at once and then `drip`, a byte a second."""
 
     def __init__(self, host, port, count, words, drip):
         self.address, self.words, self.drip = (host, port), words, drip
@@ -105,10 +105,10 @@ def rss_kib(client):
 
 
 def compared(client, attack):
-    """`attack` gives back how to hold on and a note; it opens what it needs before it is measured."""
+    """`attack` returns a function that keeps the attack going and one that makes a note; it opens what it needs before the measurement."""
     time.sleep(0.5)
     length = max(1.0, client.seconds / 2)
-    with client.phase("without strangers"):
+    with client.phase("without silent clients"):
         time.sleep(length)
     os.setpriority(os.PRIO_PROCESS, 0, 19)
     before = rss_kib(client)
@@ -117,7 +117,7 @@ def compared(client, attack):
         time.sleep(SETTLE_S)
         client.begin()
         client.end = time.monotonic() + length
-        with client.phase("with strangers"):
+        with client.phase("with silent clients"):
             hold(client)
         client.note(note() + f", {(rss_kib(client) - before) / 1024:.1f} MiB")
     finally:
@@ -142,6 +142,25 @@ def herd(port, words=b"", drip=b"", count=10000):
         finally:
             for h in herds:
                 h.close()
+    return run
+
+
+def end_at_once(port, words):
+    """4,000 connections that end while the daemon stands still: all ends come in one turn. The other client's puts wait meanwhile, too."""
+    def run(client):
+        m = client.members[0]
+        h = Herd(m.host, getattr(m, port), 4000, words() if callable(words) else words, b"")
+        h.fill(time.monotonic() + 60)
+        time.sleep(SETTLE_S)
+        h.see_lost()
+        count = len(h.sockets)
+        os.kill(client.pid, signal.SIGSTOP)
+        try:
+            h.close()
+        finally:
+            os.kill(client.pid, signal.SIGCONT)
+        time.sleep(2)
+        client.note(f"{count} connections ended at once")
     return run
 
 
@@ -205,7 +224,7 @@ PEER_HELLO = b"\x5a\0\0\x01"  # the length of a HELLO; its checksum comes later
 DNS_LENGTH = b"\0\x40"
 
 OPENING = "--max-opening-connections, …-per-source"
-GUESTS = "64 unauthenticated ones, 5 s each"
+UNAUTHENTICATED = "64 unauthenticated ones, 5 s each"
 DNS = "256, idle for 10 s; the source with the most makes room"
 
 
@@ -226,16 +245,18 @@ ATTACKS = [
     port_attack("tls_hello", "10,000 ClientHellos at a byte a second", OPENING + ", 10 s", herd("tls", first_byte(client_hello), rest(client_hello)),
                 short=True),
     port_attack("tls_handshakes", "100 whole ClientHellos a second, of which nothing follows", "one handshake a ms of the loop", herd("tls", client_hello)),
-    port_attack("peer_idle", "10,000 sockets to the peer port say nothing", GUESTS, herd("peer")),
-    port_attack("peer_hello", "10,000 HELLOs at a byte a second", GUESTS, herd("peer", PEER_HELLO, b"x")),
-    port_attack("peer_tls_idle", "10,000 sockets to the peer port with TLS say nothing", GUESTS, herd("peer_tls")),
-    port_attack("peer_tls_hello", "10,000 ClientHellos to the peer port at a byte a second", GUESTS,
+    port_attack("peer_idle", "10,000 sockets to the peer port say nothing", UNAUTHENTICATED, herd("peer")),
+    port_attack("peer_hello", "10,000 HELLOs at a byte a second", UNAUTHENTICATED, herd("peer", PEER_HELLO, b"x")),
+    port_attack("peer_tls_idle", "10,000 sockets to the peer port with TLS say nothing", UNAUTHENTICATED, herd("peer_tls")),
+    port_attack("peer_tls_hello", "10,000 ClientHellos to the peer port at a byte a second", UNAUTHENTICATED,
                 herd("peer_tls", first_byte(client_hello), rest(client_hello)), short=True),
-    port_attack("peer_tls_handshakes", "100 whole ClientHellos a second to the peer port, of which nothing follows", GUESTS,
+    port_attack("peer_tls_handshakes", "100 whole ClientHellos a second to the peer port, of which nothing follows", UNAUTHENTICATED,
                 herd("peer_tls", client_hello)),
     port_attack("tls_bursts", "60 whole ClientHellos at once, ten times a second", "one handshake a ms of the loop", bursts("tls", 60)),
     port_attack("peer_tls_bursts", "60 whole ClientHellos at once to the peer port, ten times a second", "one handshake a ms of the loop",
                 bursts("peer_tls", 60)),
+    port_attack("client_ends", "4,000 connections with a request body end at once", OPENING, end_at_once("port", BODY)),
+    port_attack("tls_ends", "4,000 connections with a ClientHello end at once", OPENING, end_at_once("tls", client_hello)),
     port_attack("dns_idle", "10,000 connections for DNS say nothing", DNS, herd("dns")),
     port_attack("dns_dribble", "10,000 questions at a byte a second", DNS, herd("dns", DNS_LENGTH, b"x")),
     port_attack("metrics_idle", "10,000 sockets to the metrics port say nothing", OPENING, herd("metrics")),

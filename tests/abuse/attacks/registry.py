@@ -6,7 +6,7 @@ from attack import Attack, b64
 
 
 def tiny_metadata(size=8 * 1024, value=""):
-    """The most keys that a document of 8 KiB has room for; half of them differ only in what a label cannot hold."""
+    """The largest number of keys that fits in a document of 8 KiB; half of them differ only in characters that a label cannot hold."""
     letters = [chr(c) for c in range(33, 127) if chr(c) not in '"\\']
     names = letters + [a + b for a in letters for b in letters]
     metadata, used = {}, 0
@@ -54,7 +54,7 @@ LABELS = "&".join(f"label={k}=x" for k in ("zz", "zy", "zx", "zw", "zv", "zu", "
 
 # --- long polls ---
 def wait_all(client, path, count):
-    """Sockets of polls that wait; each has asked, none is answered."""
+    """Sockets with a pending long poll each."""
     status, _ = client.request("GET", path)
     assert status in (200, 404), status
     sockets = [client.socket() for _ in range(count)]
@@ -68,7 +68,7 @@ def wait_all(client, path, count):
 
 
 def polls(count, path, change, setup=None):
-    """Waiters of one result, which changes: all are answered, and ask again."""
+    """Long polls for one result that changes: each gets a response and polls again."""
     def before(client):
         if setup:
             setup(client)
@@ -113,7 +113,7 @@ def delete_range(prefix):
 
 
 def sessions(count, each):
-    """Sessions with instances: all of them end at once."""
+    """Sessions with instances, all of which end at once."""
     def setup(client):
         c = client.connection()
         client.sessions = []
@@ -140,7 +140,7 @@ def sessions(count, each):
 
 
 def revoke(client):
-    """As when the client has died: the instances stay, and the janitor makes them lost."""
+    """The clients have died: the instances stay, and the janitor marks them as lost."""
     c = client.connection()
     for s in client.sessions:
         client.post("/v3/lease/revoke", {"ID": int(s, 16)}, c)
@@ -151,7 +151,7 @@ def revoke(client):
 
 
 def after_start(client):
-    """Judged from when it serves; what came before keeps no client waiting, and is said beside it."""
+    """The measurement begins when the daemon serves; the time before that delays no client and is printed in a note."""
     longest = max((v, n) for n, v in client.metrics().items() if n.startswith("cairn_loop_turn_longest_seconds"))
     client.note(f"the longest turn of the start: {longest[0] * 1000:.1f} ms, {longest[1].split(chr(34))[1]}")
     while not client.is_over():
@@ -186,6 +186,17 @@ def churn(client):
     client.together(8, work)
 
 
+def send_refused(client):
+    """Documents of 256 KiB in fields that nobody knows, in four connections."""
+    document = {f"{i:x}": 1 for i in range(20000)}
+
+    def work(k):
+        c = client.connection()
+        while not client.is_over():
+            client.request("PUT", f"/api/v1/services/refused/instances/i{k}", document, connection=c)
+    client.together(4, work)
+
+
 ATTACKS = [
     Attack("prometheus_metadata", "reads /sd/prometheus of twelve instances with 4,000 keys of metadata and 32 ports each",
            "8 KiB of metadata, 32 ports", once("/sd/prometheus"), fat_instances(12)),
@@ -209,6 +220,7 @@ ATTACKS = [
     Attack("fat_service", "reads a service of 200 instances with 4,000 keys each", "8 KiB of metadata", keep_reading("/api/v1/services/fat"), fat_instances(200),
            short=False),
     Attack("register_largest", "registers documents of 8 KiB of metadata in eight connections", "8 KiB of metadata", churn, short=False),
+    Attack("register_refused", "sends documents with 20,000 unknown fields", "256 KiB, 1,024 values beside the metadata", send_refused, short=False),
     Attack("polls_2000", "2,000 long polls of one service, which changes", "connections", **polls(2000, "/api/v1/services/polled", change_polled)),
     Attack("polls_large", "200 long polls of a service of 10,000 instances, which changes", "connections",
            **polls(200, "/api/v1/services/large", change_large, fill(10000)), short=False),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a client may ask of the whole state: many snapshots at once, snapshots that nobody reads."""
+"""Snapshots of the whole state: many at once, and some that no client reads."""
 import os
 import time
 
@@ -28,7 +28,7 @@ def ten_at_once(client):
 
 
 def unread(client):
-    """A hundred clients begin and read nothing; another one overwrites everything, and compacts."""
+    """A hundred clients begin a snapshot and read nothing; another client overwrites all keys and compacts."""
     sockets = []
     for _ in range(100):
         s = client.socket()
@@ -46,7 +46,7 @@ def unread(client):
 
 
 def come_and_go(client):
-    """Begins, reads a piece, goes, again and again."""
+    """Begins a snapshot, reads a part and disconnects, repeatedly."""
     def one(_):
         while not client.is_over():
             with client.socket() as s:

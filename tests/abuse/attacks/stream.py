@@ -5,6 +5,7 @@ import threading
 import time
 
 from attack import Attack, WebSocket
+from attacks.registry import tiny_metadata
 
 
 def fill(count, service="large"):
@@ -13,7 +14,7 @@ def fill(count, service="large"):
 
 
 def read_all(sockets, over):
-    """Reads and forgets, so that nobody is slow."""
+    """Reads and discards, so that no subscriber is slow."""
     import select
     poll = select.epoll()
     by_fd = {w.s.fileno(): w.s for w in sockets}
@@ -32,7 +33,7 @@ def read_all(sockets, over):
 
 
 def subscribers(connections, each, service="watched", deflate=False):
-    """Connections with subscriptions; all follow the same service."""
+    """Connections with subscriptions to the same service."""
     def setup(client):
         client.register(service, "first", {"host": "h", "port": 1, "ttl": 600})
         client.streams = []
@@ -58,7 +59,7 @@ def change_watched(client):
 
 
 def subscribe_large(deflate):
-    """Snapshots of a large service, again and again."""
+    """Requests snapshots of a large service repeatedly."""
     def run(client):
         while not client.is_over():
             w = WebSocket(client, deflate=deflate)
@@ -78,7 +79,7 @@ def subscribe_large(deflate):
 
 
 def subscribe_many(count):
-    """As many subscriptions as a connection takes, each of another service that is not there."""
+    """As many subscriptions as a connection allows, each to another service that does not exist."""
     def run(client):
         while not client.is_over():
             w = WebSocket(client)
@@ -110,7 +111,7 @@ def wrong_frames(payload):
 
 
 def change_large(client):
-    """Each delta of a large service, for ten subscribers; the whole list of it changes."""
+    """Deltas of a large service for ten subscribers; its whole list changes."""
     streams = []
     for n in range(10):
         w = WebSocket(client)
@@ -129,6 +130,23 @@ def change_large(client):
 
 MANY_LABELS = json.dumps({"type": "hello", "client_id": "c", "labels": {f"k{i}": "" for i in range(3000)}}).encode()
 
+def register_largest(client):
+    """Registrations of the largest documents, one after the other, in eight streams."""
+    ports = {f"p{i}": 9000 + i for i in range(32)}
+
+    def work(k):
+        w, n = WebSocket(client), 0
+        w.send(type="hello", client_id=f"c{k}")
+        while not client.is_over():
+            w.send(type="register", rid=n + 1, name="churn", id=f"i{k}-{n % 20}",
+                   instance={"host": "10.0.0.1", "port": 1 + n % 60000, "ports": ports, "metadata": tiny_metadata(), "ttl": 60})
+            while b'"rid":%d,' % (n + 1) not in w.receive()[1]:
+                pass
+            n += 1
+        client.note(f"stream {k}: {n} registrations") if k == 0 else None
+    client.together(8, work)
+
+
 ATTACKS = [
     Attack("subscribers_1000", "1,000 streams follow one service, which changes", "connections", change_watched, subscribers(1000, 1)),
     Attack("subscriptions_10000", "100 streams with 100 subscriptions each of one service, which changes", "subscriptions of a connection", change_watched,
@@ -141,4 +159,6 @@ ATTACKS = [
     Attack("frames_of_labels", "hello with 3,000 labels, again and again", "64 KiB a frame", wrong_frames(MANY_LABELS)),
     Attack("frames_of_rubbish", "frames that are no JSON", "frames", wrong_frames(b"[" * 60), short=False),
     Attack("deltas_of_2000", "2,000 instances of a large service change at once, ten subscribers", "instances of a service", change_large, fill(10000)),
+    Attack("stream_register_largest", "registers documents of 8 KiB of metadata in eight streams", "8 KiB of metadata, 64 KiB a frame", register_largest,
+           short=False),
 ]

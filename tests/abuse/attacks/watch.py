@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Very many watchers: of what is written, of what was written long ago, that come and go at once."""
+"""Very many watchers: of current writes, of old revisions, and watchers that come and go at once."""
 import time
 
 from attack import Attack
@@ -7,7 +7,7 @@ from rpc import PUT, WATCH, WATCH_PROGRESS, Drain, Grpc, framed, put, watch_canc
 
 WATCHERS = 10_000
 HISTORY = 20_000
-PROBE = (b"p", b"q")  # the key that the other client writes is in it
+PROBE = (b"p", b"q")  # the range holds the key that the other client writes
 
 
 def wait(client):
@@ -16,7 +16,7 @@ def wait(client):
 
 
 def watch(client, connections, streams, watches, **create):
-    """So many watches on each of so many streams of so many connections; what they are told is read and forgotten."""
+    """The given numbers of watches per stream, streams per connection and connections; their events are read and discarded."""
     opened = [Grpc(client) for _ in range(connections)]
     client.watching = Drain(opened)
     client.streams = []
@@ -37,7 +37,7 @@ def wait_for(client, metric, least, timeout_s=60):
 
 
 def told(client):
-    """The puts are the other client's."""
+    """Only the other client puts."""
     before = client.watching.bytes
     wait(client)
     client.note(f"{(client.watching.bytes - before) >> 20} MiB of events were read")
@@ -59,7 +59,7 @@ def fill_history(client):
 
 
 def resume(key_of, connections):
-    """All watchers begin at a revision of long ago, in the same moment."""
+    """All watchers begin at an old revision, at the same time."""
     def run(client):
         opened = [Grpc(client) for _ in range(connections)]
         drain = Drain(opened)
@@ -73,7 +73,7 @@ def resume(key_of, connections):
 
 
 def cancel(client):
-    """Ten thousand watches come and are cancelled in one write, again and again."""
+    """Creates and cancels ten thousand watches in one write, repeatedly."""
     g = Grpc(client)
     drain = Drain([g])
     stream, frames = g.call(WATCH, end=False)
@@ -88,7 +88,7 @@ def cancel(client):
 
 
 def hang_up(client):
-    """Connections with ten thousand watches are closed, one after the other."""
+    """Closes connections with ten thousand watches, one after the other."""
     while not client.is_over():
         g = Grpc(client)
         drain = Drain([g])
@@ -99,7 +99,7 @@ def hang_up(client):
 
 
 def progress(client):
-    """Progress of all is due ten times a second, and is asked for on each stream besides."""
+    """The server sends progress of all watches ten times a second, and each stream also requests it."""
     while not client.is_over():
         for g, stream in client.streams:
             g.s.sendall(g.data(stream, framed(WATCH_PROGRESS) * 100))

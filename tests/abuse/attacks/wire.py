@@ -35,7 +35,7 @@ def table_churn(h):
 
 
 def huge_integers(h):
-    """Indices and lengths of fifty bytes, and sizes of the table again and again: the block is an error, and the connection's end."""
+    """Indices and lengths of fifty bytes, and repeated table size updates: the block is an error that ends the connection."""
     endless = b"\xff" * 49 + b"\x7f"
     return h.head(b"/etcdserverpb.KV/Range") + [b"\xff" + endless, b"\x00\x7f" + endless, b"\x3f\xe1\x1f" * 5000, b"\x0f" + endless][h.next_id // 2 % 4]
 
@@ -45,7 +45,7 @@ def long_path(h):
 
 
 def survive(run):
-    """What the daemon refuses by closing the connection is sent on a new one."""
+    """Opens a new connection whenever the daemon rejects the input by closing the old one."""
     def again(client):
         while not client.is_over():
             try:
@@ -82,7 +82,7 @@ def dns_udp(*messages):
 
 
 def dns_changing(message):
-    """One question after the other, while instances change: what was made for the last answer is old."""
+    """Sends one DNS query after the other while instances change, so the index of the last response is out of date."""
     def run(client):
         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         s.settimeout(1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publishes whose check takes long, while the member that checks them stops, dies, loses the lead or loses its client.
+"""Publishes with long checks, while the member that checks them stops, dies, loses leadership or loses its client.
 
 Each publish is acknowledged, refused, or its outcome is unknown. In the end every acknowledged one is in the history as the release it
 was said to be, no refused one is, one of unknown outcome is there once at most. A small publish that began after a large one of the
@@ -31,7 +31,7 @@ class Publish:
 
 
 class Checker(threading.Thread):
-    """Publishes to one configuration, which nobody else writes, through whichever member answers."""
+    """Publishes to one configuration, which has no other writer, through any member that answers."""
 
     def __init__(self, number, addresses, fault):
         super().__init__(daemon=True)
@@ -45,7 +45,7 @@ class Checker(threading.Thread):
         return p
 
     def publish(self, p, body):
-        """Its outcome is known afterwards, or the answer is lost."""
+        """Sends a publish; its outcome is known afterwards, unless the response is lost."""
         try:
             status, _, text = fetch(self.addresses[0], "PUT", p.path(), body, timeout_s=8)
         except OSError:
@@ -67,7 +67,7 @@ class Checker(threading.Thread):
             connection.close()
 
     def take(self, p, status, text):
-        """What an answer says of a publish."""
+        """Sets the outcome of a publish from its response."""
         code = "" if status == 200 else json.loads(text)["error"]["code"]
         if status == 200:
             p.outcome, p.seq = "acknowledged", json.loads(text)["seq"]
@@ -116,7 +116,7 @@ class Checker(threading.Thread):
 
 
 def faults(members, is_enough):
-    """While the checkers go on: members stand still, die, and lose the lead."""
+    """While the checkers run, members pause, die, and lose leadership."""
     def others(leader):
         return [n for n in members.names if n != leader]
     for which in ("follower", "leader"):

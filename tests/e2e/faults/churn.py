@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batch jobs: each registers once, with a short TTL, and dies without a word. Nobody is meant to tell a dead one from a living
-one before its TTL is over; after that it is to leave traffic, whatever else dies."""
+"""Batch jobs: each registers once, with a short TTL, and dies without deregistering. No member can tell a dead job from a
+live one before its TTL is over. After that the job must leave traffic, even if other processes die."""
 import http.client
 import json
 import random
@@ -43,7 +43,7 @@ class Jobs:
                 connection = None
 
     def dead(self, instances, asked_at):
-        """Those in traffic whose TTL was over before somebody asked."""
+        """Instances in traffic whose TTL was over before the request."""
         with self.lock:
             return [i for i, v in instances.items() if v["serving"] and self.dead_at.get(i, asked_at) < asked_at]
 

@@ -2,8 +2,8 @@
 """The config center under faults: three members, publishers who compare and swap on the same names, bundles, gray releases, and
 readers of every kind on every member.
 
-While a scenario goes on the ledger judges every answer; behind it all members must have the same, each publish once or not
-at all, and each reader the last state. A scenario in which too little happened is void.
+During a scenario the ledger checks every response. After it all members must have the same state, each publish once or not at all, and
+each reader the last state. A scenario with too few operations is void.
 """
 import base64
 import gzip
@@ -26,7 +26,7 @@ SHARED = ["p0.yaml", "p1.yaml", "r0.yaml"]  # r0 is rolled back, too
 BUNDLE = ["b0.yaml", "b1.yaml", "b2.yaml", "b3.yaml"]
 GRAY = ["g0.yaml", "g1.yaml"]  # promoted; thrown away
 RELEASES = "/cairn/config/releases/default/default/"
-# What must have happened in a scenario at least, else it says nothing.
+# The smallest number of operations of each kind; a scenario with fewer is void.
 LEAST = {"publishes": 40, "bundles": 3, "gray releases": 2, "poll": 40, "list": 40, "list-local": 40, "list-wait": 10,
          "history": 20, "stream": 80, "events": 40, "whole bundles seen": 20}
 
@@ -91,7 +91,7 @@ class ConfigWorld:
         releases, more = [], ""
         while more is not None:
             answer = ask(member, "GET", f"/api/v1/configs/{name}/history?limit=1000{more}{query}", timeout_s=20)[2]
-            releases += answer.get("releases", [])  # without any it is not there
+            releases += answer.get("releases", [])  # the metric is absent without any
             more = f"&continue={answer['continue']}" if "continue" in answer else None
         return releases
 
@@ -169,7 +169,7 @@ class ConfigWorld:
             self.members.serve(leader)
 
     def stop_leader(self):
-        """It stands still and goes on, as if nothing had been."""
+        """The member pauses, and continues afterwards."""
         for _ in range(2):
             leader = self.members.leader()
             self.flow()
@@ -192,7 +192,7 @@ class ConfigWorld:
         self.flow()
         self.members.cut_off(name)
         self.flow(40)
-        time.sleep(2)  # what it answers meanwhile is looked at
+        time.sleep(2)  # its responses meanwhile are checked
         self.members.heal()
         self.members.serve(name)
 
@@ -205,7 +205,7 @@ class ConfigWorld:
             self.flow()
 
     def late(self):
-        """Readers who were away while a leader died and much was published go on from where they were."""
+        """Readers that were paused while a leader died and much was published resume from their positions."""
         away = [r for r in self.readers if "local" not in r.name][::2]
         for r in away:
             r.is_paused.set()
@@ -215,8 +215,9 @@ class ConfigWorld:
             r.is_paused.clear()
 
     def import_under_kill(self):
-        """Archives of more than one transaction, while leaders die. Who does not know what came of it asks again with the same one: in
-        the end each configuration was written once, all of them, and every member has them. conflict: its own first try was faster."""
+        """Archives of more than one transaction, while leaders die. A client that does not know the outcome imports the same archive
+        again: in the end each configuration was written once, and every member has all of them. conflict: its own first try was
+        faster."""
         contents, tries, is_over = {}, [], threading.Event()
 
         def import_one(ns, addresses):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Those who read configurations while members fail, member after member, each from where it was."""
+"""Readers of configurations while members fail; each resumes at the next member from its position."""
 import json
 
 from ledger import md5_of
@@ -8,7 +8,7 @@ from world import fetch
 
 
 class Subscriber(Reader):
-    """One that has of each name what it was told last, and never goes back."""
+    """A reader that keeps the last state of each name, and never goes back."""
 
     def __init__(self, name, ledger, addresses, zone=None, pause_s=0.02):
         super().__init__(name, ledger, pause_s)
@@ -96,7 +96,7 @@ class Lister(Subscriber):
 
 
 def look_at_bundle(reader, names, revision):
-    """What a reader has of a bundle's names at one revision is of one generation; the last is there in every other only."""
+    """A bundle's names at one revision have one generation; the last name exists in every second one only."""
     ledger, have = reader.ledger, {n: reader.last.get(n) for n in names}
     of = {n: ledger.generation_of(n, h[1]) for n, h in have.items() if h and h[1]}
     generations = set(of.values())
@@ -109,7 +109,7 @@ def look_at_bundle(reader, names, revision):
 
 
 class Historian(Subscriber):
-    """Reads the newest releases of one name after the other: they are a row, and none ever changes."""
+    """Reads the newest releases of one name after the other: their seqs are consecutive, and no release ever changes."""
 
     def __init__(self, name, ledger, addresses, names):
         super().__init__(f"history {name}", ledger, addresses, pause_s=0.1)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Those who are told of configurations on streams: by WebSocket and as Server-Sent Events. They hold each subscription to
-`previous`, and go on at another member from where they were."""
+"""Subscribers of configurations: by WebSocket and as Server-Sent Events. They check `previous` of each
+subscription, and resume at another member from their position."""
 import http.client
 import json
 
@@ -10,7 +10,7 @@ from readers import Closed, WebSocket
 
 
 class Told(Subscriber):
-    """What both have: frames, and what they make of them. revision: of each subscription's last frame."""
+    """Shared parts of both: frames and their effects. revision: of each subscription's last frame."""
 
     def __init__(self, name, ledger, addresses, zone, bundle):
         super().__init__(name, ledger, addresses, zone)
@@ -29,7 +29,7 @@ class Told(Subscriber):
         return not self.is_over.is_set() and not self.is_paused.is_set()
 
     def take_frame(self, frame):
-        """True: it was one of a subscription, and whole."""
+        """True: the frame belongs to a subscription, and is complete."""
         sid, kind = frame.get("sid"), frame["type"]
         if kind == "goaway":
             raise Closed("goaway")
@@ -71,7 +71,7 @@ class Told(Subscriber):
 
 
 class SocketFollower(Told):
-    """A WebSocket with a subscription on each name, and one on all of the bundle; says what it has applied."""
+    """A WebSocket with a subscription to each name, and one to the whole bundle; it reports applied releases."""
 
     def __init__(self, name, ledger, addresses, names, bundle, zone=None):
         super().__init__(f"stream {name}", ledger, addresses, zone, bundle)
@@ -113,7 +113,7 @@ class SocketFollower(Told):
                           (99, {"kind": "configs", "prefix": self.bundle[0][0]})]:
             more = {"from_revision": self.revision[sid] + 1} if sid in self.revision else {}
             ws.send({"type": "subscribe", "sid": sid, **what, **more})
-        for sid, name in self.names.items():  # nobody here has heard it
+        for sid, name in self.names.items():  # no test reads this one
             seq, md5 = self.last.get(name, (0, None))
             if md5:
                 ws.send({"type": "applied", "sid": sid, "name": name, "seq": seq, "ok": True})
@@ -160,7 +160,7 @@ class EventFollower(Told):
         if field:
             self.event[field] = self.event.get(field, "") + value.strip()
             return
-        event, self.event = self.event, {}  # an event without its end is none
+        event, self.event = self.event, {}  # an incomplete event does not count
         self.id = event.get("id", self.id)
         if "data" in event:
             self.take_frame(json.loads(event["data"]))

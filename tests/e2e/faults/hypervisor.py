@@ -3,8 +3,8 @@
 
     hypervisor.py < JSON list of [name, addresses, instances]
 
-Each is a Client of world.py: it registers, beats, and registers anew when its session is gone. The process writes how many of them
-are registered, ten times a second. The process that started it judges what readers are shown of them.
+Each is a Client of world.py: it registers, sends heartbeats, and registers again when its session is gone. The process writes how
+many of them are registered, ten times a second. The process that started it judges what readers are shown of them.
 """
 import json
 import os
@@ -18,7 +18,7 @@ from world import Client, wait_for
 
 
 class NoJudge:
-    """A host that stood still may find its sessions gone: that is for others to judge."""
+    """A host that was paused may find its sessions gone: other code judges that."""
 
     def fault(self, text):
         pass
@@ -27,7 +27,7 @@ class NoJudge:
 
 
 class Host:
-    """The process, with these clients' instances; their own threads say nothing meanwhile."""
+    """The process, with these clients' instances; their own threads are paused meanwhile."""
 
     def __init__(self, clients):
         self.clients, self.registered, self.changed = clients, 0, 0
@@ -53,7 +53,7 @@ class Host:
         self.process.send_signal(how)
 
     def end(self):
-        """Their own threads go on, with sessions of their own."""
+        """Their own threads resume, with sessions of their own."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         for c in self.clients:

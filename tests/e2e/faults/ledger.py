@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was tried to be published and what came of it, and the judge of what anybody is shown.
+"""All attempts to publish with their outcomes, and the judge of every response.
 
-Every attempt has a note of its own and, but for rollbacks, a content of its own, so that what is read names who wrote it.
-Judged by seqs and contents; nobody needs a clock for that.
+Every attempt has a note of its own and, except for rollbacks, a content of its own, so that a content names its writer.
+The judge uses seqs and contents, and no clock.
 """
 import collections
 import hashlib
@@ -38,8 +38,8 @@ class Ledger:
         self.shown = {}  # (name, seq) -> md5; a release never changes
         self.acked = collections.Counter()  # name -> the highest live seq that was acknowledged
         self.gray_acked = collections.Counter()  # the same for zone b, gray releases too
-        self.hidden = {}  # md5 -> the zone that must not see it; who says no zone is as one of zone a
-        self.unordered = set()  # names whose gray rules are thrown away: zone b goes back then
+        self.hidden = {}  # md5 -> the zone that must not see it; a reader without a zone counts as zone a
+        self.unordered = set()  # names whose gray rules are discarded: zone b goes back then
         self.generation = {}  # (name, md5) -> which bundle it is of
 
     def fault(self, text):
@@ -52,7 +52,7 @@ class Ledger:
 
     # --- writers ---
     def begin(self, name, content, note, base_seq, hidden_from=None, is_gray=False):
-        """content None: its content is no new one."""
+        """content None: the attempt has no new content."""
         attempt = Attempt(name, content and md5_of(content), note, base_seq, is_gray)
         with self.lock:
             self.attempts.append(attempt)
@@ -76,13 +76,13 @@ class Ledger:
             self.gray_acked[attempt.name] = max(self.gray_acked[attempt.name], attempt.seq or 0)
 
     def show(self, md5):
-        """From now on everybody may see it."""
+        """Every reader may see it from now on."""
         with self.lock:
             self.hidden.pop(md5, None)
 
     # --- readers ---
     def floor(self, name, zone):
-        """What a read that begins now must show at least."""
+        """The lowest seq that a read may return if it begins now."""
         with self.lock:
             if zone == "b" and name in self.unordered:
                 return 0
@@ -93,7 +93,7 @@ class Ledger:
             return self.generation.get((name, md5))
 
     def look(self, who, name, seq, md5, zone=None, floor=0):
-        """who was shown this. floor as it was before it asked."""
+        """Checks one response to the reader `who`. floor: its value before the request."""
         with self.lock:
             self.count[who.split()[0]] += 1
             attempt = self.tried.get(md5)
@@ -112,7 +112,8 @@ class Ledger:
 
     # --- in the end ---
     def judge_history(self, who, name, releases):
-        """releases as the history has them, the newest first. Each once, in a row, and all that was acknowledged."""
+        """releases: the history, the newest first. Each occurs once, seqs are consecutive, and no acknowledged one is
+        missing."""
         seqs = [r["seq"] for r in releases]
         if not seqs or seqs != list(range(len(seqs), 0, -1)):
             self.fault(f"{who}: the seqs of {name} are no row: {seqs[:20]}")

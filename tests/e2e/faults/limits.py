@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one client writes too much, with three members of their own: bytes a minute by namespace, the bounds of a history, the reserve of
-the quota. Each ends in 429 for that client alone, on every member and under every leader.
+"""Write limits of one client, with three members of their own: bytes a minute by namespace, the bounds of a history, the reserve of the quota.
+Beyond each, that client alone gets 429, on every member and under every leader.
 """
 import os
 import signal
@@ -26,7 +26,7 @@ class Limits:
         return [self.members.client[n] for n in self.members.names if self.members.process[n].poll() is None]
 
     def put(self, address, ns, name, body):
-        """The status; what is wrong with a refusal is a fault."""
+        """Returns the status; a malformed refusal is a fault."""
         status, headers, text = fetch(address, "PUT", f"/api/v1/configs/{name}?namespace={ns}", body, timeout_s=20)
         if status not in (200, 429, 503):
             self.judge.fault(f"a publish to {ns} is answered with {status} {text[:300]}")
@@ -39,7 +39,7 @@ class Limits:
             self.judge.fault(f"{what}: {status}")
 
     def others_go_on(self, when):
-        """What is not to be refused, through every member."""
+        """Writes of other clients, which no member may refuse."""
         for n, a in enumerate(self.members_addresses()):
             self.expect(f"a heartbeat {when}", ask(a, "PUT", f"/api/v1/sessions/{self.session}/heartbeat", timeout_s=20)[0])
             document = {"host": "10.0.0.1", "port": 80}
@@ -88,7 +88,7 @@ class Limits:
 
     # --- the quota ---
     def fill(self):
-        """Namespaces of their own, so that none is over its bytes a minute, until every member refuses contents."""
+        """Writes to many namespaces, so that none exceeds its bytes a minute, until every member refuses contents."""
         n, refused = 0, set()
         while len(refused) < len(self.members_addresses()) and n < 400:
             a = self.members_addresses()[n % len(self.members_addresses())]

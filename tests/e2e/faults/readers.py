@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Those who read while members fail, and the judge of what they are told.
+"""Readers of the registry while members fail, and the judge of their responses.
 
 An instance that a living client holds is in traffic in every answer and every frame of its registration's revision or a later
-one; nobody needs a clock for that. Followers of the stream hold it to `previous` besides, and those of keys to every event.
+one; the judge needs no clock for that. Followers of the stream also check `previous`, and followers of keys check every
+event.
 """
 import json
 import os
@@ -45,7 +46,8 @@ class Judge:
             return {i for i, (s, since) in self.held.items() if s == service and since <= revision}
 
     def look(self, who, service, revision, serving):
-        """serving: ids in traffic as they were told at that revision. What was freed since is nobody's fault."""
+        """serving: the ids in traffic at that revision, according to the response. An instance that was released since is no
+        fault."""
         with self.lock:
             self.looked[who.split()[0]] = self.looked.get(who.split()[0], 0) + 1
         missing = self.wanted(service, revision) - set(serving)
@@ -60,7 +62,7 @@ def serving(instances):
 
 
 class Reader(threading.Thread):
-    """One that asks again and again; step() does one round, may fail with an OSError where a member is away."""
+    """A reader that sends requests repeatedly; step() does one round, and may raise an OSError when a member is away."""
 
     def __init__(self, name, judge, pause_s):
         super().__init__(daemon=True)
@@ -104,7 +106,7 @@ class Poller(Reader):
 
 
 class Resolver(Reader):
-    """SRV questions over TCP. An answer has no revision: what all members had shown before is what is asked for."""
+    """SRV questions over TCP. A response has no revision: it must include everything that all members had shown before."""
 
     def __init__(self, name, judge, port, services, ids):
         super().__init__(f"dns {name}", judge, 0.1)
@@ -140,7 +142,7 @@ class Resolver(Reader):
 
 
 class Follower(Reader):
-    """Follows services and the keys behind them, member after member, and goes on behind its last revision."""
+    """Follows services and their keys, member after member, and resumes after its last revision."""
 
     def __init__(self, name, judge, addresses, services):
         super().__init__(f"stream {name}", judge, 0.1)
@@ -251,7 +253,7 @@ class Follower(Reader):
         self.keys_at = frame["revision"]
 
     def look_at_events(self, frame):
-        """Views may skip states; here every one is seen."""
+        """Views may skip states; events may not."""
         bad = [i["key"] for i in frame["put"] if json.loads(i["value"]).get("state", "up") != "up"] + frame["delete"]
         with self.judge.lock:
             held = [k for k in bad if self.judge.held.get(k.rsplit("/", 1)[1], (0, frame["revision"]))[1] < frame["revision"]]

@@ -4,8 +4,8 @@
 
     run.py CAIRND FAULTPROXY registry|config [SCENARIO ...]         (config: config.py)
 
-After each scenario all members must show the same, by HTTP, DNS and stream: what is registered. Meanwhile the judge
-(readers.py) looks at every answer and frame.
+After each scenario all members must show all registered instances, by HTTP, DNS and stream. Meanwhile the judge (readers.py) checks
+every response and frame.
 """
 import os
 import signal
@@ -71,7 +71,7 @@ class World:
         return answer["revision"], {i["id"]: i for i in answer["instances"]}
 
     def difference(self):
-        """None: every member shows by every way what is registered."""
+        """None: every member shows all registered instances by every API."""
         for service in SERVICES:
             wanted = {i: d for c in self.clients for i, (s, d) in c.instances.items() if s == service}
             revision, first = self.view(self.members.names[0], service)
@@ -105,7 +105,7 @@ class World:
             self.judge.fault(f"at the end: {why[0]}")
 
     def all_events(self):
-        """Those who follow keys have heard the same, every event of them, and it leads to what is there."""
+        """Followers of keys have received the same events, all of them, and these lead to the current state."""
         status, _, answer = ask(self.members.client["n1"], "GET", "/readyz")
         assert status == 200, answer
         heard = [f.events for f in self.followers]
@@ -135,7 +135,7 @@ class World:
         leader = self.members.leader()
         self.members.stop(signal.SIGKILL, leader)
         self.members.leader()
-        time.sleep(TTL_S + 1)  # who had not come to another member in time would be gone now
+        time.sleep(TTL_S + 1)  # a client that had not reached another member in time would have lost its session by now
         self.members.start(leader)
         self.members.serve(leader)
 
@@ -157,7 +157,7 @@ class World:
     def restart_all(self):
         for how, down_s in ((signal.SIGTERM, 0.5), (signal.SIGKILL, TTL_S + 1)):
             self.members.stop(how, *self.members.names)
-            time.sleep(down_s)  # longer than a TTL, too: no time passes for a lease while nobody leads
+            time.sleep(down_s)  # longer than a TTL, too: no time passes for a lease while there is no leader
             self.members.start(*self.members.names)
             self.members.serve(*self.members.names)
             self.registered()
@@ -182,8 +182,8 @@ class World:
                 self.judge.fault(f"{i} was there behind its grace")
 
     def cut_half(self):
-        """Every second client cannot speak to anybody for longer than its TTL: nobody leaves traffic (the judge looks at every
-        answer), and all of them are marked, in every answer."""
+        """Every second client is cut off from all members for longer than its TTL. No instance leaves traffic (the judge checks every
+        response), and every response marks all of theirs."""
         self.cut(self.clients[0:17:2])
 
     def cut(self, cut):
@@ -210,8 +210,8 @@ class World:
                 self.judge.fault(f"instances of {c.name} are marked although their client is back")
 
     def stopped_hypervisor(self):
-        """The leader and half of the clients stand still together for longer than a TTL and an election; then all members do,
-        while their clients live. Nobody leaves traffic, meanwhile or when they go on."""
+        """The leader and half of the clients pause together for longer than a TTL and an election; then all members do, while their
+        clients live. No instance leaves traffic, neither meanwhile nor afterwards."""
         members, host = self.members, Host(self.clients[0:17:2])
         held = len(host.clients) * EACH
         try:
@@ -298,7 +298,7 @@ class World:
         wait_for("the guard lets go", lambda: self.members.guards()[0] == 0)
 
     def full_disk(self):
-        """The leader's disk is full, so that it ends, while a client dies: that one is out of traffic in time all the same."""
+        """The leader's disk is full, so that it exits, while a client dies: that client still leaves traffic in time."""
         members, dead = self.members, self.clients[1]
         leader = members.leader()
         with members.small_disk(leader) as fill:

@@ -15,7 +15,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "shell"))
 from ports import free_ports  # noqa: E402
 
-TTL_S = 8  # a busy machine may keep a client from speaking for some seconds
+TTL_S = 8  # a busy machine may pause a client for some seconds
 BEAT_S = 0.8
 
 
@@ -54,7 +54,7 @@ def wait_for(what, condition, timeout_s=90):
 
 
 class Members:
-    """n1, n2, n3; what they say to each other goes through the proxy."""
+    """n1, n2, n3; their peer connections go through the proxy."""
 
     def __init__(self, binary, proxy, folder):
         self.binary, self.folder = binary, folder
@@ -101,7 +101,7 @@ class Members:
         return wait_for("a leader", look)
 
     def lead(self, name):
-        """It gets the lead, whoever has it."""
+        """Transfers leadership to this member."""
         def ask_for_it():
             leader = self.leader()
             if leader != name:
@@ -111,8 +111,8 @@ class Members:
 
     @contextlib.contextmanager
     def small_disk(self, name):
-        """The member has its folder on a disk of its own, which fill() fills until the member ends. Gives None where no such disk
-        can be had. Behind it the member has room again, and serves."""
+        """The member has its folder on a disk of its own, which fill() fills until the member ends. Yields None if the machine has no
+        such disk. Afterwards the member has room again, and serves."""
         folder, mount = f"{self.folder}/{name}", f"{self.folder}/{name}.disk"
         os.mkdir(mount)
         if os.getuid() != 0 or subprocess.call(["mount", "-t", "tmpfs", "-o", "size=512m", "tmpfs", mount], stderr=subprocess.DEVNULL):
@@ -208,8 +208,8 @@ class Members:
 
 
 class Client(threading.Thread):
-    """One session with its instances {id: (service, document)}, as a good client keeps it: a heartbeat at any member that
-    answers, and everything anew when the session is gone."""
+    """One session with its instances {id: (service, document)}, kept as a well-behaved client does: heartbeats to any member that
+    answers, and a new registration when the session is gone."""
 
     def __init__(self, name, addresses, instances, judge):
         super().__init__(daemon=True)
@@ -217,11 +217,11 @@ class Client(threading.Thread):
         self.session = None
         self.is_paused, self.is_over, self.is_registered = threading.Event(), threading.Event(), threading.Event()
         self.beaten = time.monotonic()
-        self.starved_s = 0  # since then: how much later it came to speak than it wanted to
-        self.starved = 0  # how often it lost its session by that
+        self.starved_s = 0  # since then: the longest delay of its heartbeats
+        self.starved = 0  # the number of sessions lost by that
 
     def pause(self, may_die=True):
-        """It says nothing more: what it holds may die from now on, or is to be held."""
+        """The client sends nothing more: its instances may expire from now on, or must be held."""
         if may_die:
             self.judge.free(self.instances)
         self.is_paused.set()
@@ -286,7 +286,7 @@ class Client(threading.Thread):
 
 
 class EtcdClient(Client):
-    """One that knows nothing of us: its instances hang on a plain lease, and it registers once. All it does is keep-alives."""
+    """A client of plain etcd: it registers its instances once, on a plain lease, and then sends keep-alives only."""
 
     def call(self, path, body):
         status, _, answer = ask(self.addresses[0], "POST", "/v3" + path, body)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Those who publish while members fail: each goes on only when it knows what came of its write.
+"""Publishers while members fail: each continues only when it knows the outcome of its write.
 
-An answer that was lost is learned as a client would: the same again, with the same condition. Then it is applied, or 412
-says what stands there, and if that is not what was written, the history says whether it once was.
+After a lost response a publisher does as a client would: it sends the same write again, with the same condition. The write is
+then applied, or 412 names the current release. If that is another one, the history shows whether the write was once applied.
 """
 import http.client
 import json
@@ -29,7 +29,7 @@ class Refused(Exception):
 
 
 def hang_up(member, method, path, body, headers, after_s):
-    """Asks, and does not wait for the answer."""
+    """Sends a request, and does not wait for the response."""
     host, port = member.split(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=1.5)
     try:
@@ -74,7 +74,7 @@ class Writer(threading.Thread):
         return (text + ("# " + "x" * 98 + "\n") * (1000 if self.turn % 50 == 7 else 0)).encode()
 
     def say(self, method, path, body=None, headers=None):
-        """The answer; OSError: it may have happened, Refused: it has not."""
+        """Returns the response; OSError: unknown outcome, Refused: not applied."""
         if self.hangs_up and method != "GET":
             self.hangs_up = False
             hang_up(self.addresses[0], method, "/api/v1" + path, body, headers, self.random.random() / 100)
@@ -90,7 +90,8 @@ class Writer(threading.Thread):
         raise Refused(error)
 
     def again_and_again(self, *request):
-        """Until it is said what came of it. Returns the answer (None: refused, and why), and whether any was unknown."""
+        """Retries until the outcome is known. Returns the response (None: refused, and why), and whether any outcome was
+        unknown."""
         is_unknown = False
         while not self.is_over.is_set():
             try:
@@ -118,10 +119,10 @@ class Writer(threading.Thread):
             before = f"&continue={answer['continue']}"
 
     def write(self, attempt, *request):
-        """One conditional write until it is known what came of it. Returns its answer, or None; the seq is the attempt's."""
+        """Sends one conditional write until its outcome is known. Returns its response, or None; the seq is the attempt's."""
         answer, refused, is_unknown = self.again_and_again(*request)
         self.judge_answer(attempt, answer, refused)
-        if answer and answer.get("unchanged"):  # back to what is live
+        if answer and answer.get("unchanged"):  # back to the live release
             self.ledger.end(attempt, None)
         elif answer:
             self.ledger.end(attempt, answer["seq"])
@@ -166,7 +167,7 @@ class Publisher(Writer):
             attempt = self.ledger.begin(name, content, note, seq)
             if not md5:
                 headers["If-None-Match"] = "*"
-            elif self.turn % 2 and not name.startswith("r"):  # where contents come again it says less than a seq
+            elif self.turn % 2 and not name.startswith("r"):  # contents repeat there, so an md5 identifies less than a seq
                 headers["If-Match"] = f'"{md5}"'
             else:
                 query += f"&if_seq={seq}"
@@ -229,8 +230,8 @@ class Bundler(Writer):
 
 
 class Director(Writer):
-    """A gray release for zone b: set, changed, something else published for the others, and promoted; or thrown away. All upon
-    the revision it knows: a request that comes late must not bring a rule back."""
+    """A gray release for zone b: set, changed, another release published for the others, and promoted; or discarded. Every write
+    names the known revision: a request that comes late must not bring a rule back."""
 
     def __init__(self, name, ledger, addresses, item, is_promoted):
         super().__init__(name, ledger, addresses, 0.1)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See faultproxy.h. Each connection is two pipes; a pipe holds back pieces of bytes until their time has come
- * and stops reading when it holds many, so that the sender's own queue fills as on a slow link. */
+ * A TCP proxy that injects faults; see faultproxy.h. Each connection is two pipes; a pipe holds back pieces
+ * of bytes until their time has come and stops reading when it holds many, so that the sender's own queue
+ * fills as on a slow link. */
 #include "tests/e2e/proxy/faultproxy.h"
 
 #include <arpa/inet.h>
@@ -259,7 +260,7 @@ static void on_timer(uv_timer_t *t)
     release(t->data);
 }
 
-/* Passes on what is due; then sees when to come back, and whether to read. */
+/* Forwards the due pieces; then sets the next timer, and whether to read. */
 static void release(struct pipe *p)
 {
     struct connection *c = p->c;
@@ -417,7 +418,7 @@ static bool take_direction(struct words *w)
     return is_up || is_down || is_both;
 }
 
-/* What is said for each direction that is meant. */
+/* Sets the faults of a command for each direction that it names. */
 static bool set_faults(struct words *w, bool has_direction, struct faults *f)
 {
     const char *verb = w->word[0];

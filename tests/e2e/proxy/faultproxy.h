@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A TCP proxy that makes links bad on command. As a program (build/.../tools/faultproxy):
+ * A TCP proxy that injects faults into links on command. As a program (build/.../tools/faultproxy):
  *
  *   faultproxy CONTROL LINK=LISTEN:TARGET ...      CONTROL: a port, or - for standard input
  *   faultproxy 2999 b=23801:23802 c=23811:23812    all on 127.0.0.1
@@ -17,9 +17,9 @@
  * any kind status                                         a line for each link, then ok seed      NUMBER of
  * jitter and flips quit
  *
- * DIRECTION: up = from who dialed to the target, down = back, both (what is left out means both).
+ * DIRECTION: up = from the dialing side to the target, down = back, both (the default).
  * LINKS: a link's name, or * for all; NAME@MEMBER (hexadecimal, as in logs) means only connections whose peer
- * hello says they come from that member: a partition between two members, one way if one likes. Faults of
+ * hello says they come from that member: a partition between two members, in one direction or both. Faults of
  * NAME@MEMBER replace those of NAME for its connections. (Under TLS no hello can be seen.) */
 #ifndef TESTS_E2E_PROXY_FAULTPROXY_H
 #define TESTS_E2E_PROXY_FAULTPROXY_H

@@ -110,7 +110,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: faultproxy CONTROL_PORT|- LINK=LISTEN:TARGET ...\n");
         return 2;
     }
-    signal(SIGPIPE, SIG_IGN); /* who we write to may just have gone */
+    signal(SIGPIPE, SIG_IGN); /* the receiver may have closed its connection */
     uv_loop_init(&loop);
     proxy = proxy_new(&loop);
     for (int i = 2; i < argc; i++) {

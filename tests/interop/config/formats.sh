@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # formats.sh: others' conformance suites, and Java, against the config center's checkers; prints a table of verdicts and fails on a
-# difference that differences.txt does not list. What cannot be had is named and skipped.
+# difference that differences.txt does not list. Suites that are not available are named and skipped.
 #
 #   FORMATS=build/release/tools/formats tests/interop/config/formats.sh [json yaml toml xml properties]
 #   JSON_SUITE=folder: the original files of JSONTestSuite's test_parsing, invalid UTF-8 included

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * formats TYPE < list of files: checks each, one line a file: "ok FILE" or "no FILE: sentence". With
+ * Checker of configuration formats: formats TYPE < list of files. It prints one line a file: "ok FILE"
+ * or "no FILE: sentence". With
  * --measure TYPE FILE: one line with the milliseconds and the KiB that the check took at most. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-// node judge.mjs FOLDER DIFFERENCES TYPE...: lays FOLDER/TYPE.verdict beside FOLDER/TYPE.expect and prints a table; exit 1 for
-// a difference that is not listed, or a listed one that is none.
+// node judge.mjs FOLDER DIFFERENCES TYPE...: compares FOLDER/TYPE.verdict with FOLDER/TYPE.expect
+// and prints a table; exit 1 for a difference that is not listed, or a listed one that is none.
 import fs from 'node:fs'
 import path from 'node:path'
 

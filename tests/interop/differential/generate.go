@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // The random requests. Few keys and few values, so that they collide; revisions are near the current and the
-// compacted one; every option and every wrong value comes up. Whatever depends on the state of the servers is
-// relative to the revision at which the seed began, so a seed repeats on servers with another past.
+// compacted one; every option and every wrong value comes up. Values that depend on the state of the servers are
+// relative to the revision at which the seed began, so a seed repeats on servers with another history.
 package main
 
 import (

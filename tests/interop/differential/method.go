@@ -81,7 +81,7 @@ func settleRangeStream(_ *runner, _ *side, a *answer) error {
 	return nil
 }
 
-// A lease whose id the server chose gets a common id. The runner knows what was asked.
+// A lease whose id the server chose gets a common id. The runner knows the request.
 func settleGrant(r *runner, s *side, a *answer) error {
 	if len(a.messages) == 0 || r.now.requests[0].(*pb.LeaseGrantRequest).ID != 0 {
 		return nil
@@ -95,6 +95,7 @@ func settleGrant(r *runner, s *side, a *answer) error {
 	}
 	s.leaseIn[r.nextAuto], s.leaseOut[m.ID] = m.ID, r.nextAuto
 	m.ID = r.nextAuto
+	r.ownLease = true
 	return nil
 }
 
@@ -176,7 +177,7 @@ func settleHash(_ *runner, _ *side, a *answer) error {
 	return nil
 }
 
-// Deviations hashkv-value and hashkv-remembered. The same node asked twice must give the same.
+// Deviation hashkv-remembered. The same node asked twice must give the same.
 func settleHashKV(r *runner, s *side, a *answer) error {
 	if r.compacted[r.now.requests[0].(*pb.HashKVRequest).Revision] {
 		*a = answer{text: "whatever is remembered of a compaction"}
@@ -193,7 +194,7 @@ func settleHashKV(r *runner, s *side, a *answer) error {
 		*a = *again
 		time.Sleep(10 * time.Millisecond)
 	}
-	if len(a.messages) > 0 && !r.hashEqual {
+	if len(a.messages) > 0 && r.ownLease {
 		a.messages[0].(*pb.HashKVResponse).Hash = 0
 	}
 	return nil

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Locks and elections: single requests, compared one by one, and stories of several callers, of whom some wait. A story runs
-// on each server by itself; what was told is compared as text.
+// on each server by itself; the results are compared as text.
 package main
 
 import (
@@ -68,7 +68,7 @@ func (t *teller) answer(what string, m proto.Message, err error) {
 	if err != nil {
 		a.fail(err)
 		if a.code == codes.DeadlineExceeded.String() {
-			a.text = "" // the client's word or the server's, whoever was first
+			a.text = "" // the client's error or the server's, whichever came first
 		}
 	} else {
 		t.s.normalise(m)
@@ -105,7 +105,7 @@ func (t *teller) keys(prefix string, want ...string) error {
 	}
 }
 
-// A call that waits: done is closed when it has told its end; cancel makes its client go.
+// A call that waits: done is closed when it has reported its end; cancel disconnects its client.
 type waiting struct {
 	message proto.Message
 	err     error

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// One of the two servers: its connection, and what is its own (identity, term, generated lease ids), which is
-// replaced by common names before answers are compared.
+// One of the two servers: its connection and its own values (identity, term, generated lease ids), which are
+// replaced by common names before responses are compared.
 package main
 
 import (
@@ -175,7 +175,7 @@ func (s *side) localise(r proto.Message) proto.Message {
 	return r
 }
 
-// Replaces what is this server's own by common names. Anything else that stands there stays, and is a difference.
+// Replaces this server's own values by common names. Anything else that stands there stays, and is a difference.
 func (s *side) normalise(m proto.Message) {
 	mapLeases(m, s.leaseOut)
 	walk(m.ProtoReflect(), func(m protoreflect.Message) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Watch streams on both servers. What is compared is, for each watch id, the sequence of what was said about it:
-// created, each event, canceled with its reason. How events are cut into responses may differ, but not freely: a
-// revision is never split (unless fragments were asked for), events come in order, and nothing that a progress
-// response has vouched for comes after it. Those rules are checked on each side for itself.
+// Watch streams on both servers. For each watch id the test compares the sequence of its responses: created,
+// each event, canceled with its reason. How events are cut into responses may differ, but not freely: a revision
+// is never split (unless fragments were asked for), events come in order, and nothing that a progress response
+// has vouched for comes after it. Those rules are checked on each side for itself.
 package main
 
 import (
@@ -262,7 +262,7 @@ func (p *watchPair) settle(rev int64) error {
 	return p.compare()
 }
 
-// Both ends must have told the same, soon.
+// Both ends must have sent the same, within a short time.
 func (p *watchPair) compare() error {
 	deadline := time.Now().Add(3 * time.Second)
 	for {
@@ -325,7 +325,7 @@ func (p *watchPair) watching(w *watchEnd) bool {
 	return false
 }
 
-// Whether the last word about this watch was that it is canceled.
+// Whether the last response of this watch canceled it.
 func (w *watchEnd) isOver(id int64) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

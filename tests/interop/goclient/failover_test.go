@@ -34,7 +34,7 @@ func TestClusterWatchOverLeaderKill(t *testing.T) {
 	write := func(n int) {
 		t.Helper()
 		for range n {
-			// A try that fails may have been written: one revision more, which all must see as well.
+			// A failed try may have been written: it adds one revision, which all watches must also see.
 			eventually(t, "put", 30*time.Second, func(ctx context.Context) error {
 				_, err := c.Put(ctx, fmt.Sprint("k", n%7), "v")
 				return err
@@ -64,7 +64,7 @@ func TestClusterWatchOverLeaderKill(t *testing.T) {
 	}
 }
 
-// A lease that is kept alive outlives its leader; when nobody does any more, it ends, not earlier than it may.
+// A lease that is kept alive outlives its leader; without keep-alives it expires, not earlier than it may.
 func TestClusterLeaseOverLeaderKill(t *testing.T) {
 	t.Parallel()
 	const ttl = 5
@@ -235,7 +235,7 @@ func TestClusterElectionOverLeaderKill(t *testing.T) {
 	}
 }
 
-// What one member without the others answers, and that it goes on when they are back.
+// The responses of one member without the others, and that it continues when they are back.
 func TestClusterWithoutQuorum(t *testing.T) {
 	t.Parallel()
 	g := startCluster(t, 3)

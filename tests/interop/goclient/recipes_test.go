@@ -67,7 +67,7 @@ func TestTryLockAndLostSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantEqual(t, "taken", second.TryLock(ctx), concurrency.ErrLocked)
-	one.Orphan() // keeps nothing alive any more: the server has to let go
+	one.Orphan() // the client keeps nothing alive any more: the server must release the lock
 	if err := second.Lock(ctx); err != nil {
 		t.Fatal(err)
 	}

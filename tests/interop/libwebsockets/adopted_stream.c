@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Could libwebsockets' WebSocket role carry a stream whose opening handshake another parser has read and
- * judged? The socket is adopted (lws_adopt_socket_vhost_readbuf) with a head written anew, of the five fields
- * that the role needs, so that its limits for heads and subprotocols do not matter.
+ * Experiment: libwebsockets' WebSocket role carries a stream whose opening handshake another parser has read
+ * and checked. The socket is adopted (lws_adopt_socket_vhost_readbuf) with a head written anew, of the five
+ * fields that the role needs, so that its limits for heads and subprotocols do not matter.
  *
  * That works. Four things are then missing, and the program measures each:
  *   1. RFC 6455, 5.1: frames that are not masked are refused (unmasked_frame.c).

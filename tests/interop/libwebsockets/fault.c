@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The server child, the raw client and the verdict. */
+ * Shared code of the fault programs: the server child, the raw client and the verdict; see fault.h. */
 #include "tests/interop/libwebsockets/fault.h"
 
 #include <arpa/inet.h>
@@ -41,7 +41,7 @@ static struct sockaddr_in address_of(int port)
         .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
 
-/* A port that nobody listens on now. */
+/* A port without a listener. */
 static int free_port(void)
 {
     for (int i = 0; i < PORT_COUNT; i++) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A libwebsockets server in a child process and a raw client beside it: what the programs of this folder have
- * in common. Each program shows one fault of libwebsockets' own HTTP or WebSocket role and prints one line:
+ * A libwebsockets server in a child process and a raw client beside it: shared code of the programs of this
+ * folder. Each program shows one fault of libwebsockets' own HTTP or WebSocket role and prints one line:
  * "fault: still there in libwebsockets X.Y.Z: what was seen", or "mended in X.Y.Z: what was seen".
  *
  * The server is a child because some faults end it or keep it busy for ever. It listens on the loopback

@@ -2,7 +2,7 @@
  * Fault: a request whose header fields exceed max_http_header_data is not answered; the connection is closed.
  *
  * RFC 6585, 5: 431 (Request Header Fields Too Large); RFC 9110, 5.4: a server that receives fields larger
- * than it wishes to process MUST respond with an appropriate 4xx. A user whose token has grown sees a broken
+ * than it accepts MUST respond with an appropriate 4xx. A user whose token has grown sees a broken
  * connection, and an intermediary reports 502.
  *
  * Upstream: issues #582, #1270 and #2944, answered by "increase max_http_header_data", which has 16 bits;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Looked for: an assertion that a client can reach. Debian builds libwebsockets with assertions, so one ends
+ * Search for an assertion that a client can reach. Debian builds libwebsockets with assertions, so one ends
  * the whole server.
  *
  * RFC 9110, 17: a server has to expect any bytes. Upstream met two such places on servers and removed them:

@@ -146,7 +146,7 @@ test('ws: what is wrong', async () => {
   await large.open();
   large.ws.send('x'.repeat(70000));
   assert.equal(await large.closed, 1009);
-  // A page of somebody else's, on a server that names its own.
+  // A page of a foreign origin, on a server that lists its own origins.
   const page = new Client({ origin: 'https://evil.example' });
   assert.equal(await page.failed, 403);
 });
@@ -167,7 +167,7 @@ test('eventsource', async () => {
   assert.equal(delta.lastEventId.split(':')[1], String(revision));
   assert.equal(JSON.parse(delta.data).put[0].id, 'b');
   source.close();
-  // The header that such a client sends when it comes back by itself.
+  // The header that such a client sends when it reconnects by itself.
   const missed = await put(instance('events', 'c'), metadata);
   const again = await fetch(`http://${host}/api/v1/stream?kind=service&name=events`, { headers: { 'Last-Event-ID': delta.lastEventId } });
   let text = '';

@@ -29,7 +29,7 @@ type line struct {
 	Request             json.RawMessage
 }
 
-// What stands in the log at its end: a later entry with the same index replaces it and all that follow.
+// The final contents of the log: a later entry with the same index replaces it and all that follow.
 type contents struct {
 	member, cluster string
 	snapshot        *walpb.Snapshot // where to read from
@@ -71,7 +71,7 @@ func readJSON(path string) contents {
 		case "hard_state":
 			c.state = l
 		case "snapshot":
-			if !isWhole { // a log that was cut is read from its last mark on
+			if !isWhole { // the reader begins a truncated log at its last mark
 				c.snapshot.Index, c.snapshot.Term = &l.Index, &l.Term
 			}
 		default:

@@ -85,23 +85,25 @@ static void on_io_event(void *arg)
     struct process *p = arg;
     cluster_running = NULL;
     if (p->state == PROCESS_RUNNING)
-        invariants_check(p); /* what came back from a disk is known from here on, not from the turn on */
+        invariants_check(p); /* the member knows everything that its disk returned from here on, not from
+                              * the turn on */
     process_touch(p);
 }
 
-/* It met what its build does not understand. Right if it ran as a newer one before; then that one goes on. */
+/* The process read an entry that its build does not understand. That is correct if the member ran a newer
+ * build before; then that build continues. */
 static void stop_as_too_old(struct machine *m, const char *why)
 {
     world_note(m->world, "%s ends: %s", m->name, why);
     if (!m->is_older)
-        world_violated(m->world, "level", "%s (level %u) stops in a cluster that should know its level: %s",
+        world_violated(m->world, "level", "%s (level %u) stops in a cluster of a level that it knows: %s",
                        m->name, m->level, why);
     m->is_older = false;
     m->level = FEATURE_LEVEL_TRIAL;
 }
 
-/* Of the build that starts next: members are replaced by newer ones over time, now and then by mistake by an
- * older one. One that comes to a cluster that is there already is new. */
+/* Selects the feature level of the build that starts next. Newer builds replace members over time. Now and
+ * then an older build replaces one by mistake. A member that joins an existing cluster has the new build. */
 static void choose_version(struct machine *m)
 {
     if (!m->world->plan.versions)
@@ -119,14 +121,14 @@ static void choose_version(struct machine *m)
     world_note(m->world, "%s has feature level %u", m->name, m->level);
 }
 
-static void look_at_fate(struct process *p)
+static void handle_failure(struct process *p)
 {
     struct machine *m = p->machine;
     int err = kv_failed(p->kv);
     unsigned level = kv_feature_level(p->kv);
     if (!err && m->level && level > m->level) {
-        world_violated(m->world, "level", "%s (level %u) goes on in a cluster of level %u", m->name, m->level,
-                       level);
+        world_violated(m->world, "level", "%s (level %u) continues in a cluster of level %u", m->name,
+                       m->level, level);
     } else if (err == ERR_LEVEL) {
         stop_as_too_old(m, kv_failed_at(p->kv));
         cluster_kill(m, false);
@@ -134,7 +136,7 @@ static void look_at_fate(struct process *p)
     } else if (err) {
         world_note(m->world, "%s ends: %s: %s", m->name, kv_failed_at(p->kv), err_text(err));
         if (!m->has_bad_disk)
-            world_violated(m->world, "no_disk_error", "%s failed on a good disk: %s: %s", m->name,
+            world_violated(m->world, "no_disk_error", "%s failed on a disk without faults: %s: %s", m->name,
                            kv_failed_at(p->kv), err_text(err));
         cluster_kill(m, false);
     } else if (p->is_terminating && !p->hands_over) {
@@ -163,7 +165,7 @@ static void on_turn(struct sim_event *event)
     cluster_running = NULL;
     invariants_check(p);
     faults_see_level(p->machine->world->faults, p->machine, kv_feature_level(p->kv));
-    look_at_fate(p);
+    handle_failure(p);
 }
 
 static void on_ready(void *arg)
@@ -219,7 +221,7 @@ static void fill_options(struct machine *m, struct process *p, struct kv_options
     };
 }
 
-/* What its command line says. */
+/* The member's command line. */
 struct flags {
     struct kv_member_option members[MACHINES_MAX];
     const char *peer_urls[1], *client_urls[1];
@@ -252,7 +254,7 @@ static int open_kv(struct machine *m, struct process *p, const struct kv_join *j
     return kv_open(&o, error, error_size, &p->kv);
 }
 
-/* The process has said why and ends. */
+/* The process has logged its reason and ends. */
 static void refuse(struct process *p, const char *error, bool is_corrupt)
 {
     struct machine *m = p->machine;
@@ -260,10 +262,10 @@ static void refuse(struct process *p, const char *error, bool is_corrupt)
     if (!m->is_refused)
         m->refused_id = UINT64_MAX;
     m->is_refused = true;
-    m->is_lost = m->is_flipped || (m->is_suspect && is_corrupt); /* as it should be */
-    bool is_new = !m->member_id && !m->world->plan.auto_join; /* it may have begun before, for all it knows */
+    m->is_lost = m->is_flipped || (m->is_suspect && is_corrupt); /* as it should */
+    bool is_new = !m->member_id && !m->world->plan.auto_join;    /* it may have begun, for all it knows */
     if (!m->has_bad_disk && !m->was_wiped && !m->is_flipped && !is_new && m->is_member)
-        world_violated(m->world, "starts", "%s does not start on a good disk: %s", m->name, error);
+        world_violated(m->world, "starts", "%s does not start on a disk without faults: %s", m->name, error);
     m->process = NULL;
     p->state = PROCESS_CLOSED;
     p->was_killed = true;
@@ -373,7 +375,7 @@ static void end(struct process *p)
     p->state = PROCESS_CLOSING;
     sim_clock_remove(&m->world->clock, &p->turn);
     workload_process_ended(p);
-    if (p->boot) /* its questions are canceled through the port */
+    if (p->boot) /* its member RPCs are canceled through the port */
         network_port_mute(p->port);
     else
         network_port_end(p->port);
@@ -412,7 +414,7 @@ static void on_handed_over(void *arg)
 {
     struct process *p = arg;
     p->hands_over = false;
-    process_touch(p); /* its end follows with the turn: this is called from inside kv */
+    process_touch(p); /* the turn ends it: this function is called from inside kv */
 }
 
 void cluster_stop(struct machine *m)
@@ -499,13 +501,13 @@ void cluster_done(struct world *w)
 {
     for (unsigned i = 0; i < w->machine_count; i++)
         cluster_stop(w->machines[i]);
-    /* What was told to stop must have stopped within a minute. */
+    /* A process that was told to stop must have stopped within a minute. */
     uint64_t until = w->clock.now_ns + 60000000000;
     cluster_reap(w);
     while (!list_is_empty(&ended) && w->clock.now_ns < until && sim_clock_step(&w->clock))
         cluster_reap(w);
     if (!list_is_empty(&ended))
-        world_violated(w, "ends", "a process that was told to stop did not");
+        world_violated(w, "ends", "a process did not stop on request");
     for (unsigned i = 0; i < w->machine_count; i++) {
         sim_disk_free(w->machines[i]->disk);
         mem_free(w->machines[i]);
@@ -513,7 +515,7 @@ void cluster_done(struct world *w)
     w->machine_count = 0;
 }
 
-/* --- looking ------------------------------------------------------------------------------------------- */
+/* --- reading states ----------------------------------------------------------------------------------- */
 
 struct process *cluster_find(struct world *w, unsigned slot, uint64_t serial)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Faults; see faults.h. One row of the table per kind: how often, and what it does. Each kind has one event
- * on the clock; what a fault must undo later is an event of its own (struct repair). */
+ * Faults; see faults.h. The table has one row per kind: how often it happens, and what it does. Each kind
+ * has one event on the clock. A repair that a fault must do later is an event of its own (struct repair). */
 #include "tests/sim/cluster/faults.h"
 
 #include <inttypes.h>
@@ -26,7 +26,7 @@ struct repair {
     struct faults *faults;
     void (*fn)(struct faults *f, struct repair *r);
     unsigned slot;
-    uint8_t cut[MACHINES_MAX][MACHINES_MAX]; /* links that this fault cut */
+    uint8_t cut[MACHINES_MAX][MACHINES_MAX]; /* links that this fault has cut */
 };
 
 enum { KINDS_MAX = 16 };
@@ -37,7 +37,7 @@ struct faults {
     unsigned kind_count;
     struct link repairs;
     uint64_t count;
-    unsigned level; /* the highest that any member has been at */
+    unsigned level; /* the highest level that any member has had */
     bool is_stopped;
     bool is_in_core[MACHINES_MAX], is_doomed[MACHINES_MAX];
 };
@@ -89,7 +89,7 @@ static struct machine *draw_machine(struct faults *f, bool is_up)
     return count ? list[draw(f, 0, count - 1)] : NULL;
 }
 
-/* Leaders are where mistakes show. */
+/* Leaders are where mistakes become visible. */
 static struct machine *draw_victim(struct faults *f)
 {
     struct machine *leader = cluster_leader(f->world);
@@ -108,7 +108,7 @@ static void start(struct faults *f, struct machine *m)
         repair_later(f, start_again, m->slot, 20);
         return;
     }
-    if (m->is_refused) { /* somebody has looked at the disk */
+    if (m->is_refused) { /* the operator has repaired the disk */
         sim_disk_fail(m->disk, 0, 0, 0, false);
         sim_disk_set_space(m->disk, 0);
     }
@@ -135,8 +135,8 @@ static void go_down(struct faults *f, struct machine *m, bool is_power_cut)
     repair_later(f, start_again, m->slot, draw(f, 1, f->world->plan.down_ms));
 }
 
-/* Its store does not hold the raise: the older build starts, and meets it in the log or, when the others have
- * cut theirs meanwhile, as a snapshot. */
+/* Its store does not hold the raise. The older build starts, and reads the raise in the log, or in a snapshot
+ * when the others have compacted their logs meanwhile. */
 void faults_see_level(struct faults *f, const struct machine *m, unsigned level)
 {
     bool has_risen = f->level && level > f->level;
@@ -176,6 +176,8 @@ static bool strike_supervisor(struct faults *f)
 {
     struct world *w = f->world;
     orchestrator_reconcile(w->orchestrator);
+    if (f->is_stopped)
+        orchestrator_promote(w->orchestrator);
     for (unsigned i = 0; i < w->machine_count; i++) {
         struct machine *m = w->machines[i];
         bool is_awaited = false;
@@ -242,7 +244,7 @@ static void cut_ring(struct faults *f, struct repair *r, unsigned count)
                 cut(f, r, i, k);
 }
 
-/* All but the leader see each other; or the leader is heard and hears nothing. */
+/* All but the leader reach each other; or the leader is received and receives nothing. */
 static void cut_leader(struct faults *f, struct repair *r, unsigned count)
 {
     const struct machine *leader = cluster_leader(f->world);
@@ -256,7 +258,7 @@ static void cut_leader(struct faults *f, struct repair *r, unsigned count)
     }
 }
 
-/* FoundationDB's swizzle: links stand still one after the other and go on in another order. */
+/* FoundationDB's swizzle: links stop one after the other and continue in another order. */
 static void clog_links(struct faults *f, unsigned count)
 {
     uint64_t now = f->world->clock.now_ns;
@@ -382,8 +384,7 @@ static bool strike_wall(struct faults *f)
     return true;
 }
 
-/* --- the orchestrator's ------------------------------------------------------------------------------------
- */
+/* --- the orchestrator's ----------------------------------------------------------------------------- */
 
 static bool strike_members(struct faults *f)
 {
@@ -485,7 +486,7 @@ void faults_stop(struct faults *f, const bool *is_in_core)
     struct world *w = f->world;
     f->is_stopped = true;
     memcpy(f->is_in_core, is_in_core, sizeof f->is_in_core);
-    for (unsigned i = 1; i < f->kind_count; i++) /* the supervisor goes on, for the core */
+    for (unsigned i = 1; i < f->kind_count; i++) /* the supervisor continues, for the core */
         sim_clock_remove(&w->clock, &f->kinds[i].event);
     LIST_FOR_EACH_SAFE (l, &f->repairs) {
         struct repair *r = container_of(l, struct repair, link);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What goes wrong, and when: each kind of fault the plan has on comes again and again at drawn times. */
+ * Faults and their times: each kind of fault that the plan enables repeats at drawn times. */
 #ifndef TESTS_SIM_CLUSTER_FAULTS_H
 #define TESTS_SIM_CLUSTER_FAULTS_H
 
@@ -12,7 +12,7 @@ void faults_start_later(struct faults *f, struct machine *m); /* its process has
 void faults_see_level(struct faults *f, const struct machine *m, unsigned level);
 void faults_free(struct faults *f);
 void faults_start(struct faults *f);
-/* No new ones; those under way stay as they are outside of the core, and are over within it. */
+/* No new faults. Present ones stay outside of the core, and end inside it. */
 void faults_stop(struct faults *f, const bool *is_in_core);
 uint64_t faults_count(const struct faults *f);
 

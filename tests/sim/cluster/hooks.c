@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The linker (-Wl,--wrap) puts these between production files, so that production code needs no door for the
- * simulator: raft gets a listener and the plan's limits, and everything that is applied is seen once, in its
- * order, on each member. */
+ * Hooks that the linker (-Wl,--wrap) puts between production files, so that production code needs no extra
+ * API for the simulator. Raft gets a listener and the plan's limits, and the simulator sees everything that
+ * each member applies, once and in order. */
 #include <stdlib.h>
 
 #include "consensus/kv/kv_impl.h"
@@ -30,7 +30,7 @@ void *__wrap_realloc(void *ptr, size_t size);
 void __real_free(void *ptr);
 void __wrap_free(void *ptr);
 
-/* Blocks of our own code that are not given back; libraries keep their own accounts. */
+/* Blocks of our own code that are not freed; libraries keep their own accounts. */
 int64_t hooks_live_blocks;
 
 void *__wrap_malloc(size_t size)
@@ -83,7 +83,8 @@ int __wrap_raft_new(const struct raft_config *config, const struct raft_initial 
 bool __wrap_kv_apply(void *arg, const struct raft_entry *entry)
 {
     const struct kv *kv = arg;
-    int64_t before = store_revision(kv->store); /* the same in all turns of an entry that takes several */
+    int64_t before = store_revision(kv->store); /* the same in all turns of an entry that takes several
+                                                 * turns */
     if (cluster_running && !kv->sliced_apply.work)
         invariants_applies(cluster_running, entry);
     if (!__real_kv_apply(arg, entry))
@@ -98,7 +99,7 @@ static void note_change(void *arg, const struct store_change *change)
     invariants_changed(arg, change);
 }
 
-/* What is told in parts is all there already. */
+/* A change that is passed in parts is complete already. */
 static void note_large(struct store *s, int64_t revision)
 {
     uint32_t sub = 0;
@@ -109,7 +110,7 @@ static void note_large(struct store *s, int64_t revision)
         abort();
 }
 
-/* What a newer version proposes (FEATURE_LEVEL_TRIAL): every other Put is of a kind of its own. */
+/* Entries that a newer version proposes (FEATURE_LEVEL_TRIAL): every other Put is of a kind of its own. */
 void __wrap_kv_put(struct kv *kv, struct kv_request *r, const Etcdserverpb__PutRequest *m)
 {
     if (kv_feature_level(kv) == FEATURE_LEVEL_TRIAL && store_revision(kv->store) % 2 == 0)
@@ -127,7 +128,7 @@ void __wrap_watch_deliver(struct watch_hub *h, const struct store_change *change
     __real_watch_deliver(h, change);
 }
 
-/* The invariants look at every change, also where nobody watches. */
+/* The invariants read every change, also without watchers. */
 void __wrap_store_set_needs_events(struct store *s, bool needs)
 {
     (void)needs;

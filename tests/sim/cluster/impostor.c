@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Impostors; see impostor.h. Some time apart, one of these, against a running member that is drawn:
+ * Impostors; see impostor.h. At drawn times one of these attacks a running member that is drawn:
  *
- *   a stream   opened with another member's id: without a MAC, with one by chance, with one that was recorded
- *              from that member's own opening to the same member. What is judged is production's own rules
- *              and MACs (consensus/peer/peer_proof.h). If it gets in it says a raft message as that member.
- *   a query    CLAIM, REPLACE or ADD in a member's name. The running member answers it as any other; no
- *              recorded URL confirms it.
+ *   a stream   opened with another member's id: without a MAC, with a random MAC, or with a MAC that was
+ *              recorded from that member's own opening to the same member. Production's own rules and MACs
+ *              (consensus/peer/peer_proof.h) judge it. After a success it sends a raft message as that
+ *              member.
+ *   a query    CLAIM, REPLACE or ADD in a member's name. The running member answers it like any other query;
+ *              no recorded URL confirms it.
  *
  * Not here: sockets and dial-backs of streams (tests/unit/peer_handshake_test.c). */
 #include "tests/sim/cluster/impostor.h"
@@ -26,7 +27,7 @@ enum { PAUSE_MIN_MS = 200, PAUSE_MAX_MS = 1500 };
 struct impostor {
     struct world *world;
     struct sim_event act;
-    uint64_t random; /* of its own: what it draws changes no fault */
+    uint64_t random; /* a generator of its own: its draws change no fault */
     struct proof_tokens tokens;
 };
 
@@ -70,7 +71,7 @@ static void open_stream(struct impostor *i, struct process *p, uint64_t victim)
     if (how == 1)
         fill(i, mac);
     else if (how == 2)
-        proof_tokens_mac(&i->tokens, PROOF_DIALER, &o, mac); /* recorded: the nonce is not today's */
+        proof_tokens_mac(&i->tokens, PROOF_DIALER, &o, mac); /* recorded: the nonce is from an earlier run */
     o.dialed_nonce = dialed;
     enum peer_proof shown =
         how && proof_tokens_match(&i->tokens, PROOF_DIALER, &o, mac) ? PEER_PROOF_TOKEN : PEER_PROOF_NONE;
@@ -100,16 +101,16 @@ static void query(struct impostor *i, struct process *p, uint64_t victim)
     static char name[] = "impostor", anywhere[] = "http://impostor:2380";
     char *urls[1] = {anywhere};
     const struct member *m = member_find(&p->kv->members, victim);
-    Peerpb__Question q = PEERPB__QUESTION__INIT;
+    Peerpb__BootstrapQuery q = PEERPB__BOOTSTRAP_QUERY__INIT;
     struct buf text = {0};
-    q.kind = (Peerpb__Question__Kind)world_draw(&i->random, PEERPB__QUESTION__KIND__CLAIM,
-                                                PEERPB__QUESTION__KIND__ADD);
+    q.kind = (Peerpb__BootstrapQuery__Kind)world_draw(&i->random, PEERPB__BOOTSTRAP_QUERY__KIND__CLAIM,
+                                                      PEERPB__BOOTSTRAP_QUERY__KIND__ADD);
     q.run = world_draw(&i->random, 1, UINT64_MAX - 1);
     q.name = name;
     q.cluster_id = kv_cluster_id(p->kv);
     q.member_id = victim;
-    q.level = kv_feature_level(p->kv); /* an older one would be refused for that */
-    if (m && m->peer_url_count && q.kind != PEERPB__QUESTION__KIND__ADD)
+    q.level = kv_feature_level(p->kv); /* an older level would be refused for that */
+    if (m && m->peer_url_count && q.kind != PEERPB__BOOTSTRAP_QUERY__KIND__ADD)
         urls[0] = m->peer_urls[0];
     q.n_peer_urls = 1;
     q.peer_urls = urls;
@@ -118,8 +119,7 @@ static void query(struct impostor *i, struct process *p, uint64_t victim)
     buf_done(&text);
 }
 
-/* --- one act after the other -----------------------------------------------------------------------------
- */
+/* --- one act after the other ------------------------------------------------------------------------ */
 static void on_act(struct sim_event *event)
 {
     struct impostor *i = container_of(event, struct impostor, act);

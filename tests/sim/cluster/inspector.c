@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See inspector.h. One request at a time, each of a drawn kind at a drawn member. Hashes are compared over
- * the whole run: at one revision and compaction there is one hash, whoever tells it and whenever. */
+ * The inspector; see inspector.h. It sends one request at a time, each of a drawn kind to a drawn member.
+ * Hashes are compared over the whole run: at one revision and compaction every member reports the same hash
+ * at all times. */
 #include "tests/sim/cluster/inspector.h"
 
 #include <inttypes.h>
@@ -8,27 +9,27 @@
 #include "consensus/kv/kv_impl.h"
 #include "tests/sim/cluster/rights.h"
 
-enum { LOOK_MS = 12000, HASHES_MAX = 4096 };
+enum { INSPECT_MS = 12000, HASHES_MAX = 4096 };
 
-enum look_kind {
-    LOOK_MEMBERS,
-    LOOK_LEASES,
-    LOOK_TIME_TO_LIVE,
-    LOOK_HASH,
-    LOOK_BARRIER,
-    LOOK_ALARMS,
-    LOOK_DISARM,
-    LOOK_SNAPSHOT,
-    LOOK_STATUS,
-    LOOK_RIGHTS, /* only where the plan says so */
-    LOOK_KINDS
+enum inspection_kind {
+    INSPECT_MEMBERS,
+    INSPECT_LEASES,
+    INSPECT_TIME_TO_LIVE,
+    INSPECT_HASH,
+    INSPECT_BARRIER,
+    INSPECT_ALARMS,
+    INSPECT_DISARM,
+    INSPECT_SNAPSHOT,
+    INSPECT_STATUS,
+    INSPECT_RIGHTS, /* only where the plan says so */
+    INSPECT_KINDS
 };
 
-struct look {
+struct inspection {
     struct kv_request request;
     struct inspector *inspector;
     struct process *at;
-    enum look_kind kind;
+    enum inspection_kind kind;
     struct kv_export *export;
     uint64_t got; /* bytes of it */
     struct arena arena;
@@ -37,12 +38,12 @@ struct look {
 struct inspector {
     struct world *world;
     struct sim_event next;
-    struct look *look;
+    struct inspection *inspection;
     uint64_t since_ns;
     struct hash {
         int64_t revision, compacted;
         uint32_t hash;
-    } hashes[HASHES_MAX]; /* by revision; later ones take the place of older ones */
+    } hashes[HASHES_MAX]; /* by revision; later ones replace older ones */
     bool is_stopped;
 };
 
@@ -51,14 +52,14 @@ static uint64_t draw(struct inspector *i, uint64_t from, uint64_t to)
     return world_draw(&i->world->load_random, from, to);
 }
 
-static void free_look(struct look *l)
+static void inspection_free(struct inspection *l)
 {
-    l->inspector->look = NULL;
+    l->inspector->inspection = NULL;
     arena_done(&l->arena);
     mem_free(l);
 }
 
-/* --- what comes back ----------------------------------------------------------------------------------- */
+/* --- responses ---------------------------------------------------------------------------------------- */
 
 static void judge_hash(struct inspector *i, const struct process *p, const Etcdserverpb__HashKVResponse *m)
 {
@@ -90,35 +91,36 @@ static void judge_time(struct inspector *i, const struct process *p,
                        p->machine->name, m->ttl, m->grantedttl);
 }
 
-static void on_looked(struct kv_request *r, int err, const ProtobufCMessage *response)
+static void on_inspected(struct kv_request *r, int err, const ProtobufCMessage *response)
 {
-    struct look *l = container_of(r, struct look, request);
+    struct inspection *l = container_of(r, struct inspection, request);
     struct inspector *i = l->inspector;
-    if (!err && l->kind == LOOK_HASH)
+    if (!err && l->kind == INSPECT_HASH)
         judge_hash(i, l->at, (const Etcdserverpb__HashKVResponse *)response);
-    else if (!err && l->kind == LOOK_MEMBERS)
+    else if (!err && l->kind == INSPECT_MEMBERS)
         judge_members(i, l->at, (const Etcdserverpb__MemberListResponse *)response);
-    else if (!err && l->kind == LOOK_TIME_TO_LIVE)
+    else if (!err && l->kind == INSPECT_TIME_TO_LIVE)
         judge_time(i, l->at, (const Etcdserverpb__LeaseTimeToLiveResponse *)response);
     world_mark(i->world, l->kind, (uint64_t)(int64_t)err);
-    free_look(l);
+    inspection_free(l);
 }
 
-/* Blocks are taken at the inspector's own pace. */
+/* The inspector takes blocks at its own pace. */
 static void on_export_ready(void *arg)
 {
     (void)arg;
 }
 
-static void end_export(struct look *l, uint64_t size, int err)
+static void end_export(struct inspection *l, uint64_t size, int err)
 {
     kv_export_close(l->export);
     world_mark(l->inspector->world, size, (uint64_t)(int64_t)err);
-    free_look(l);
+    inspection_free(l);
 }
 
-/* What is there of a snapshot; some are given up in the middle. Its process may be gone: that is an error. */
-static void read_export(struct look *l)
+/* The blocks of a snapshot that are ready; some snapshots are given up in the middle. Its process may be
+ * closed: that is an error. */
+static void read_export(struct inspection *l)
 {
     struct inspector *i = l->inspector;
     struct kv_export_progress progress;
@@ -137,13 +139,13 @@ static void read_export(struct look *l)
         end_export(l, l->got, err);
 }
 
-/* --- asking -------------------------------------------------------------------------------------------- */
+/* --- requests ----------------------------------------------------------------------------------------- */
 
-static void ask_alarm(struct look *l, struct kv *kv)
+static void ask_alarm(struct inspection *l, struct kv *kv)
 {
     Etcdserverpb__AlarmRequest *m = arena_alloc(&l->arena, sizeof *m);
     etcdserverpb__alarm_request__init(m);
-    if (l->kind == LOOK_DISARM) {
+    if (l->kind == INSPECT_DISARM) {
         m->action = ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE;
         m->alarm = ETCDSERVERPB__ALARM_TYPE__NOSPACE;
         m->memberid = kv->alarms.count ? kv->alarms.list[0].memberid : kv_member_id(kv);
@@ -151,7 +153,7 @@ static void ask_alarm(struct look *l, struct kv *kv)
     kv_alarm(kv, &l->request, m);
 }
 
-static void ask_time(struct look *l, struct kv *kv)
+static void ask_time(struct inspection *l, struct kv *kv)
 {
     Etcdserverpb__LeaseTimeToLiveRequest *m = arena_alloc(&l->arena, sizeof *m);
     etcdserverpb__lease_time_to_live_request__init(m);
@@ -160,7 +162,7 @@ static void ask_time(struct look *l, struct kv *kv)
     kv_lease_time_to_live(kv, &l->request, m);
 }
 
-static void ask_members(struct look *l, struct kv *kv)
+static void ask_members(struct inspection *l, struct kv *kv)
 {
     Etcdserverpb__MemberListRequest *m = arena_alloc(&l->arena, sizeof *m);
     etcdserverpb__member_list_request__init(m);
@@ -168,7 +170,7 @@ static void ask_members(struct look *l, struct kv *kv)
     kv_member_list(kv, &l->request, m);
 }
 
-static void ask_hash(struct look *l, struct kv *kv)
+static void ask_hash(struct inspection *l, struct kv *kv)
 {
     Etcdserverpb__HashKVRequest *m = arena_alloc(&l->arena, sizeof *m);
     etcdserverpb__hash_kvrequest__init(m);
@@ -177,59 +179,59 @@ static void ask_hash(struct look *l, struct kv *kv)
     kv_hash_kv(kv, &l->request, m);
 }
 
-static void ask(struct look *l, struct kv *kv)
+static void ask(struct inspection *l, struct kv *kv)
 {
     Etcdserverpb__LeaseLeasesRequest *leases;
     Etcdserverpb__StatusResponse status;
     switch (l->kind) {
-    case LOOK_MEMBERS:
+    case INSPECT_MEMBERS:
         ask_members(l, kv);
         return;
-    case LOOK_LEASES:
+    case INSPECT_LEASES:
         leases = arena_alloc(&l->arena, sizeof *leases);
         etcdserverpb__lease_leases_request__init(leases);
         kv_lease_leases(kv, &l->request, leases);
         return;
-    case LOOK_TIME_TO_LIVE:
+    case INSPECT_TIME_TO_LIVE:
         ask_time(l, kv);
         return;
-    case LOOK_HASH:
+    case INSPECT_HASH:
         ask_hash(l, kv);
         return;
-    case LOOK_BARRIER:
+    case INSPECT_BARRIER:
         kv_barrier(kv, &l->request);
         return;
-    case LOOK_ALARMS:
-    case LOOK_DISARM:
+    case INSPECT_ALARMS:
+    case INSPECT_DISARM:
         ask_alarm(l, kv);
         return;
-    case LOOK_SNAPSHOT:
+    case INSPECT_SNAPSHOT:
         l->export = kv_export_open(kv, on_export_ready, l);
         return;
-    case LOOK_STATUS:
+    case INSPECT_STATUS:
         kv_status(kv, &l->arena, &status);
-        free_look(l);
+        inspection_free(l);
         return;
-    case LOOK_RIGHTS:
+    case INSPECT_RIGHTS:
         rights_ask(l->inspector->world, &l->arena, kv, &l->request);
         return;
-    case LOOK_KINDS:
+    case INSPECT_KINDS:
         return;
     }
 }
 
-static void look(struct inspector *i)
+static void inspect(struct inspector *i)
 {
     struct world *w = i->world;
     struct process *p = w->machines[draw(i, 0, w->machine_count - 1)]->process;
     if (!process_is_up(p) || process_paused_until(p))
         return;
-    struct look *l = mem_new(sizeof *l);
+    struct inspection *l = mem_new(sizeof *l);
     l->inspector = i;
     l->at = p;
-    l->kind = (enum look_kind)draw(i, 0, LOOK_KINDS - 1 - !w->plan.rights);
-    l->request.done = on_looked;
-    i->look = l;
+    l->kind = (enum inspection_kind)draw(i, 0, INSPECT_KINDS - 1 - !w->plan.rights);
+    l->request.done = on_inspected;
+    i->inspection = l;
     i->since_ns = w->clock.now_ns;
     cluster_running = p;
     ask(l, p->kv);
@@ -241,14 +243,14 @@ static void on_next(struct sim_event *event)
 {
     struct inspector *i = container_of(event, struct inspector, next);
     struct world *w = i->world;
-    if (!i->look)
-        look(i);
-    else if (i->look->kind == LOOK_SNAPSHOT)
-        read_export(i->look);
-    else if (process_is_up(i->look->at) && !process_paused_until(i->look->at) &&
-             w->clock.now_ns - i->since_ns > LOOK_MS * 1000000ULL) {
-        kv_cancel(i->look->at->kv, &i->look->request);
-        free_look(i->look);
+    if (!i->inspection)
+        inspect(i);
+    else if (i->inspection->kind == INSPECT_SNAPSHOT)
+        read_export(i->inspection);
+    else if (process_is_up(i->inspection->at) && !process_paused_until(i->inspection->at) &&
+             w->clock.now_ns - i->since_ns > INSPECT_MS * 1000000ULL) {
+        kv_cancel(i->inspection->at->kv, &i->inspection->request);
+        inspection_free(i->inspection);
     }
     if (!i->is_stopped)
         sim_clock_add(&w->clock, event, draw(i, 20, 400) * 1000000);
@@ -277,11 +279,11 @@ void inspector_stop(struct inspector *i)
 
 void inspector_free(struct inspector *i)
 {
-    if (i->look && i->look->kind == LOOK_SNAPSHOT)
-        end_export(i->look, 0, OK);
-    else if (i->look && i->world->is_violated)
-        free_look(i->look);
-    else if (i->look)
+    if (i->inspection && i->inspection->kind == INSPECT_SNAPSHOT)
+        end_export(i->inspection, 0, OK);
+    else if (i->inspection && i->world->is_violated)
+        inspection_free(i->inspection);
+    else if (i->inspection)
         world_violated(i->world, "answers", "a request of the inspector was never answered");
     mem_free(i);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Somebody who looks at members without changing keys: status, member and lease lists, times to live, hashes,
- * snapshots, alarms. Not in the history; what can be judged at once is judged here. */
+ * An inspector that reads members without changing keys: status, member and lease lists, times to live,
+ * hashes, snapshots, alarms. Its requests are not in the history. The inspector judges here what can be
+ * judged at once. */
 #ifndef TESTS_SIM_CLUSTER_INSPECTOR_H
 #define TESTS_SIM_CLUSTER_INSPECTOR_H
 

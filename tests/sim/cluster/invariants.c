@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The invariants of reliability's list; see invariants.h.
+ * The safety invariants of a simulated cluster; see invariants.h.
  *
- * Logs are compared by chains: the chain of an entry is a hash of everything up to it. Two logs that have an
- * entry with the same index and term must have the same chain there (log matching), whoever wrote it and
- * whenever; so one table of (index, term) -> chain for the whole run is all that is needed. */
+ * Logs are compared by chains: the chain of an entry is a hash of all entries up to it. Two logs that have
+ * an entry with the same index and term must have the same chain there (log matching), independent of its
+ * author and time. So one table of (index, term) -> chain is enough for the whole run. */
 #include "tests/sim/cluster/invariants.h"
 
 #include <inttypes.h>
@@ -25,28 +25,29 @@ struct mark {
     uint64_t term, chain;
 };
 
-/* What one machine's member has shown. */
+/* Everything that one machine's member has shown. */
 struct shadow {
     uint64_t member_id;
     uint64_t term, vote;    /* in memory */
-    uint64_t promised_term; /* others were told something that rests on it */
+    uint64_t promised_term; /* others received something that depends on it */
     uint64_t promised_vote; /* in that term */
     uint64_t base;          /* marks[0] is of base + 1 */
     uint64_t last;
-    uint64_t stable; /* raft was told that all up to here is on disk */
-    uint64_t acked;  /* others were told so; raft itself forgets it when its term has changed meanwhile */
+    uint64_t stable; /* raft knows that everything up to here is on disk */
+    uint64_t acked;  /* others received that claim; raft itself forgets it when its term has changed
+                      * meanwhile */
     uint64_t commit, applied;
     struct mark *marks;
     size_t capacity;
     struct raft_conf_state config; /* of a leader, after its last turn */
-    /* By the entry that is being applied, which may take many turns: others apply theirs meanwhile. */
+    /* By the entry that is being applied, which may take many turns: other members apply theirs meanwhile. */
     int64_t ended_lease;
 };
 
 /* An entry that was committed. */
 struct committed {
     uint64_t term, chain;
-    uint64_t before_term; /* it was committed in a term not above this */
+    uint64_t before_term; /* it was committed in this term or an earlier one */
 };
 
 struct applied {
@@ -54,7 +55,7 @@ struct applied {
     uint32_t crc;
     bool is_known;
     int64_t revision, compacted;
-    uint64_t leases, rights; /* hashes of what the log says of them */
+    uint64_t leases, rights; /* hashes of the data in the log about them */
     unsigned level;          /* the cluster's feature level */
 };
 
@@ -76,7 +77,7 @@ struct invariants {
     size_t leader_capacity, leader_count;
     struct chain_slot *chains;
     size_t chain_count, chain_capacity;
-    struct raft_conf_state config; /* the last that was applied, at this index */
+    struct raft_conf_state config; /* the last entry that was applied, at this index */
     uint64_t config_index;
     struct retired {
         uint64_t id, stable;
@@ -106,7 +107,7 @@ static struct shadow *shadow_of(const struct process *p)
     return &of(p)->shadows[p->machine->slot];
 }
 
-/* Room for position `at`; what is new is zero. */
+/* Makes room for position `at`; new room is zero. */
 static void *reach(void *items, size_t at, size_t *capacity, size_t size)
 {
     if (at < *capacity)
@@ -162,13 +163,13 @@ static uint64_t chain_add(struct invariants *v, const struct process *p, const s
     return chain;
 }
 
-/* The chain of an entry that is not in memory: some log has held it, this one before its restart at least. */
+/* The chain of an entry that is not in memory: some log has held it, at least this one before its restart. */
 static uint64_t chain_of_evicted(struct invariants *v, const struct process *p, uint64_t index, uint64_t term)
 {
     const struct chain_slot *slot = chain_slot(v, index, term);
     if (!slot->index)
         world_violated(v->world, "log_matching",
-                       "%s has index %" PRIu64 ", term %" PRIu64 " on disk, which no log ever held",
+                       "%s has index %" PRIu64 ", term %" PRIu64 " on disk, which no log has ever had",
                        name_of(p), index, term);
     return slot->chain;
 }
@@ -187,13 +188,13 @@ static uint64_t chain_at(struct invariants *v, const struct shadow *s, uint64_t 
     return slot->index ? slot->chain : 0;
 }
 
-/* The log begins somewhere else than the shadow: after a snapshot, or at a start. */
+/* The log begins at another index than the shadow: after a snapshot, or at a start. */
 static void rebase(struct process *p, struct shadow *s, struct raft_position before)
 {
     const struct chain_slot *slot = chain_slot(of(p), before.index, before.term);
     if (!slot->index && before.index)
         world_violated(of(p)->world, "snapshot_is_prefix",
-                       "%s begins after index %" PRIu64 ", term %" PRIu64 ", which no log ever held",
+                       "%s begins after index %" PRIu64 ", term %" PRIu64 ", which no log has ever had",
                        name_of(p), before.index, before.term);
     s->base = s->last = before.index; /* 0: a log that waits for its first snapshot */
 }
@@ -224,7 +225,7 @@ static void follow_log(struct process *p, struct shadow *s, bool from_start)
     s->last = last;
 }
 
-/* Old marks are of no use; the array must not grow for ever. */
+/* Old marks are not needed; the array must not grow for ever. */
 static void trim(struct shadow *s, uint64_t before)
 {
     if (before < s->base + 4096 || before > s->last)
@@ -249,7 +250,7 @@ static bool holds(const struct invariants *v, uint64_t member_id, uint64_t index
         const struct mark *m = mark_at(s, index);
         return !m || m->chain == v->committed[index].chain;
     }
-    /* Its acknowledgement may arrive after its disk was lost. */
+    /* The acknowledgement may arrive after the member's disk was lost. */
     for (size_t i = 0; i < v->retired_count; i++)
         if (v->retired[i].id == member_id)
             return v->retired[i].stable >= index;
@@ -264,7 +265,7 @@ static unsigned count_holders(const struct invariants *v, const struct raft_ids 
     return count;
 }
 
-/* The half that lacks it; -1: none. */
+/* The half of a joint configuration without a majority; -1: none. */
 static int lacking_half(const struct invariants *v, const struct raft_conf_state *c, uint64_t index,
                         unsigned *ret_have)
 {
@@ -277,8 +278,8 @@ static int lacking_half(const struct invariants *v, const struct raft_conf_state
     return -1;
 }
 
-/* What a turn commits may be a change of the configuration, which it then applies: the configuration before
- * the turn will do as well. */
+/* A turn may commit a change of the configuration and then apply it: the configuration before the turn is
+ * valid, too. */
 static void check_quorum(struct process *p, const struct shadow *s, uint64_t index)
 {
     struct invariants *v = of(p);
@@ -383,12 +384,12 @@ static void check_term(struct process *p, struct shadow *s)
     s->vote = r->vote;
 }
 
-/* What entries made of the leases: which there are, and the rest of each that a new leader starts from. */
+/* The leases by the log: their ids, and the remaining time from which a new leader starts. */
 static uint64_t hash_leases(const struct lease_table *t)
 {
     int64_t *ids = NULL, remaining_s, granted_s;
     size_t count = lease_list(t, &ids);
-    uint64_t sum = count; /* the list's order depends on who leads */
+    uint64_t sum = count; /* the list's order depends on the leader */
     for (size_t i = 0; i < count; i++) {
         lease_time_to_live(t, ids[i], 0, &remaining_s, &granted_s);
         sum += mix(mix((uint64_t)ids[i], (uint64_t)granted_s), (uint64_t)lease_logged_rest(t, ids[i]));
@@ -399,7 +400,7 @@ static uint64_t hash_leases(const struct lease_table *t)
 
 /* --- after each turn ----------------------------------------------------------------------------------- */
 
-/* A snapshot has become the store, outside of any turn: it must be what others were at that index. */
+/* A snapshot has become the store, outside of any turn: it must equal other stores at that index. */
 static void see_installed(struct process *p)
 {
     struct invariants *v = of(p);
@@ -415,8 +416,8 @@ static void see_installed(struct process *p)
                        name_of(p), revision, compacted, index, known->revision, known->compacted);
     else if (known->is_known && known->leases != hash_leases(p->kv->leases))
         world_violated(v->world, "same_leases",
-                       "%s has other leases, or rests of them, by the snapshot of index %" PRIu64, name_of(p),
-                       index);
+                       "%s has other leases, or other remaining times, by the snapshot of index %" PRIu64,
+                       name_of(p), index);
     if (known->is_known && known->rights != rights_hash(&p->kv->auth.rights))
         world_violated(v->world, "same_rights",
                        "%s has other users or roles by the snapshot of index %" PRIu64, name_of(p), index);
@@ -441,7 +442,7 @@ void invariants_check(struct process *p)
         follow_log(p, s, false);
     if (p->state == PROCESS_RUNNING && store_applied_index(p->kv->store) > s->applied)
         see_installed(p);
-    if (!log->snapshot) /* one that is being installed: the disk still holds what it held */
+    if (!log->snapshot) /* one that is being installed: the disk still holds the old state */
         s->stable = log->unstable - 1;
     if (s->stable > s->last)
         s->stable = s->last;
@@ -459,9 +460,9 @@ void invariants_check(struct process *p)
     world_mark(of(p)->world, p->raft->term << 32 | p->machine->slot, end.index << 32 | log->committed);
 }
 
-/* --- what leaves and what comes back ------------------------------------------------------------------- */
+/* --- messages out and in ------------------------------------------------------------------------------ */
 
-/* Does the promise rest on what is on the disk now? A power cut is tried on a copy. */
+/* Is the promise on the disk now? A copy of the disk loses its power and is read. */
 static void probe_promise(struct process *p, const struct raft_message *m)
 {
     struct world *w = of(p)->world;
@@ -472,7 +473,7 @@ static void probe_promise(struct process *p, const struct raft_message *m)
         return;
     if (!probe_log(p->machine, is_ack ? m->index : 0, &found))
         world_violated(w, "promise_is_durable",
-                       "%s promises, but its log could not be read after a power cut", name_of(p));
+                       "%s made a promise, but its log could not be read after a power cut", name_of(p));
     else if (found.term < m->term ||
              (m->type == RAFT_MSG_VOTE_RESP && !m->reject && found.term == m->term && found.vote != m->to))
         world_violated(w, "promise_is_durable",
@@ -513,7 +514,7 @@ void invariants_sent(struct process *p, uint64_t to, enum peer_stream stream, st
     arena_done(&a);
 }
 
-/* A start: what was promised must be there. */
+/* A start: everything that was promised must be there. */
 void invariants_recovered(struct process *p, const struct raft_initial *initial)
 {
     struct invariants *v = of(p);
@@ -526,24 +527,24 @@ void invariants_recovered(struct process *p, const struct raft_initial *initial)
         world_note(v->world, "%s comes back from a bad disk", name_of(p));
     if (initial->hard_state.term < s->promised_term)
         world_violated(v->world, "promises_survive",
-                       "%s told others of term %" PRIu64 ", comes back in %" PRIu64, name_of(p),
+                       "%s sent messages of term %" PRIu64 ", restarts in %" PRIu64, name_of(p),
                        s->promised_term, initial->hard_state.term);
     if (initial->hard_state.term == s->promised_term && s->promised_vote &&
         initial->hard_state.vote != s->promised_vote)
         world_violated(v->world, "promises_survive",
-                       "%s gave its vote in term %" PRIu64 " to %" PRIx64 ", comes back with %" PRIx64,
+                       "%s gave its vote in term %" PRIu64 " to %" PRIx64 ", restarts with %" PRIx64,
                        name_of(p), s->promised_term, s->promised_vote, initial->hard_state.vote);
     s->member_id = p->raft->config.id;
     for (size_t i = 0; i < v->retired_count; i++)
         if (v->retired[i].id == s->member_id)
             world_violated(v->world, "ids_are_not_reused",
-                           "%s comes back as member %" PRIx64 ", which lost what it had promised", name_of(p),
+                           "%s restarts as member %" PRIx64 ", which lost what it had promised", name_of(p),
                            s->member_id);
     follow_log(p, s, true);
     const struct mark *m = mark_at(s, stable);
     if (stable > s->last || (m && promised.chain && m->chain != promised.chain))
         world_violated(v->world, "promises_survive",
-                       "%s had its log on disk up to %" PRIu64 " (term %" PRIu64 "), comes back with %" PRIu64
+                       "%s had its log on disk up to %" PRIu64 " (term %" PRIu64 "), restarts with %" PRIu64
                        " to %" PRIu64,
                        name_of(p), stable, promised.term, s->base + 1, s->last);
     for (uint64_t i = raft_log_first(&p->raft->log); i <= commit && !v->world->is_violated; i++)
@@ -576,7 +577,7 @@ void invariants_wiped(struct machine *m)
 
 /* --- applying ------------------------------------------------------------------------------------------ */
 
-/* The lease that an entry ends, if that is what it does. */
+/* The lease that an entry ends, if it ends one. */
 static int64_t ended_lease(const struct raft_entry *e)
 {
     struct entry entry;
@@ -640,8 +641,9 @@ void invariants_applied(struct process *p, const struct raft_entry *entry, int64
                        name_of(p), now.revision, now.compacted, entry->index, known->revision,
                        known->compacted);
     else if (known->leases != now.leases)
-        world_violated(v->world, "same_leases", "%s has other leases, or rests of them, after index %" PRIu64,
-                       name_of(p), entry->index);
+        world_violated(v->world, "same_leases",
+                       "%s has other leases, or other remaining times, after index %" PRIu64, name_of(p),
+                       entry->index);
     else if (known->rights != now.rights)
         world_violated(v->world, "same_rights", "%s has other users or roles after index %" PRIu64,
                        name_of(p), entry->index);
@@ -713,7 +715,7 @@ static uint64_t hash_side_tables(const struct kv *kv)
     uint64_t h = 0;
     int64_t *leases = NULL;
     size_t count = lease_list(kv->leases, &leases);
-    uint64_t sum = 0; /* the list's order depends on who leads */
+    uint64_t sum = 0; /* the list's order depends on the leader */
     for (size_t i = 0; i < count; i++) {
         int64_t remaining, granted;
         struct slice *keys = NULL;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What must hold after every event, looked at from inside (raft's own state, the store) and from outside (the
- * messages that leave a process). Incremental: an event costs what it changed.
+ * Invariants that are checked after every event, from inside (raft's own state, the store) and from outside
+ * (the messages that leave a process). The checks are incremental: an event costs what it changed.
  *
- * Each machine has a shadow: what its member has shown and promised so far. It survives the process, so that
- * a start can be judged: nothing that rested on a sync may be gone. */
+ * Each machine has a shadow: everything that its member has shown and promised so far. The shadow survives
+ * the process, so that a start can be judged: nothing that relied on a sync may be lost. */
 #ifndef TESTS_SIM_CLUSTER_INVARIANTS_H
 #define TESTS_SIM_CLUSTER_INVARIANTS_H
 
@@ -20,7 +20,7 @@ void invariants_free(struct invariants *v);
 void invariants_started(struct process *p);
 void invariants_wiped(struct machine *m);
 void invariants_check(struct process *p); /* after each turn */
-/* From network.c: a message that the process has let go. */
+/* From network.c: a message that the process has sent. */
 void invariants_sent(struct process *p, uint64_t to, enum peer_stream stream, struct slice bytes);
 
 /* From hooks.c: inside production code. */
@@ -32,7 +32,7 @@ void invariants_trace(void *arg, const struct raft_trace *event);
 
 /* The configuration that was applied last by anyone; false: none was. */
 bool invariants_config(const struct invariants *v, struct raft_conf_state *ret_config);
-/* At the end, when all of the core have applied the same: their stores are equal. */
+/* At the end, when all of the core have applied the same entries: their stores are equal. */
 void invariants_compare(struct world *w, const bool *is_in_core);
 
 uint64_t invariants_committed(const struct invariants *v); /* the highest index known as committed */

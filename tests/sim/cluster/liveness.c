@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Liveness; see run.h. A core is drawn: a majority of the voters. Within it everything is healed for ever;
- * outside everything stays as bad as it is, or gets worse: down, deaf, dumb, or cut off. A core must be
- * useful again whatever the rest does. */
+ * Liveness of a core; see run.h. The core is a drawn majority of the voters. Inside the core everything is
+ * healed for ever. Outside everything stays as bad as it is, or gets worse: down, unable to receive, unable
+ * to send, or cut off. The core must become available again whatever the other members do. */
 #include "tests/sim/cluster/run.h"
 
 #include <inttypes.h>
@@ -20,7 +20,7 @@ static uint64_t draw(struct world *w, uint64_t from, uint64_t to)
 
 /* --- the core ------------------------------------------------------------------------------------------ */
 
-/* A majority of these, drawn; false: too many are lost for ever. */
+/* Draws a majority of these; false: too many are lost for ever. */
 static bool draw_majority(struct world *w, const struct raft_ids *voters, bool *is_in_core)
 {
     unsigned need = voters->count / 2 + 1, have = 0, sound = 0;
@@ -42,7 +42,7 @@ static bool draw_majority(struct world *w, const struct raft_ids *voters, bool *
     return true;
 }
 
-/* Whatever the rest did when the core was healed, it may do for ever. */
+/* The other members keep for ever the faults that they had when the core was healed. */
 static void doom(struct world *w, struct machine *m, const bool *is_in_core)
 {
     uint64_t fate = draw(w, 0, 4);
@@ -52,7 +52,7 @@ static void doom(struct world *w, struct machine *m, const bool *is_in_core)
         if (!is_in_core[i])
             continue;
         if (fate == 2 || fate == 4)
-            network_cut(w->network, i, m->slot, true); /* it hears nothing */
+            network_cut(w->network, i, m->slot, true); /* it receives nothing */
         if (fate == 3 || fate == 4)
             network_cut(w->network, m->slot, i, true);
     }
@@ -61,7 +61,7 @@ static void doom(struct world *w, struct machine *m, const bool *is_in_core)
     world_note(w, "%s is not in the core and %s", m->name, fates[fate]);
 }
 
-/* With members coming and going nobody can say who will be needed: all that are sound are in the core. */
+/* While members join and leave it is unknown which ones will be needed: the core holds all sound members. */
 static bool takes_all(const struct world *w, const struct raft_conf_state *config)
 {
     for (unsigned i = 0; i < w->machine_count; i++) {
@@ -98,11 +98,11 @@ static void note_core(struct world *w, const bool *is_in_core)
             world_note(w, "%s is in the core", w->machines[i]->name);
 }
 
-/* --- usefulness ---------------------------------------------------------------------------------------- */
+/* --- availability ------------------------------------------------------------------------------------- */
 
-/* A leader outside of the core that is heard by all and hears a majority stays, also if some of the core
- * cannot speak to it, or if its disk is slow: raft has no answer to that. Then a write and a read must
- * succeed somewhere; otherwise everything everywhere. */
+/* A leader outside of the core stays if all members receive its messages and it receives a majority's. It
+ * stays also if some of the core cannot reach it, or if its disk is slow: raft has no rule against that. Then
+ * a write and a read must succeed on some member; otherwise everything must succeed on every member. */
 static bool is_led_from_outside(struct world *w, const bool *is_in_core)
 {
     const struct machine *leader = cluster_leader(w);
@@ -117,7 +117,8 @@ static bool has_read_anywhere(const struct workload_progress *progress)
     return false;
 }
 
-/* Who is to join by himself asks those he was told of. When all of them have left, nobody can help him. */
+/* A member that joins by itself queries the members on its command line. When all of them have left the
+ * cluster, it cannot join. */
 static bool knows_a_member(const struct world *w, const struct machine *m)
 {
     if (m->member_id)
@@ -160,7 +161,7 @@ static const char *missing(struct world *w, const bool *is_in_core)
     return NULL;
 }
 
-/* Processes of the core that stand still go on by themselves; then the time counts. */
+/* Paused processes of the core continue by themselves; the time counts from then on. */
 static void wait_for_pauses(struct world *w, const bool *is_in_core)
 {
     for (;;) {
@@ -224,9 +225,9 @@ static void settle(struct world *w, const bool *is_in_core)
     if (w->is_violated)
         return;
     if (!is_equal)
-        world_violated(w, "liveness", "the members of the core do not become level");
+        world_violated(w, "liveness", "the members of the core do not become equal");
     else if (!has_watched)
-        world_violated(w, "liveness", "watchers at the core do not see everything");
+        world_violated(w, "liveness", "watchers at the core do not receive everything");
     else if (is_level(w, is_in_core))
         invariants_compare(w, is_in_core);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Lanes, packets and questions; see network.h.
+ * Streams, packets and member RPCs; see network.h.
  *
- * A lane belongs to the sender: DOWN, wants to be up and tries again and again, or UP to one run of the
- * receiver. Only the first packet of a lane is on the clock; so order holds whatever delays are drawn. */
+ * A stream belongs to the sender. It is DOWN, is connecting and tries again and again, or is UP to one run
+ * of the receiver. Only the first packet of a stream is on the clock, so the order holds whatever delays are
+ * drawn. */
 #include "tests/sim/cluster/network.h"
 
 #include <assert.h>
@@ -19,7 +20,7 @@ static struct port *port_of(struct peers *p)
     return container_of(p, struct port, peers);
 }
 
-/* --- the wires ----------------------------------------------------------------------------------------- */
+/* --- links -------------------------------------------------------------------------------------------- */
 
 bool network_is_cut(const struct network *n, unsigned from, unsigned to)
 {
@@ -59,9 +60,10 @@ struct network_counts network_counts(const struct network *n)
     return n->counts;
 }
 
-/* --- telling a process --------------------------------------------------------------------------------- */
+/* --- events of a process ------------------------------------------------------------------------------ */
 
-/* The process, or NULL when that run is over. Standing still: *ret_until says when to come again. */
+/* The process, or NULL when that run is over. If it is paused, *ret_until says when to schedule the event
+ * again. */
 static struct process *receiver(struct network *n, unsigned slot, uint64_t serial, uint64_t *ret_until)
 {
     struct process *p = cluster_find(n->world, slot, serial);
@@ -95,7 +97,7 @@ static void on_note(struct sim_event *event)
     mem_free(t);
 }
 
-static void tell(struct port *port, int kind, uint64_t id, enum peer_stream stream)
+static void notify(struct port *port, int kind, uint64_t id, enum peer_stream stream)
 {
     struct network *n = port->network;
     struct note *t = mem_new(sizeof *t);
@@ -189,7 +191,7 @@ static void break_stream(struct stream *stream)
     stream->is_up = false;
     stream->blocked_ns = 0;
     drop_packets(stream);
-    tell(stream->port, NOTE_UNREACHABLE, stream->remote->id, stream->kind);
+    notify(stream->port, NOTE_UNREACHABLE, stream->remote->id, stream->kind);
     retry_later(stream);
 }
 
@@ -298,7 +300,7 @@ static void set_remote(struct port *port, uint64_t id, unsigned slot)
     start_streams(port, r);
 }
 
-/* Who connects says where it can be answered: a member that was added while this one was behind may lead. */
+/* The connecting member sends its own address: a new leader may be unknown to a receiver that is behind. */
 static void learn(struct port *port, uint64_t id, unsigned slot)
 {
     if (!find_remote(port, id))
@@ -319,7 +321,7 @@ static void on_connect(struct sim_event *event)
             stream->blocked_ns = w->clock.now_ns;
         if (w->clock.now_ns - stream->blocked_ns > w->plan.dead_after_ms * 1000000) {
             stream->blocked_ns = 0;
-            tell(port, NOTE_UNREACHABLE, stream->remote->id, stream->kind);
+            notify(port, NOTE_UNREACHABLE, stream->remote->id, stream->kind);
         }
         retry_later(stream);
         return;
@@ -331,18 +333,18 @@ static void on_connect(struct sim_event *event)
         return;
     }
     if (p && process_is_up(p) && p->port->member_id && was_removed(p->port, port->member_id))
-        tell(port, NOTE_REMOVED, p->port->member_id, stream->kind);
+        notify(port, NOTE_REMOVED, p->port->member_id, stream->kind);
     else if (p && process_is_up(p) && p->port->member_id == stream->remote->id &&
              p->port->cluster_id == port->cluster_id) {
         stream->is_up = true;
         stream->target = p->serial;
         stream->last_ns = w->clock.now_ns;
         stream->up_since_ms = port->process->io->ops->mono_ns(port->process->io) / 1000000;
-        tell(port, NOTE_REACHABLE, stream->remote->id, stream->kind);
+        notify(port, NOTE_REACHABLE, stream->remote->id, stream->kind);
         learn(p->port, port->member_id, from);
         return;
     }
-    tell(port, NOTE_UNREACHABLE, stream->remote->id, stream->kind);
+    notify(port, NOTE_UNREACHABLE, stream->remote->id, stream->kind);
     retry_later(stream);
 }
 
@@ -393,7 +395,7 @@ static void port_remove_member(struct peers *p, uint64_t id)
             break;
         }
     }
-    /* Its lanes to this member end too. */
+    /* Its streams to this member end too. */
     const struct world *w = port->network->world;
     for (unsigned i = 0; i < w->machine_count; i++) {
         struct process *other = w->machines[i]->process;
@@ -414,7 +416,7 @@ static void port_set_member(struct peers *p, uint64_t id, const char *const *url
         set_remote(port, id, slot);
 }
 
-/* A proposal that came twice would be applied twice: raft hands it on as it is. */
+/* A proposal that arrived twice would be applied twice: raft forwards it without a check. */
 static bool may_misbehave(struct slice head, struct slice body)
 {
     uint8_t bytes[2] = {0};
@@ -481,7 +483,7 @@ static size_t port_queued(struct peers *p, uint64_t to, enum peer_stream kind)
 
 static void port_flush(struct peers *p)
 {
-    (void)p; /* what was sent in a turn is on its way: a turn takes no time */
+    (void)p; /* messages of a turn are on their way: a turn takes no time */
 }
 
 void network_flush(struct port *port)
@@ -502,7 +504,7 @@ static size_t port_round_trips(struct peers *p, struct peer_round_trip *ret_list
     return count;
 }
 
-/* --- questions ----------------------------------------------------------------------------------------- */
+/* --- member RPCs -------------------------------------------------------------------------------------- */
 
 static void free_question(struct peer_served_query *q)
 {
@@ -549,14 +551,14 @@ static void on_question_timeout(struct sim_event *event)
     end_question(container_of(event, struct peer_served_query, timeout), ERR_TIMEOUT, 0);
 }
 
-/* Members have a token here, but show it only where nothing else will do: so dial-backs are simulated, too.
- */
+/* Members have a token here, but show it only where no other proof is enough: so dial-backs are simulated,
+ * too. */
 static bool needs_token(struct slice text)
 {
-    Peerpb__Question *q = boot_read_query(text);
-    bool is_add = q && q->kind == PEERPB__QUESTION__KIND__ADD;
+    Peerpb__BootstrapQuery *q = boot_read_query(text);
+    bool is_add = q && q->kind == PEERPB__BOOTSTRAP_QUERY__KIND__ADD;
     if (q)
-        peerpb__question__free_unpacked(q, NULL);
+        peerpb__bootstrap_query__free_unpacked(q, NULL);
     return is_add;
 }
 
@@ -567,7 +569,7 @@ static void on_question_arrives(struct sim_event *event)
     struct world *w = n->world;
     struct process *p = q->to_slot < w->machine_count ? w->machines[q->to_slot]->process : NULL;
     if (q->to_slot < w->machine_count && network_is_cut(n, q->from_slot, q->to_slot))
-        return; /* the time-out will come */
+        return; /* the time-out follows */
     if (!process_is_alive(p) || !p->port->events) {
         end_question(q, ERR_CLOSED, w->plan.delay_min_us * 1000);
         return;
@@ -640,7 +642,7 @@ static void port_answer(struct peers *p, struct peer_served_query *q, struct sli
     end_question(q, OK, draw_delay(n, q->to_slot, q->from_slot));
 }
 
-/* The machine at the URL says whether it asked this, in this run. */
+/* The machine at the URL confirms whether it sent this query, in this run. */
 static void on_dialed_back(struct sim_event *event)
 {
     struct peer_served_query *q = container_of(event, struct peer_served_query, back);
@@ -677,12 +679,12 @@ static void port_confirm(struct peers *p, struct peer_served_query *q, const cha
 
 static void port_set_vouched(struct peers *p, uint64_t id, const char *const *urls, size_t count)
 {
-    (void)p, (void)id, (void)urls, (void)count; /* streams here are learned by their token */
+    (void)p, (void)id, (void)urls, (void)count; /* streams here are identified by their token */
 }
 
 /* --- impostors ----------------------------------------------------------------------------------------- */
 
-/* While the member that was asked may still answer. */
+/* The time in which the queried member may still answer. */
 static void on_impostor_timeout(struct sim_event *event)
 {
     struct peer_served_query *q = container_of(event, struct peer_served_query, timeout);
@@ -789,7 +791,7 @@ struct peers *port_peers(struct port *port)
     return &port->peers;
 }
 
-/* What is on the wire when its sender dies may still arrive, and then in order. */
+/* Messages in flight may still arrive after their sender dies, and then in order. */
 static void orphan(struct stream *stream)
 {
     struct world *w = stream->port->network->world;

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The simulated network: a `struct peers` (consensus/peer/peer.h) for each process, carrying bytes.
  *
- * What it keeps of the contract: on one lane, from one run of a member, messages come whole, in order, at
- * most once. What it does beyond: delays, lost messages in the middle of a lane, lanes that break with what
- * is in them, lanes that stand still and go on much later, full queues, one-way cuts, messages of a dead
- * process that arrive after it is back. Raft's own messages may also come twice and out of order, when the
- * plan says so: raft must bear that. */
+ * The network keeps this part of the contract: on one stream, from one run of a member, messages arrive
+ * whole, in order, at most once. Beyond it the network has these faults:
+ * - delays, and lost messages in the middle of a stream,
+ * - streams that break with the messages in them, or stop and continue much later,
+ * - full queues and one-way cuts,
+ * - messages of a dead process that arrive after the process has restarted.
+ * If the plan says so, raft's own messages may also arrive twice and out of order: raft must tolerate that.
+ */
 #ifndef TESTS_SIM_CLUSTER_NETWORK_H
 #define TESTS_SIM_CLUSTER_NETWORK_H
 
@@ -18,15 +21,15 @@ void network_free(struct network *n);
 struct port *network_port_new(struct network *n, struct process *p);
 struct peers *port_peers(struct port *port);
 void network_flush(struct port *port);
-void network_port_mute(struct port *port); /* nothing goes out or comes in any more; then network_port_end */
-void network_port_end(struct port *port);  /* the process is gone: others notice */
+void network_port_mute(struct port *port); /* nothing is sent or received any more; then network_port_end */
+void network_port_end(struct port *port);  /* the process has ended: others notice */
 void network_port_free(struct port *port);
 
-/* Cuts add up: a link is open again when every cut was taken back. */
+/* Cuts add up: a link is open again when every cut was removed. */
 void network_cut(struct network *n, unsigned from, unsigned to, bool is_cut);
 bool network_is_cut(const struct network *n, unsigned from, unsigned to);
 void network_clog(struct network *n, unsigned from, unsigned to, uint64_t until_ns);
-void network_reset_stream(struct network *n); /* one that stands, drawn */
+void network_reset_stream(struct network *n); /* one open link, drawn */
 void network_heal_all(struct network *n);
 
 /* For impostor.c: processes that are no members. */

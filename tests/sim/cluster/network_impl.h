@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Private to network.c: streams, packets outside of them, notes, questions. */
+ * Private declarations of network.c: streams, packets outside of them, notes, member RPCs. */
 #ifndef TESTS_SIM_CLUSTER_NETWORK_IMPL_H
 #define TESTS_SIM_CLUSTER_NETWORK_IMPL_H
 
@@ -8,7 +8,7 @@
 enum { REMOTES_MAX = 64, POLL_NS = 5000000, REMOVED_MAX = 256 };
 
 struct packet {
-    struct link link; /* in its lane */
+    struct link link; /* in its stream */
     uint64_t ready_ns;
     struct buf bytes;
 };
@@ -18,7 +18,7 @@ struct stream {
     struct remote *remote;
     enum peer_stream kind;
     bool is_up;
-    uint64_t target; /* the serial of the process it stands to */
+    uint64_t target; /* the serial of the process that it is connected to */
     struct link packets;
     size_t queued;
     uint64_t up_since_ms;     /* on the sender's clock */
@@ -48,7 +48,7 @@ struct port {
     bool is_ended;
 };
 
-/* A packet outside of any lane: it comes twice, comes late, or its sender is dead. */
+/* A packet outside of any stream: it arrives twice, arrives late, or its sender is dead. */
 struct stray {
     struct sim_event event;
     struct network *network;
@@ -59,7 +59,7 @@ struct stray {
     struct buf bytes;
 };
 
-/* Something that a process is told. */
+/* A notification for a process. */
 struct note {
     struct sim_event event;
     struct network *network;
@@ -81,7 +81,7 @@ struct peer_served_query {
     uint64_t from_serial, to_serial;
     struct buf text;
     bool is_asked, is_answered, is_canceled;
-    bool is_impostor; /* from no machine; what is answered goes to on_answer */
+    bool is_impostor; /* from no machine; its answer goes to on_answer */
     void (*on_answer)(void *arg, struct slice answer);
     struct sim_event back; /* a dial-back is over */
     bool is_confirmed;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Orders to the cluster, and what follows from the member list; see orchestrator.h. */
+ * Orders to the cluster, and the processes that follow from the member list; see orchestrator.h. */
 #include "tests/sim/cluster/orchestrator.h"
 
 #include <inttypes.h>
@@ -10,7 +10,7 @@
 
 enum { MEMBERS_MAX = 7, ORDER_MS = 9000, CALM_MS = 1500 };
 
-/* A request to one member; its outcome is read from the list, later. */
+/* A request to one member; its result is read from the list, later. */
 struct order {
     struct kv_request request;
     struct orchestrator *orchestrator;
@@ -31,7 +31,7 @@ static uint64_t draw(struct orchestrator *o, uint64_t from, uint64_t to)
     return world_draw(&o->world->fault_random, from, to);
 }
 
-/* --- looking ------------------------------------------------------------------------------------------- */
+/* --- reading states ----------------------------------------------------------------------------------- */
 
 static struct process *furthest(struct orchestrator *o)
 {
@@ -118,7 +118,7 @@ static struct order *new_order(struct orchestrator *o, struct process *at)
     return d;
 }
 
-/* A member that is there and awake. */
+/* A member that runs and is not paused. */
 static struct process *draw_process(struct orchestrator *o)
 {
     struct world *w = o->world;
@@ -132,7 +132,7 @@ static struct process *draw_process(struct orchestrator *o)
     return count ? list[draw(o, 0, count - 1)] : NULL;
 }
 
-static void tell(struct order *d)
+static void announce(struct order *d)
 {
     world_note(d->orchestrator->world, "orchestrator: %s, at %s", d->what, d->at->machine->name);
     process_touch(d->at);
@@ -151,7 +151,7 @@ static bool order_add(struct orchestrator *o, const struct machine *m, bool is_l
     r->n_peerurls = 1;
     r->islearner = is_learner;
     snprintf(d->what, sizeof d->what, "add %s%s", m->name, is_learner ? " as a learner" : "");
-    tell(d);
+    announce(d);
     kv_member_add(at->kv, &d->request, r);
     return true;
 }
@@ -166,7 +166,7 @@ static bool order_remove(struct orchestrator *o, uint64_t id)
     etcdserverpb__member_remove_request__init(r);
     r->id = id;
     snprintf(d->what, sizeof d->what, "remove %" PRIx64, id);
-    tell(d);
+    announce(d);
     kv_member_remove(at->kv, &d->request, r);
     return true;
 }
@@ -181,7 +181,7 @@ static bool order_promote(struct orchestrator *o, uint64_t id)
     etcdserverpb__member_promote_request__init(r);
     r->id = id;
     snprintf(d->what, sizeof d->what, "promote %" PRIx64, id);
-    tell(d);
+    announce(d);
     kv_member_promote(at->kv, &d->request, r);
     return true;
 }
@@ -197,14 +197,14 @@ bool orchestrator_move_leader(struct orchestrator *o)
     etcdserverpb__move_leader_request__init(r);
     r->targetid = p->kv->members.list[draw(o, 0, p->kv->members.count - 1)].id;
     snprintf(d->what, sizeof d->what, "move the leader to %" PRIx64, (uint64_t)r->targetid);
-    tell(d);
+    announce(d);
     kv_move_leader(p->kv, &d->request, r);
     return true;
 }
 
 /* --- membership ---------------------------------------------------------------------------------------- */
 
-/* Its command line: who is there, and itself. */
+/* The member's command line: the existing members, and itself. */
 static void set_flags(struct orchestrator *o, struct machine *m, const struct members *list)
 {
     m->is_added = true;
@@ -236,7 +236,7 @@ static bool add_one(struct orchestrator *o, const struct members *list)
         return false;
     if (o->world->plan.auto_join && draw(o, 0, 1)) {
         set_flags(o, m, list);
-        m->is_member = m->was_wiped = true; /* it asks for its place by itself */
+        m->is_member = m->was_wiped = true; /* it requests its seat by itself */
         world_note(o->world, "orchestrator: %s is to join by itself", m->name);
         return true;
     }
@@ -260,7 +260,20 @@ bool orchestrator_change_members(struct orchestrator *o)
     return order_remove(o, list->list[draw(o, 0, list->count - 1)].id);
 }
 
-/* A seat whose member has lost its disk: out with the old, in with a new one. */
+/* While there is a learner, no other member can join. */
+void orchestrator_promote(struct orchestrator *o)
+{
+    const struct process *p = furthest(o);
+    if (!p || orchestrator_is_busy(o))
+        return;
+    for (size_t i = 0; i < p->kv->members.count; i++)
+        if (p->kv->members.list[i].is_learner && !p->kv->members.list[i].promotes_itself) {
+            (void)order_promote(o, p->kv->members.list[i].id);
+            return;
+        }
+}
+
+/* A seat whose member has lost its disk: the old member is removed, a new one is added. */
 static void restore(struct orchestrator *o, struct machine *m, const struct members *list)
 {
     const struct member *seat = member_at(list, m->url);
@@ -274,8 +287,8 @@ static void restore(struct orchestrator *o, struct machine *m, const struct memb
     }
 }
 
-/* Flags that name fewer than half of those that are there by now would begin another cluster on an empty
- * disk, as with etcd: whoever lets a cluster grow must tell them all. */
+/* The flags must name at least half of the present members. With fewer, an empty disk would begin another
+ * cluster, as with etcd. So the orchestrator of a growing cluster names all members. */
 static void lose_disk(struct orchestrator *o, struct machine *m, const struct members *list)
 {
     cluster_wipe(m);
@@ -300,7 +313,7 @@ static void look_at_machine(struct orchestrator *o, struct machine *m, const str
     if (has_lost && m->refused_id == UINT64_MAX)
         m->refused_id = seat ? seat->id : 0;
     if (has_lost && !seat && !m->is_added)
-        set_flags(o, m, list); /* it was taken out before it ever began */
+        set_flags(o, m, list); /* it was removed before it ever began */
     if (has_lost && !o->world->plan.auto_join && !orchestrator_is_busy(o))
         restore(o, m, list);
     if (m->member_id && member_is_removed(list, m->member_id) && draw(o, 0, 4) == 0) {
@@ -314,7 +327,7 @@ void orchestrator_reconcile(struct orchestrator *o)
 {
     unsigned count = o->world->machine_count, first = (unsigned)draw(o, 0, count - 1);
     for (unsigned i = 0; i < count && !o->world->is_violated;
-         i++) { /* another one may have its order first */
+         i++) { /* another seat may have its order first */
         const struct process *p = furthest(o);
         if (p)
             look_at_machine(o, o->world->machines[(first + i) % count], &p->kv->members);
@@ -391,6 +404,6 @@ struct orchestrator *orchestrator_new(struct world *w)
 void orchestrator_free(struct orchestrator *o)
 {
     if (o->order)
-        end_order(o->order); /* its process is gone: nobody calls */
+        end_order(o->order); /* its process has ended: no callback follows */
     mem_free(o);
 }

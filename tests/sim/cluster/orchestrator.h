@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Who runs the cluster: adds and removes members, moves the leader, replaces what was lost, and keeps the
- * processes in step with the member list (what an orchestrator does by `member list`). Like one, it looks
- * only at what a member that is far ahead says. */
+ * The orchestrator of a cluster. It adds and removes members, moves the leader, replaces lost disks, and
+ * keeps the processes in step with the member list. A real orchestrator does this by `member list`. Like a
+ * real one, it reads only the answer of a member that is far ahead. */
 #ifndef TESTS_SIM_CLUSTER_ORCHESTRATOR_H
 #define TESTS_SIM_CLUSTER_ORCHESTRATOR_H
 
@@ -16,11 +16,14 @@ bool orchestrator_is_busy(const struct orchestrator *o); /* an order is under wa
 /* Each starts one order, or returns false: not now. */
 bool orchestrator_change_members(struct orchestrator *o);
 bool orchestrator_move_leader(struct orchestrator *o);
-/* Loses a disk, or a bit of one, when the rest can bear it: a majority of the voters must stay sound. */
-bool orchestrator_may_lose(struct orchestrator *o, const struct machine *m); /* the rest can bear it */
+/* Loses a disk, or a bit of one, when the other members can tolerate it: a majority of the voters stays
+ * sound. */
+bool orchestrator_may_lose(struct orchestrator *o, const struct machine *m); /* tolerable now */
 bool orchestrator_wipe(struct orchestrator *o);
 bool orchestrator_flip(struct orchestrator *o);
-/* Again and again: what the list says and what runs are brought together. */
+/* Promotes a learner that was added by hand, if there is one; nothing else promotes it. */
+void orchestrator_promote(struct orchestrator *o);
+/* Runs repeatedly: adapts the running processes to the member list. */
 void orchestrator_reconcile(struct orchestrator *o);
 
 #endif

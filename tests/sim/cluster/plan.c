@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Drawing the plan; the list is plan.def. */
+ * The drawing of a plan; plan.def has the list. */
 #include "tests/sim/cluster/plan.h"
 
 #include "tests/sim/sim_io.h"
@@ -9,7 +9,7 @@ static uint64_t draw(uint64_t *r, uint64_t from, uint64_t to)
     return from + sim_random(r) % (to - from + 1);
 }
 
-/* Three is what people run; one and two have paths of their own; large ones are slow to simulate. */
+/* Three is the usual size; one and two have code paths of their own; large clusters are slow to simulate. */
 static uint64_t draw_members(uint64_t *r)
 {
     static const uint8_t sizes[] = {1, 1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 5, 6, 7};

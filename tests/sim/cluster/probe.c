@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See probe.h. */
+ * The copy of a disk that loses power; see probe.h. */
 #include "tests/sim/cluster/probe.h"
 
 #include "consensus/wal/wal.h"
@@ -13,7 +13,7 @@ struct reading {
 static int on_entry(void *arg, const struct wal_entry *entry)
 {
     struct reading *r = arg;
-    r->probe.last = entry->index; /* an index seen before takes back what came after it */
+    r->probe.last = entry->index; /* an index that was already read truncates everything after it */
     if (entry->index == r->index)
         r->probe.entry_term = entry->term;
     else if (entry->index < r->index)
@@ -38,7 +38,7 @@ static int on_snapshot(void *arg, uint64_t index, uint64_t term)
     return OK;
 }
 
-/* The durable image with nothing of what is pending. */
+/* The durable image without the pending operations. */
 static struct sim_disk *cut_power(const struct sim_disk *d)
 {
     struct sim_fate *fates = mem_new((d->pending.count + 1) * sizeof *fates);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a member's log would be if its machine lost power now and with it everything that no sync has covered:
- * the disk is copied, the power is cut on the copy, the production code opens the log there. */
+ * A probe of a member's log after a power cut at this moment, when everything without a sync is lost. The
+ * probe copies the disk, cuts the power of the copy, and opens the log there with the production code. */
 #ifndef TESTS_SIM_CLUSTER_PROBE_H
 #define TESTS_SIM_CLUSTER_PROBE_H
 
@@ -9,7 +9,7 @@
 struct probe {
     uint64_t term, vote;
     uint64_t snapshot_index, last;
-    uint64_t entry_term; /* of the entry that was asked for */
+    uint64_t entry_term; /* of the requested entry */
 };
 
 /* False: the log does not open. */

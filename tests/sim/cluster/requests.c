@@ -300,7 +300,8 @@ void request_reply(const struct history_request *h, const ProtobufCMessage *m, s
     *ret_reply = r;
 }
 
-/* kv.h: what may still happen ends with a time-out or with ERR_STOPPED, everything else changed nothing. */
+/* kv.h: an operation that may still happen ends with a time-out or with ERR_STOPPED; every other error
+ * changed nothing. */
 enum history_outcome request_outcome(int err)
 {
     if (!err)

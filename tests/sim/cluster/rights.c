@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * See rights.h. Four names of each, so that most requests meet what is there. */
+ * Random changes of users and roles; see rights.h. There are four names of each, so that most requests name
+ * an existing one. */
 #include "tests/sim/cluster/rights.h"
 
 #include "base/hash.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Changes of users and roles, drawn. Auth stays off, so that nobody else is refused anything: what is tried
- * is that every member holds the same users, roles and auth revision after the same entry, also after
- * restarts and snapshots. */
+ * Random changes of users and roles. Auth stays off, so that no other request is refused. The check is that
+ * every member holds the same users, roles and auth revision after the same entry, also after restarts and
+ * snapshots. */
 #ifndef TESTS_SIM_CLUSTER_RIGHTS_H
 #define TESTS_SIM_CLUSTER_RIGHTS_H
 
@@ -9,9 +9,9 @@
 #include "consensus/kv/kv_impl.h"
 #include "tests/sim/cluster/world.h"
 
-/* Asks one of them; what it needs is in the arena. r->done says how it ended: refusals are answers, too. */
+/* Sends one of them; its data are in the arena. r->done says how it ended: a refusal is an answer, too. */
 void rights_ask(struct world *w, struct arena *a, struct kv *kv, struct kv_request *r);
-/* Of all that the log has said of users and roles. */
+/* Of all entries of the log about users and roles. */
 uint64_t rights_hash(const struct auth *auth);
 
 #endif

@@ -68,7 +68,7 @@ void run_seed(const struct plan *plan, const struct world_options *options, stru
     inspector_stop(inspector);
     judge(w, &r);
     r.virtual_ms = world_now_ms(w);
-    faults_free(w->faults); /* first, or a supervisor would start again what ends */
+    faults_free(w->faults); /* first, otherwise a supervisor would restart processes that end */
     cluster_done(w);
     inspector_free(inspector);
     orchestrator_free(w->orchestrator);

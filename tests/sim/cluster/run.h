@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One seed from beginning to end: safety with faults, then liveness of a healed core, then the judges. */
+ * One seed from beginning to end: safety with faults, then liveness of a healed core, then the checkers. */
 #ifndef TESTS_SIM_CLUSTER_RUN_H
 #define TESTS_SIM_CLUSTER_RUN_H
 
@@ -20,9 +20,9 @@ struct run_result {
 
 void run_seed(const struct plan *plan, const struct world_options *options, struct run_result *ret_result);
 
-extern int64_t hooks_live_blocks; /* hooks.c: what our own code has allocated and not given back */
+extern int64_t hooks_live_blocks; /* hooks.c: memory that our own code has allocated and not freed */
 
-/* liveness.c: draws a core, heals it for ever, waits until it is useful. */
+/* liveness.c: draws a core, heals it for ever, waits until it is available. */
 void liveness_run(struct world *w);
 
 #endif

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Clients that only watch. Each follows some keys for the whole run, on one member after the other: when its
- * member ends, when it feels like it, when it was canceled, it goes on where it was at another one - or
- * starts again from the past. Each watch it opens is one in the history. Some read slowly, so that they fall
- * behind.
- */
+ * Clients that only watch. Each follows some keys for the whole run, on one member after the other. It
+ * changes the member when the member ends, when its watch is canceled, and at random. At the new member it
+ * continues where it was, or starts again from the past. Each watch that it opens is one watch in the
+ * history. Some clients read slowly, so that they fall behind. */
 #include <inttypes.h>
 
 #include "tests/sim/cluster/requests.h"
@@ -57,7 +56,7 @@ static void leave(struct watcher *x)
     x->at = NULL;
 }
 
-static void come_later(struct watcher *x, uint64_t from_ms, uint64_t to_ms)
+static void wake_later(struct watcher *x, uint64_t from_ms, uint64_t to_ms)
 {
     struct sim_clock *c = &x->all->world->clock;
     sim_clock_remove(c, &x->move);
@@ -115,7 +114,7 @@ static void open_watch(struct watcher *x, struct process *p)
     process_touch(p);
 }
 
-/* Progress, a slow spell, or another member. */
+/* Asks for progress, reads slowly for a while, or changes the member. */
 static void do_something(struct watcher *x)
 {
     struct watchers *t = x->all;
@@ -127,10 +126,10 @@ static void do_something(struct watcher *x)
         x->slow_until_ns = t->world->clock.now_ns + draw(t, 1, 4000) * 1000000;
     } else if (!t->is_restricted) {
         leave(x);
-        come_later(x, 1, 200);
+        wake_later(x, 1, 200);
         return;
     }
-    come_later(x, 200, t->is_restricted ? 600 : 3000);
+    wake_later(x, 200, t->is_restricted ? 600 : 3000);
 }
 
 static void on_move(struct sim_event *event)
@@ -138,7 +137,7 @@ static void on_move(struct sim_event *event)
     struct watcher *x = container_of(event, struct watcher, move);
     struct world *w = x->all->world;
     if (x->stream && process_paused_until(x->at)) {
-        come_later(x, 50, 500);
+        wake_later(x, 50, 500);
         return;
     }
     if (x->stream) {
@@ -149,14 +148,14 @@ static void on_move(struct sim_event *event)
     struct process *p = w->machines[slot]->process;
     bool is_out = x->all->is_restricted && !x->all->is_in_core[slot];
     if (!process_is_up(p) || process_paused_until(p) || is_out) {
-        come_later(x, 10, 200);
+        wake_later(x, 10, 200);
         return;
     }
     open_watch(x, p);
-    come_later(x, 200, 5000);
+    wake_later(x, 200, 5000);
 }
 
-/* --- what arrives -------------------------------------------------------------------------------------- */
+/* --- responses ---------------------------------------------------------------------------------------- */
 
 static struct history_event read_event(const Mvccpb__Event *e)
 {
@@ -231,7 +230,7 @@ void watchers_flush(struct watchers *t, struct process *p)
             receive(x, &out);
         if (x->watch->count && x->watch->responses[x->watch->count - 1].is_canceled) {
             leave(x);
-            come_later(x, 1, 100);
+            wake_later(x, 1, 100);
         }
     }
 }
@@ -243,7 +242,7 @@ void watchers_process_ended(struct watchers *t, struct process *p)
         if (x->at != p)
             continue;
         leave(x);
-        come_later(x, 10, 1000);
+        wake_later(x, 10, 1000);
     }
 }
 
@@ -274,7 +273,7 @@ struct watchers *watchers_new(struct world *w, struct history *h)
 void watchers_start(struct watchers *t)
 {
     for (unsigned i = 0; i < t->count; i++)
-        come_later(&t->list[i], 1, 500);
+        wake_later(&t->list[i], 1, 500);
 }
 
 void watchers_stop(struct watchers *t, int64_t complete_to)
@@ -311,14 +310,14 @@ void watchers_keep_to(struct watchers *t, const bool *is_in_core)
         x->slow_until_ns = 0;
         if (x->stream && !is_in_core[x->slot])
             leave(x);
-        come_later(x, 10, 500);
+        wake_later(x, 10, 500);
     }
 }
 
 static bool is_level(const struct watcher *x, int64_t revision)
 {
     if (x->stream && x->watch->start_revision > revision)
-        return true; /* it waits for what is to come, and is told nothing before */
+        return true; /* it waits for later events, and gets no response before */
     return x->stream && x->watch->count &&
            (x->seen >= revision || x->watch->responses[0].revision >= revision);
 }

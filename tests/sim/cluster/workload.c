@@ -2,10 +2,10 @@
  * Clients and their requests; see workload.h. A client does one thing at a time:
  *
  *   thinks -> calls (the request travels) -> is at the member -> the answer travels -> thinks
- *                 \------------ patience ends: unknown, next member --------------/
+ *                 \------------ timeout: unknown, next member --------------/
  *
- * A request whose client has given up goes on where it is, as on a real server, until the member hears that
- * the connection is gone. */
+ * A request whose client has given up continues at the member, as on a real server, until the member hears
+ * that the connection is closed. */
 #include "tests/sim/cluster/workload.h"
 
 #include <inttypes.h>
@@ -30,7 +30,7 @@ struct call {
     struct history_request wanted;
     struct arena arena;
     struct sim_event travel; /* to the member, and back */
-    struct sim_event cancel; /* the member hears that the client is gone */
+    struct sim_event cancel; /* the member hears that the client has disconnected */
     unsigned slot;
     struct process *at; /* the member has it */
     bool is_over;       /* the answer is known */
@@ -49,11 +49,11 @@ struct client {
 struct lease {
     int64_t id;
     int64_t ttl_s;
-    uint64_t keep_until_ns; /* then it is left to run out */
+    uint64_t keep_until_ns; /* then the lease is left to expire */
 };
 
-/* One client more shows that leases run out: it grants one, puts a key with it, and reads until that is gone.
- */
+/* One more client tests that leases expire: it grants one, puts a key with it, and reads until the key is
+ * gone. */
 struct prober {
     enum { PROBE_GRANT, PROBE_PUT, PROBE_WAIT, PROBE_DONE } state;
     int64_t lease;
@@ -80,7 +80,7 @@ struct workload {
     struct arena scratch;
 };
 
-/* --- what to ask --------------------------------------------------------------------------------------- */
+/* --- choice of requests ------------------------------------------------------------------------------- */
 
 static uint64_t draw(struct workload *l, uint64_t from, uint64_t to)
 {
@@ -98,7 +98,7 @@ static struct slice draw_key(struct workload *l)
     return slice_text(text);
 }
 
-/* Unique, so that the checkers know whose it is. */
+/* Unique, so that the checkers know which request wrote it. */
 static struct slice draw_value(struct workload *l)
 {
     uint64_t size = draw(l, 0, l->world->plan.value_bytes);
@@ -176,7 +176,7 @@ static void draw_compare(struct workload *l, struct history_compare *c)
         c->number = chance(l, 50) ? 0 : (int64_t)draw(l, 1, (uint64_t)l->seen_revision + 1);
 }
 
-/* Some have a key twice: refused for certain. */
+/* Some have a key twice: such a request is always refused. */
 static void draw_steps(struct workload *l, struct history_steps *ret_steps, bool is_reading)
 {
     size_t count = draw(l, 1, STEPS_MAX);
@@ -184,8 +184,8 @@ static void draw_steps(struct workload *l, struct history_steps *ret_steps, bool
     for (size_t i = 0; i < count; i++) {
         steps[i] = is_reading || chance(l, 40) ? draw_read(l) : chance(l, 75) ? draw_put(l) : draw_delete(l);
         steps[i].at_revision = 0;
-        /* etcd does not see that a delete "to the end" meets a put of the same transaction; the checkers know
-         * one change of a key in a revision. */
+        /* etcd does not notice that a delete "to the end" covers a put of the same transaction; the checkers
+         * allow one change of a key in a revision. */
         if (steps[i].kind == HISTORY_DELETE && steps[i].range_end.size == 1)
             steps[i].range_end = slice_text("k99");
     }
@@ -224,7 +224,7 @@ static struct history_request draw_lease_request(struct workload *l)
         return (struct history_request){.kind = chance(l, 93) ? HISTORY_KEEPALIVE : HISTORY_REVOKE,
                                         .lease = lease->id};
     int64_t id = lease->id;
-    *lease = l->leases[--l->lease_count]; /* forgotten: it runs out by itself */
+    *lease = l->leases[--l->lease_count]; /* forgotten: it expires by itself */
     return (struct history_request){.kind = chance(l, 20) ? HISTORY_REVOKE : HISTORY_KEEPALIVE, .lease = id};
 }
 
@@ -277,7 +277,7 @@ static void probe_answered(struct workload *l, const struct call *c, enum histor
     case PROBE_GRANT:
         p->state = is_ok ? PROBE_PUT : PROBE_GRANT;
         break;
-    case PROBE_PUT: /* it may have run out already, or nobody knows: another one */
+    case PROBE_PUT: /* it may have expired already, or its state is unknown: another one */
         p->state = is_ok ? PROBE_WAIT : PROBE_GRANT;
         break;
     case PROBE_WAIT:
@@ -320,7 +320,7 @@ static void think(struct client *client)
     sim_clock_add(&l->world->clock, &client->next, draw(l, 100, 2 * l->world->plan.think_ms * 1000) * 1000);
 }
 
-/* Members that run are tried first, as clients do that keep a list. */
+/* Running members are tried first, as by clients that keep a list. */
 static void choose_member(struct client *client)
 {
     struct world *w = client->load->world;
@@ -480,7 +480,7 @@ static void call(struct client *client, const struct history_request *request)
                   draw(l, w->plan.patience_ms * 500, w->plan.patience_ms * 1500) * 1000);
 }
 
-/* The prober asks where nobody has read yet. */
+/* The prober reads from a member that has not been read from yet. */
 static void choose_unread(struct client *prober)
 {
     const struct workload *l = prober->load;
@@ -504,14 +504,14 @@ static void on_next(struct sim_event *event)
     call(client, &request);
 }
 
-/* --- from the cluster ---------------------------------------------------------------------------------- */
+/* --- events of the cluster ---------------------------------------------------------------------------- */
 
 void workload_flush(struct process *p)
 {
     watchers_flush(p->machine->world->workload->watchers, p);
 }
 
-/* Requests end with ERR_STOPPED when kv closes; streams must go before. */
+/* Requests end with ERR_STOPPED when kv closes; streams must close before. */
 void workload_process_ended(struct process *p)
 {
     watchers_process_ended(p->machine->world->workload->watchers, p);
@@ -634,7 +634,7 @@ struct history *workload_history(struct workload *l)
     return &l->history;
 }
 
-/* A leader that stands still gives leases their time again, so pauses make a cluster unhealthy too. */
+/* A paused leader gives leases their time again, so pauses make a cluster unhealthy too. */
 static bool is_healthy(const struct world *w)
 {
     return w->plan.calm && !w->plan.pause_ms && w->is_untouched &&

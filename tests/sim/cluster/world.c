@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Notes, violations, draws and the loop. */
+ * The loop of a simulated world, its notes, violations and draws. */
 #include "tests/sim/cluster/world.h"
 
 #include <inttypes.h>
@@ -47,8 +47,8 @@ bool world_chance(uint64_t *random, uint64_t ppm)
     return ppm && sim_random(random) % 1000000 < ppm;
 }
 
-/* Half of them below the half-life, half of the rest below two of them, and so on: without a logarithm, so
- * the same on every machine. */
+/* Half of the draws are below the half-life, half of the rest below two half-lives, and so on. There is no
+ * logarithm, so the result is the same on every machine. */
 uint64_t world_exponential(uint64_t *random, uint64_t mean)
 {
     uint64_t half_life = mean * 693 / 1000, bits = sim_random(random);

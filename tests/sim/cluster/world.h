@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One simulated world: its clock, its machines, its network, its clients, and what has gone wrong. All state
- * of a run hangs here; there are no globals but the process that runs now (the hooks need it).
+ * One simulated world: its clock, its machines, its network, its clients, and its violations. It holds all
+ * state of a run. The only global is the process that runs now, because the hooks need it.
  *
- * Determinism: every decision is drawn from one of the world's generators, every event is on the clock, and
- * what happens is hashed as it happens (world_mark). Two runs of a seed must end with the same hash. */
+ * Determinism: one of the world's generators draws every decision, every event is on the clock, and a hash
+ * covers every event (world_mark). Two runs of a seed must end with the same hash. */
 #ifndef TESTS_SIM_CLUSTER_WORLD_H
 #define TESTS_SIM_CLUSTER_WORLD_H
 
@@ -19,7 +19,7 @@ struct faults;
 struct orchestrator;
 struct invariants;
 
-/* What to do, beside the plan. */
+/* Options of a run, beside the plan. */
 struct world_options {
     bool is_verbose, shows_raft;
     const char *mutant;   /* for the line that replays; NULL = none */
@@ -52,7 +52,7 @@ static inline uint64_t world_now_ms(const struct world *w)
     return w->clock.now_ns / 1000000;
 }
 
-/* What happens goes into the hash. */
+/* Adds an event to the hash. */
 static inline void world_mark(struct world *w, uint64_t a, uint64_t b)
 {
     uint64_t h = w->hash ^ a;
@@ -61,7 +61,7 @@ static inline void world_mark(struct world *w, uint64_t a, uint64_t b)
     w->hash = (h ^ h >> 32) * 0x94d049bb133111eb;
 }
 
-/* A line of the readable trace; only made when somebody reads it. */
+/* A line of the readable trace; it is made only when the trace is on. */
 #define world_note(w, ...)                                                                                   \
     do {                                                                                                     \
         if ((w)->options.is_verbose)                                                                         \
@@ -69,11 +69,11 @@ static inline void world_mark(struct world *w, uint64_t a, uint64_t b)
     } while (0)
 void world_print(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Something that must not be. The first one ends the run. */
+/* Reports a violation. The first one ends the run. */
 void world_violated(struct world *w, const char *rule, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Draws; percent and ppm in 0..100 and 0..1,000,000. */
+/* Random draws; percent and ppm in 0..100 and 0..1,000,000. */
 uint64_t world_draw(uint64_t *random, uint64_t from, uint64_t to);
 bool world_chance(uint64_t *random, uint64_t ppm);
 uint64_t world_exponential(uint64_t *random, uint64_t mean); /* at most 16 means */

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Test of every route of cairn_api.h on one member: api ENDPOINT; api table prints the routes, one a line.
+ * The first failure is printed with its line, and ends the program with 1. */
+#include <cairn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct cairn_error error;
+static struct cairn_client *c;
+
+#define MUST(what)                                                                                           \
+    do {                                                                                                     \
+        if (!(what)) {                                                                                       \
+            printf("api.c:%d: %s\n    last error: %s %s\n", __LINE__, #what, cairn_error_name(error.code),   \
+                   error.message);                                                                           \
+            exit(1);                                                                                         \
+        }                                                                                                    \
+    } while (0)
+
+/* OK(call, fields of the request...): the call succeeds; `r` is its result until the next one. */
+static struct cairn_api_result *r;
+#define CALL(name, ...)                                                                                      \
+    (cairn_result_free(r), r = NULL,                                                                         \
+     cairn_##name(c, &(struct cairn_api_request){__VA_ARGS__}, NULL, &r, &error))
+#define OK(name, ...) MUST(CALL(name, __VA_ARGS__) == CAIRN_OK)
+
+static bool body_has(const char *text)
+{
+    return strstr(r->body.data, text) != NULL;
+}
+
+static void services(void)
+{
+    char session[40], key[80];
+    OK(session_open, .body = cairn_text("{\"ttl\":60,\"client_id\":\"api\"}"));
+    MUST(r->session[0] && r->session_key[0] && r->ttl_seconds == 60 && r->heartbeat_ms == 20000);
+    snprintf(session, sizeof session, "%s", r->session);
+    snprintf(key, sizeof key, "%s", r->session_key);
+    struct cairn_bytes a = cairn_text("{\"host\":\"10.0.0.1\",\"port\":80,\"zone\":\"a\",\"version\":\"v1\","
+                                      "\"tags\":[\"x\",\"y\"],\"metadata\":{\"k\":\"v\",\"l\":\"w\"}}");
+    struct cairn_bytes b =
+        cairn_text("{\"host\":\"10.0.0.2\",\"port\":80,\"zone\":\"b\",\"version\":\"v2\"}");
+    OK(instance_put, .name = "api", .id = "a", .session = session, .session_key = key, .body = a);
+    OK(instance_put, .name = "api", .id = "a", .session = session, .body = a);
+    MUST(r->is_unchanged);
+    OK(instance_put, .name = "api", .id = "b 1 \xc3\xa4", .session = session, .body = b);
+    MUST(CALL(instance_put, .name = "api", .id = "c", .body = cairn_text("{}")) == CAIRN_INVALID);
+    OK(session_heartbeat, .id = session, .session_key = key);
+    MUST(CALL(session_heartbeat, .id = session, .session_key = "00000000000000000000000000000000") ==
+         CAIRN_DENIED);
+    OK(service_get, .name = "api", .zone = "b");
+    MUST(r->instances && r->instances->count == 2 && strcmp(r->instances->list[0].host, "10.0.0.2") == 0);
+    MUST(r->item_count == 2 && strcmp(r->items[1].id, "a") == 0 && r->revision > 0 && r->etag[0]);
+    OK(service_get, .name = "api", .tags = "x,y", .labels = "k=v,l=w", .version = "v1", .only_serving = true,
+       .is_local = true);
+    MUST(r->item_count == 1);
+    OK(instance_get, .name = "api", .id = "a");
+    MUST(body_has("10.0.0.1"));
+    uint64_t revision = (uint64_t)r->revision;
+    OK(service_get, .name = "api", .wait_revision = revision, .wait_ms = 500);
+    MUST(r->status == 304);
+    OK(override_put, .name = "api", .id = "a", .body = cairn_text("{\"weight\":0,\"reason\":\"test\"}"));
+    OK(service_get, .name = "api", .wait_revision = revision, .wait_ms = 5000);
+    MUST(r->status == 200 && r->instances->list[0].weight == 0 && !r->instances->list[0].is_serving);
+    OK(override_delete, .name = "api", .id = "a");
+    MUST(CALL(override_delete, .name = "api", .id = "a") == CAIRN_NOT_FOUND);
+    OK(instance_drain, .name = "api", .id = "a", .body = cairn_text("{\"deadline_ms\":2000}"));
+    MUST(body_has("\"complete\""));
+    OK(service_subscribers, .name = "api");
+    OK(service_set, .name = "api", .body = cairn_text("{\"protect_threshold\":0.3}"));
+    OK(service_unset, .name = "api");
+    OK(service_list, .prefix = "ap", .limit = 1);
+    MUST(r->item_count == 1 && strcmp(r->items[0].name, "api") == 0);
+    OK(prometheus_targets, .service = "api");
+    MUST(body_has("10.0.0.1:80"));
+    OK(instance_delete, .name = "api", .id = "a", .session_key = key);
+    OK(session_end, .id = session, .session_key = key);
+    MUST(CALL(session_end, .id = session, .session_key = key) == CAIRN_LOST);
+}
+
+static void configs(void)
+{
+    struct cairn_bytes one = cairn_text("{\"a\":1}"), two = cairn_text("{\"a\":2}");
+    MUST(CALL(config_read, .name = "api.json") == CAIRN_NOT_FOUND);
+    OK(config_put, .name = "api.json", .body = one, .only_validate = true);
+    MUST(CALL(config_put, .name = "api.json", .body = cairn_text("{"), .only_validate = true) ==
+         CAIRN_INVALID);
+    OK(config_put, .name = "api.json", .body = one, .if_absent = true, .title = "first", .note = "n");
+    MUST(r->seq == 1 && r->md5[0] && !r->is_unchanged);
+    char md5[33];
+    snprintf(md5, sizeof md5, "%s", r->md5);
+    MUST(CALL(config_put, .name = "api.json", .body = two, .if_absent = true) == CAIRN_CONFLICT);
+    OK(config_put, .name = "api.json", .body = two, .if_md5 = md5, .if_seq = 1);
+    OK(config_put, .name = "for.json", .body = one, .on_behalf_of = "carol");
+    OK(audit_list, .name = "for.json", .kind = "config", .from = 1, .limit = 10);
+    MUST(body_has("\"on_behalf_of\":\"carol\"") && !body_has("api.json"));
+    MUST(CALL(audit_list, .title = "x") == CAIRN_INVALID);
+    OK(config_delete, .name = "for.json");
+    OK(config_read, .name = "api.json");
+    MUST(r->body.size == two.size && memcmp(r->body.data, two.data, two.size) == 0 && r->seq == 2);
+    OK(config_read, .name = "api.json", .with_meta = true, .seq = 1);
+    MUST(body_has("first") && strcmp(r->md5, md5) == 0);
+    OK(config_history, .name = "api.json", .limit = 1);
+    MUST(r->item_count == 1 && r->items[0].seq == 2 && r->next[0]);
+    char next[200];
+    snprintf(next, sizeof next, "%s", r->next);
+    OK(config_history, .name = "api.json", .limit = 1, .next = next);
+    MUST(r->item_count == 1 && r->items[0].seq == 1);
+    OK(config_diff, .name = "api.json", .from = 1, .to = 2);
+    MUST(body_has("+{\"a\":2}"));
+    OK(config_rollback, .name = "api.json", .body = cairn_text("{\"seq\":1}"), .if_seq = 2);
+    MUST(r->seq == 3);
+    OK(draft_put, .name = "api.json", .body = cairn_text("{\"a\":"), .format = "json");
+    OK(draft_get, .name = "api.json");
+    MUST(body_has("{\"a\":"));
+    MUST(CALL(draft_publish, .name = "api.json") == CAIRN_INVALID);
+    OK(draft_delete, .name = "api.json");
+    OK(draft_put, .name = "api.json", .body = two);
+    OK(draft_publish, .name = "api.json");
+    MUST(r->seq == 4);
+    OK(gray_put, .name = "api.json", .id = "canary",
+       .body = cairn_text("{\"match\":{\"zone\":[\"b\"]},\"content\":\"{\\\"a\\\":3}\"}"));
+    OK(gray_get, .name = "api.json", .id = "canary");
+    OK(config_read, .name = "api.json"); /* this client has the label */
+    MUST(body_has("{\"a\":3}"));
+    OK(gray_promote, .name = "api.json", .id = "canary");
+    MUST(CALL(gray_delete, .name = "api.json", .id = "canary") == CAIRN_NOT_FOUND);
+    OK(config_listeners, .name = "api.json");
+    OK(config_delivery, .name = "api.json", .id = "1");
+    OK(configs_export, .ns = "default");
+    struct cairn_bytes archive = r->body;
+    struct cairn_api_result *kept = r;
+    r = NULL;
+    OK(configs_import, .ns = "copy", .body = archive, .policy = "abort");
+    cairn_result_free(kept);
+    OK(config_list, .ns = "copy", .prefix = "api");
+    MUST(r->item_count == 1 && strcmp(r->items[0].name, "api.json") == 0);
+    OK(bundle_publish, .ns = "copy",
+       .body = cairn_text(
+           "{\"publish\":[{\"name\":\"b.txt\",\"content\":\"1\"}],\"delete\":[{\"name\":\"api.json\"}]}"));
+    OK(config_list, .ns = "copy", .prefix = "b.txt");
+    MUST(r->item_count == 1);
+    OK(config_list, .ns = "copy", .prefix = "api");
+    MUST(r->item_count == 0);
+    OK(config_list, .ns = "copy", .prefix = "api", .with_deleted = true);
+    MUST(r->item_count == 1);
+    OK(config_delete, .name = "api.json", .note = "gone");
+    OK(openapi, .name = NULL);
+    MUST(body_has("3.1.0"));
+}
+
+static void misuse(void)
+{
+    MUST(CALL(service_get, .name = "api", .if_seq = 1) == CAIRN_INVALID && strstr(error.message, "if_seq"));
+    MUST(CALL(service_get, .id = "x") == CAIRN_INVALID && strstr(error.message, "name"));
+    MUST(CALL(service_list, .name = "x") == CAIRN_INVALID);
+    MUST(CALL(session_open, .session_key = "a\r\nb") == CAIRN_INVALID);
+    MUST(CALL(service_get, .name = "x", .body = cairn_text("x")) == CAIRN_INVALID);
+}
+
+/* --- lists and discovery with selectors --------------------------------------------------------------- */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static size_t list_counts[2], selected = 99;
+static uint64_t list_seq;
+
+static void on_list(struct cairn_list_watch *w, const struct cairn_list *now, void *arg)
+{
+    pthread_mutex_lock(&mutex);
+    *(size_t *)arg = now->count;
+    if (arg == &list_counts[1] && now->count) {
+        list_seq = now->items[0].seq;
+        MUST(now->items[0].has_content && now->items[0].content.size == 4);
+        cairn_list_applied(w, now->items[0].id, list_seq, NULL);
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
+static void on_instances(struct cairn_discovery *d, const struct cairn_instances *now, void *arg)
+{
+    (void)d;
+    (void)arg;
+    pthread_mutex_lock(&mutex);
+    selected = now->count;
+    pthread_mutex_unlock(&mutex);
+}
+
+static bool becomes(const size_t *number, size_t value)
+{
+    for (int i = 0; i < 1000; i++) {
+        pthread_mutex_lock(&mutex);
+        size_t now = *number;
+        pthread_mutex_unlock(&mutex);
+        if (now == value)
+            return true;
+        usleep(20000);
+    }
+    return false;
+}
+
+static void lists(void)
+{
+    struct cairn_list_request services = {.kind = CAIRN_LIST_SERVICES, .all_groups = true, .prefix = "list-"};
+    struct cairn_list_request configs = {.kind = CAIRN_LIST_CONFIGS, .prefix = "list-"};
+    struct cairn_discover_request one = {.service = "list-a", .version = "v2", .tags = "t", .labels = "k=v"};
+    struct cairn_list_watch *s, *g;
+    struct cairn_discovery *d;
+    list_counts[0] = list_counts[1] = 99;
+    MUST(cairn_list_start(c, &services, on_list, &list_counts[0], &s, &error) == CAIRN_OK);
+    MUST(cairn_list_start(c, &configs, on_list, &list_counts[1], &g, &error) == CAIRN_OK);
+    MUST(cairn_discover_start(c, &one, on_instances, NULL, &d, &error) == CAIRN_OK);
+    MUST(becomes(&list_counts[0], 0) && becomes(&list_counts[1], 0) && becomes(&selected, 0));
+    OK(instance_put, .name = "list-a", .id = "1", .body = cairn_text("{\"host\":\"h\",\"version\":\"v1\"}"));
+    OK(instance_put, .name = "list-a", .id = "2",
+       .body = cairn_text("{\"host\":\"h\",\"version\":\"v2\",\"tags\":[\"t\"],\"metadata\":{\"k\":\"v\"}}"));
+    OK(instance_put, .name = "list-b", .id = "1", .group = "g", .body = cairn_text("{\"host\":\"h\"}"));
+    OK(instance_put, .name = "other", .id = "1", .body = cairn_text("{\"host\":\"h\"}"));
+    OK(config_put, .name = "list-a.yaml", .body = cairn_text("a: 1"));
+    MUST(becomes(&list_counts[0], 2) && becomes(&list_counts[1], 1) && becomes(&selected, 1));
+    for (int i = 0;; i++) { /* the acknowledgement arrives */
+        OK(config_delivery, .name = "list-a.yaml", .id = "1");
+        if (body_has("\"applied\":1") || body_has("\"state\":\"applied\"") || i == 200)
+            break;
+        usleep(20000);
+    }
+    MUST(body_has("applied"));
+    OK(config_delete, .name = "list-a.yaml");
+    MUST(becomes(&list_counts[1], 0));
+    cairn_list_stop(s);
+    cairn_list_stop(g);
+    cairn_discover_stop(d);
+    services.group = "g";
+    MUST(cairn_list_start(c, &services, on_list, NULL, &s, &error) == CAIRN_INVALID);
+}
+
+/* A discovery knows how old an instance is; picks skip, and follow a key. */
+static void picks(void)
+{
+    struct cairn_discover_request q = {.service = "pick"};
+    struct cairn_pick_request p = {.size = sizeof p, .zone = "b", .key = "user-7", .warm_up_ms = 60000};
+    struct cairn_discovery *d;
+    struct cairn_instances *now;
+    size_t at, again;
+    OK(instance_put, .name = "pick", .id = "1", .body = cairn_text("{\"host\":\"h\",\"zone\":\"a\"}"));
+    OK(instance_put, .name = "pick", .id = "2", .body = cairn_text("{\"host\":\"h\",\"zone\":\"b\"}"));
+    selected = 99;
+    MUST(cairn_discover_start(c, &q, on_instances, NULL, &d, &error) == CAIRN_OK && becomes(&selected, 2));
+    OK(instance_put, .name = "pick", .id = "3", .body = cairn_text("{\"host\":\"h\",\"zone\":\"a\"}"));
+    MUST(becomes(&selected, 3));
+    usleep(20000);
+    MUST(cairn_discover_now(d, &now) == CAIRN_OK && now->count == 3);
+    MUST(now->ages_ms[0] == UINT64_MAX && now->ages_ms[2] >= 20 && now->ages_ms[2] < 60000);
+    for (int i = 0; i < 100; i++)
+        MUST(cairn_pick(now, &p, &at, &error) == CAIRN_OK && at == 1);
+    const char *skip[] = {"2", "1", "3"};
+    p.skip = skip;
+    p.skip_count = 1;
+    MUST(cairn_pick(now, &p, &at, &error) == CAIRN_OK && at != 1);
+    MUST(cairn_pick(now, &p, &again, &error) == CAIRN_OK && again == at);
+    p.skip_count = 3;
+    MUST(cairn_pick(now, &p, &at, &error) == CAIRN_NOT_FOUND);
+    p.warm_up_ms = 3600001;
+    MUST(cairn_pick(now, &p, &at, &error) == CAIRN_INVALID);
+    MUST(cairn_pick(now, NULL, &at, &error) == CAIRN_OK && at < 3);
+    cairn_result_free(now);
+    cairn_discover_stop(d);
+}
+
+static int async_code = 1;
+
+static void on_result(struct cairn_api_result *result, const struct cairn_error *e, void *arg)
+{
+    (void)arg;
+    MUST(e->code || result->item_count > 0);
+    cairn_result_free(result);
+    pthread_mutex_lock(&mutex);
+    async_code = e->code;
+    pthread_mutex_unlock(&mutex);
+}
+
+static void async(void)
+{
+    MUST(cairn_service_list_async(c, NULL, NULL, on_result, NULL) == CAIRN_OK);
+    for (int i = 0; i < 500; i++) {
+        pthread_mutex_lock(&mutex);
+        bool is_over = async_code != 1;
+        pthread_mutex_unlock(&mutex);
+        if (is_over)
+            break;
+        usleep(20000);
+    }
+    MUST(async_code == CAIRN_OK);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2)
+        return 2;
+    if (strcmp(argv[1], "table") == 0) {
+#define ROW(name, method, path, parameters) printf("%s %s %s\n", method, path, parameters);
+        CAIRN_API_CALLS(ROW)
+        return 0;
+    }
+    struct cairn_options o = {.size = sizeof o, .endpoints = argv[1], .client_id = "api", .labels = "zone=b"};
+    MUST(cairn_open(&o, &c, &error) == CAIRN_OK);
+    services();
+    configs();
+    misuse();
+    lists();
+    picks();
+    async();
+    cairn_result_free(r);
+    MUST(cairn_close(c) == CAIRN_OK);
+    puts("api: all well");
+    return 0;
+}
