@@ -41,8 +41,8 @@ COMPILER_OK := $(BUILD)/compiler-$(firstword $(shell $(CC) --version 2>/dev/null
 # The repository's path stays out of the programs; quoted for the shell, because it may hold a blank.
 PREFIX_MAP := '$(subst ','\'',-ffile-prefix-map=$(CURDIR)/=)'
 LDFLAGS   := $(SANFLAGS) $(if $(SAN),,-Wl$(comma)--as-needed) $(EXTRA_LDFLAGS)
-# What the server is linked with so that a node that idles keeps little of its program in memory: no function that nobody
-# calls; the functions of a start side by side; relocations in their short form, which the loader knows since glibc 2.36.
+# Linker flags that keep little of the program in the memory of an idle node: unused functions are dropped; the
+# functions of a start are side by side; relocations have their short form, which the loader knows since glibc 2.36.
 SHORT_RELOCATIONS := $(shell printf '%s\n' 2.36 "$$(getconf GNU_LIBC_VERSION 2>/dev/null | cut -d' ' -f2)" | sort -VC && echo -z pack-relative-relocs)
 START_LD  := $(if $(SAN),,$(BUILD)/start.ld)
 LDFLAGS_SERVER := $(if $(SAN),,-Wl$(comma)--gc-sections -Wl$(comma)-T$(comma)$(START_LD) $(SHORT_RELOCATIONS))
@@ -64,12 +64,12 @@ TEST_LIB  := $(filter-out %_test.c %_main.c tests/sim/cluster/%,$(shell find tes
 TEST_LIB_O:= $(TEST_LIB:%.c=$(BUILD)/%.o)
 FUZZERS   := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 
-# Parts of other words, which nobody types.
+# Targets that only other targets use.
 INTERNAL  := test-parts mutants-build sdk-build bench-smoke
 .PHONY: $(INTERNAL)
 .PHONY: help all deps run cluster demo test repeat real-time check scenarios explore linearizability sim sim-mutants lint
-.PHONY: e2e peer-proof registry-faults config-faults matrix crash failpoints chaos upgrade failover rough abuse memory
-.PHONY: interop console picture sdk chart chart-pods packaging debian13 arm64 fuzz bench bench-registry bench-config
+.PHONY: e2e peer-proof registry-faults config-faults matrix crash failpoints chaos upgrade failover misuse abuse memory
+.PHONY: interop interop-all console picture sdk chart chart-pods packaging debian13 arm64 fuzz bench bench-registry bench-config
 .PHONY: docs prose start-order format install clean
 .DEFAULT_GOAL := all
 .SECONDARY:
@@ -164,13 +164,14 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(TEST_CORE) $(CORE)
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
 # --- libcairn ------------------------------------------------------------------------------------
-# What it takes of base and proto is joined to it, and then nothing but cairn_* is left to be seen, in the static library
-# too: it may stand beside anybody's buf_add. The static one is made of the ordinary objects, the shared one of
+# Its parts of base and proto are linked into it, and only cairn_* symbols stay visible, in the static library too: an
+# application may have a buf_add of its own. The static one is made of the ordinary objects, the shared one of
 # position-independent ones of its own. The blocking HTTP client is the control program's, and in neither.
 SDK_VERSION := $(shell sed -n 's/^\#define CAIRN_SDK_VERSION "\(.*\)"/\1/p' sdk/cairn.h)
 SDK_SONAME := libcairn.so.$(firstword $(subst ., ,$(SDK_VERSION)))
 SDK_LIBS  := $(shell pkg-config --libs libuv libnghttp2 openssl libprotobuf-c jansson 2>/dev/null) -lpthread
 SDK_OUT   := $(BUILD)/lib
+SDK_HEADERS := $(wildcard sdk/cairn*.h)
 SDK_C     := $(filter-out sdk/http_client.c,$(wildcard sdk/*.c))
 SDK_O     := $(SDK_C:%.c=$(BUILD)/pic/%.o)
 SDK_BASE_C := $(wildcard base/*.c base/net/*.c proto/*.c)
@@ -211,13 +212,13 @@ $(SDK_OUT)/$(SDK_SONAME): $(BUILD)/pic/libcairn.o sdk/libcairn.map
 	    -o $(SDK_OUT)/libcairn.so.$(SDK_VERSION) $< $(SDK_LIBS)
 	@cd $(SDK_OUT) && ln -sf libcairn.so.$(SDK_VERSION) $(SDK_SONAME) && ln -sf $(SDK_SONAME) libcairn.so && touch -h $(SDK_SONAME)
 
-# As somebody else's program would be: the header and the static library alone, C99.
-$(BUILD)/examples/%: sdk/examples/%.c sdk/cairn.h $(SDK_OUT)/libcairn.a
+# Built like an application of a user: the header and the static library alone, C99.
+$(BUILD)/examples/%: sdk/examples/%.c $(SDK_HEADERS) $(SDK_OUT)/libcairn.a
 	@mkdir -p $(@D)
 	@$(CC) -std=c99 -D_POSIX_C_SOURCE=200809L -Wall -Wextra -Wpedantic $(SANFLAGS) -g -Isdk $< $(SDK_OUT)/libcairn.a $(SDK_LIBS) -o $@
 
 SDK_TESTS := $(patsubst tests/sdk/%.c,$(BUILD)/sdk-tests/%,$(wildcard tests/sdk/*.c))
-$(BUILD)/sdk-tests/%: tests/sdk/%.c sdk/cairn.h $(SDK_OUT)/libcairn.a
+$(BUILD)/sdk-tests/%: tests/sdk/%.c $(SDK_HEADERS) $(SDK_OUT)/libcairn.a
 	@mkdir -p $(@D)
 	@$(CC) -std=c17 -D_GNU_SOURCE -Wall -Wextra $(SANFLAGS) -g -Isdk $< $(SDK_OUT)/libcairn.a $(SDK_LIBS) -o $@
 
@@ -230,7 +231,7 @@ CHECKS := $(if $(T),$(foreach u,$(UNIT_BIN),$(if $(findstring $(T),$(notdir $(u)
 check: $(CHECKS)
 	@EMULATOR='$(EMULATOR)' tests/unit/run.sh $(CHECKS)
 
-# Others' scenario files stay outside this repository; without them that part is skipped, visibly.
+# The scenario files of other projects stay outside this repository; without them that part is skipped, visibly.
 DIR       := ../shared/etcd-raft-testdata
 SCENARIOS := $(BUILD)/scenario
 $(SCENARIOS): $(BUILD)/tests/scenario/scenario_main.o $(filter $(BUILD)/tests/scenario/%,$(TEST_LIB_O)) $(CORE)
@@ -282,7 +283,8 @@ $(SIM): $(SIM_O) $(CORE)
 sim: $(SIM)
 	@$(SIM) $(if $(SEED),--seed $(SEED) --trace,--corpus tests/sim/corpus.txt --seeds $(SEEDS)) $(SIM_FLAGS)
 
-# The tools are proven by bugs: each of base/mutant.def must be seen, and without any nothing. A build of its own.
+# Mutants prove the tools: they find each of base/mutant.def, and nothing in a build without mutants. It is a build of
+# its own.
 MUTANTS   := all
 ## Run the tools on mutants, which they must find; MUTANTS=quick, or their names
 sim-mutants:
@@ -296,7 +298,7 @@ $(BUILD)/tools/check-history: $(BUILD)/tests/check/history_main.o $(filter $(BUI
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ $(DEPS_LIBS)
 
-# What CI's core asks for. Longer runs have words of their own.
+# The core of the CI run. Longer runs have targets of their own.
 # One run at a time in a clone: two would build the same files. Runs of two clones do not disturb each other.
 ##@ All of them
 ## Run what every change must pass: build, lint, unit tests, scenarios, e2e; under ten minutes
@@ -334,12 +336,12 @@ $(BUILD)/tools/dns_load: $(BUILD)/tests/bench/dns_load.o
 $(BUILD)/tools/stream_load: $(BUILD)/tests/bench/stream_load.o
 $(BUILD)/tools/config_load: $(BUILD)/tests/bench/config_load.o
 $(BUILD)/tools/crash: $(BUILD)/tests/e2e/crash.o
-$(BUILD)/tools/clients: $(BUILD)/tests/e2e/rough/clients.o $(BUILD)/tests/e2e/rough/rude.o $(BUILD)/tests/e2e/rough/wire.o
+$(BUILD)/tools/clients: $(BUILD)/tests/e2e/misuse/clients.o $(BUILD)/tests/e2e/misuse/rude.o $(BUILD)/tests/e2e/misuse/wire.o
 $(TOOL_BIN): $(BUILD)/tests/bench/h2client.o $(BUILD)/tests/bench/measure.o
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS) -o $@ $^ -lnghttp2
 
-# A TCP proxy that makes links bad; tests/e2e/proxy/faultproxy.h.
+# A TCP proxy that injects faults; tests/e2e/proxy/faultproxy.h.
 FAULTPROXY := $(BUILD)/tools/faultproxy
 $(FAULTPROXY): $(BUILD)/tests/e2e/proxy/faultproxy_main.o $(BUILD)/tests/e2e/proxy/faultproxy.o $(CORE)
 	@mkdir -p $(@D)
@@ -455,10 +457,10 @@ failpoints:
 
 SOAK      := 60
 ## Test slow, greedy and broken clients, signals and full disks; SOAK=60 seconds
-rough: $(BIN)/cairnd $(TOOL_BIN)
-	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd SOAK=$(SOAK) tests/e2e/rough/rough.sh
+misuse: $(BIN)/cairnd $(TOOL_BIN)
+	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd SOAK=$(SOAK) tests/e2e/misuse/misuse.sh
 
-# The worst legal input for each limit, and what all others have of it; tests/abuse/README.md.
+# The worst legal input for each limit, and its effect on other clients; tests/abuse/README.md.
 BEFORE    :=
 ATTACK    :=
 ## Send the worst legal input for each limit; SHORT=1 BEFORE=/old/cairnd ATTACK='http'
@@ -490,8 +492,12 @@ sdk: $(BIN)/cairnd sdk-build
 interop: $(BIN)/cairnd $(BIN)/cairnctl $(FORMATS) $(WS_ECHO) $(LWS_TESTS)
 	@CAIRND=$(BIN)/cairnd FORMATS=$(FORMATS) TOOLS=$(BUILD)/tools tests/interop/run.sh
 
+## The same with all of the long suites
+interop-all: export LONG = 1
+interop-all: interop
+
 ##@ Packages and other systems
-## Test the Helm chart; UPDATE=1 writes what is generated
+## Test the Helm chart; UPDATE=1 writes the generated files
 chart: $(BIN)/cairnd
 	@CAIRND=$(BIN)/cairnd UPDATE=$(UPDATE) tests/chart/run.sh
 
@@ -519,7 +525,7 @@ bench: $(BIN)/cairnd $(TOOL_BIN) $(BUILD)/tools/failover
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd tests/bench/run.sh
 	@[ -n "$(ONLY)" ] || $(MAKE) --no-print-directory bench-registry
 
-# The same program, one second a row and no judgement: it works, the figures mean little.
+# The same program, one second a row and without verdicts: it shows that the program works; the results mean little.
 bench-smoke: $(BIN)/cairnd $(TOOL_BIN)
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd SMOKE=1 tests/bench/run.sh
 
@@ -535,7 +541,7 @@ bench-registry: $(BUILD)/tools/registry_load
 bench-config:
 	@$(MAKE) --no-print-directory bench ONLY=config
 
-# Which functions a start runs, anew; wanted when "idle, empty" of the bench has grown.
+# Run it after functions of the start were added or renamed, and when "idle, empty" of the bench has grown.
 ## Write server/start.order, the functions that a start runs
 start-order:
 	@$(MAKE) --no-print-directory BUILD=build/coverage BIN=build/coverage/bin EXTRA_CFLAGS=--coverage EXTRA_LDFLAGS=--coverage build/coverage/bin/cairnd
@@ -546,7 +552,7 @@ start-order:
 lint: $(GEN_H) $(ACCESS) $(DOCS)
 	@ACCESS=$(ACCESS) DOCS=$(DOCS) tests/lint/lint.sh '$(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS)'
 
-## Measure the words of comments and pages; PROSE=--list prints each long sentence
+## Check the words of comments and pages; PROSE=--list prints each finding and each long sentence
 prose:
 	@python3 -B tests/lint/prose.py $(PROSE)
 
@@ -566,7 +572,7 @@ install: $(BIN)/cairnd $(BIN)/cairnctl sdk-build $(MAN_PAGES) $(COMPLETIONS)
 	install -D -m 644 packaging/cairn.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/cairn.conf
 	install -D -m 644 packaging/cairn.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/cairn.conf
 	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/cairn/README.md
-	install -D -m 644 sdk/cairn.h $(DESTDIR)$(PREFIX)/include/cairn.h
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include sdk/cairn.h sdk/cairn_api.h
 	install -D -m 644 $(SDK_OUT)/libcairn.a $(DESTDIR)$(PREFIX)/lib/libcairn.a
 	install -D -m 755 $(SDK_OUT)/libcairn.so.$(SDK_VERSION) $(DESTDIR)$(PREFIX)/lib/libcairn.so.$(SDK_VERSION)
 	ln -sf libcairn.so.$(SDK_VERSION) $(DESTDIR)$(PREFIX)/lib/$(SDK_SONAME)
