@@ -16,11 +16,12 @@ for endpoint in "$ours" "$theirs"; do
     ids[$endpoint]=$(ctl endpoint status -w fields | awk -F' : ' '/"ClusterID"/ {c = $2} /"MemberID"/ {m = $2} END {print c, m}')
 done
 
-# Which server it was must not show: names for its port, its ids, times, sizes, hashes and lease ids.
+# Which server it was must not show: names for its port, its ids, times, sizes, hashes and lease ids. An id may be
+# 2^63 and more: arithmetic keeps its bits, where printf alone would take the largest signed number.
 even_out() {
     local cluster member
     read -r cluster member <<<"${ids[$endpoint]}"
-    sed -E -e "s/$cluster/CLUSTER/g; s/$member/MEMBER/g; s/$(printf %x "$member")/MEMBER/g; s/$(printf %x "$cluster")/CLUSTER/g" \
+    sed -E -e "s/$cluster/CLUSTER/g; s/$member/MEMBER/g; s/$(printf %x $((member)))/MEMBER/g; s/$(printf %x $((cluster)))/CLUSTER/g" \
         -e "s/127\.0\.0\.1:($endpoint|$((endpoint + 1)))/SERVER/g; s/took = [^ ]*/took = T/; s/took [0-9.]+[mµu]?s/took T/" \
         -e 's/[0-9.]+ [kKMG]?B\b/SIZE/g; s/"(dbSize|dbSizeInUse|raftIndex|raftAppliedIndex|raft_term|raftTerm|hash|totalSize|db_size|db_size_in_use)":[0-9]+/"\1":N/g' \
         -e 's/"took":"[^"]*"/"took":"T"/g; s/"(ID|id|lease)":[0-9]{15,}/"\1":LEASE/g; s/[0-9a-f]{16}/LEASE/g; s/"(Lease|Hash|Took|RaftIndex|RaftTerm|RaftAppliedIndex|DBSize|DBSizeInUse|DBSizeQuota)" : .*/"\1" : N/' \
