@@ -21,13 +21,28 @@ static bool ctl_etcd_show_is_zero(const ProtobufCFieldDescriptor *f, const void 
     return memcmp(value, zeros, json_size_of(f->type)) == 0;
 }
 
+static void add_message(struct buf *out, const ProtobufCMessage *m, bool with_hex_ids);
+
+/* The fields of this type are ids, but for the term of a header. */
+static void add_u64(struct json_writer *w, const ProtobufCFieldDescriptor *f, uint64_t value,
+                    bool with_hex_ids)
+{
+    char hex[17];
+    if (!with_hex_ids || strcmp(f->name, "raft_term") == 0) {
+        jw_uint(w, value);
+        return;
+    }
+    snprintf(hex, sizeof hex, "%" PRIx64, value);
+    jw_text(w, hex);
+}
+
 static void ctl_etcd_show_add_value(struct json_writer *w, const ProtobufCFieldDescriptor *f,
-                                    const void *value)
+                                    const void *value, bool with_hex_ids)
 {
     switch (f->type) {
     case PROTOBUF_C_TYPE_UINT64:
     case PROTOBUF_C_TYPE_FIXED64:
-        jw_uint(w, *(const uint64_t *)value);
+        add_u64(w, f, *(const uint64_t *)value, with_hex_ids);
         break;
     case PROTOBUF_C_TYPE_INT64:
     case PROTOBUF_C_TYPE_SINT64:
@@ -57,7 +72,7 @@ static void ctl_etcd_show_add_value(struct json_writer *w, const ProtobufCFieldD
     }
     case PROTOBUF_C_TYPE_MESSAGE: {
         struct buf inner = {0};
-        ctl_add_go_json(&inner, *(ProtobufCMessage *const *)value);
+        add_message(&inner, *(ProtobufCMessage *const *)value, with_hex_ids);
         jw_raw(w, buf_slice(&inner));
         buf_done(&inner);
         break;
@@ -69,13 +84,14 @@ static void ctl_etcd_show_add_value(struct json_writer *w, const ProtobufCFieldD
     }
 }
 
-static void add_field(struct json_writer *w, const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f)
+static void add_field(struct json_writer *w, const ProtobufCMessage *m, const ProtobufCFieldDescriptor *f,
+                      bool with_hex_ids)
 {
     const uint8_t *at = (const uint8_t *)m + f->offset;
     if (f->label != PROTOBUF_C_LABEL_REPEATED) {
         if (!ctl_etcd_show_is_zero(f, at)) {
             jw_key(w, f->name);
-            ctl_etcd_show_add_value(w, f, at);
+            ctl_etcd_show_add_value(w, f, at, with_hex_ids);
         }
         return;
     }
@@ -85,7 +101,7 @@ static void add_field(struct json_writer *w, const ProtobufCMessage *m, const Pr
     jw_key(w, f->name);
     jw_open(w, '[');
     for (size_t i = 0; i < count; i++)
-        ctl_etcd_show_add_value(w, f, *(uint8_t *const *)at + i * json_size_of(f->type));
+        ctl_etcd_show_add_value(w, f, *(uint8_t *const *)at + i * json_size_of(f->type), with_hex_ids);
     jw_close(w, ']');
 }
 
@@ -107,7 +123,7 @@ static void add_op(struct json_writer *w, const Etcdserverpb__ResponseOp *op)
     buf_done(&inner);
 }
 
-void ctl_add_go_json(struct buf *out, const ProtobufCMessage *m)
+static void add_message(struct buf *out, const ProtobufCMessage *m, bool with_hex_ids)
 {
     struct json_writer w = {.out = out};
     jw_open(&w, '{');
@@ -115,8 +131,13 @@ void ctl_add_go_json(struct buf *out, const ProtobufCMessage *m)
         add_op(&w, (const Etcdserverpb__ResponseOp *)m);
     for (size_t i = 0; i < m->descriptor->n_fields && m->descriptor != &etcdserverpb__response_op__descriptor;
          i++)
-        add_field(&w, m, &m->descriptor->fields[i]);
+        add_field(&w, m, &m->descriptor->fields[i], with_hex_ids);
     jw_close(&w, '}');
+}
+
+void ctl_add_go_json(struct buf *out, const ProtobufCMessage *m)
+{
+    add_message(out, m, false);
 }
 
 void ctl_add_go_header(struct buf *out, const Etcdserverpb__ResponseHeader *h)
@@ -134,7 +155,9 @@ void ctl_show_message(struct ctl *c, const ProtobufCMessage *m)
         c->out.size += protobuf_c_message_pack(m, buf_reserve(&c->out, size));
         return;
     }
-    ctl_add_go_json(&c->out, m);
+    /* etcdctl's --hex changes the ids in what is said of members, and in no other message. */
+    static const char members[] = "etcdserverpb.Member";
+    add_message(&c->out, m, c->is_hex && strncmp(m->descriptor->name, members, strlen(members)) == 0);
     buf_add_byte(&c->out, '\n');
     if (c->form != CTL_FORM_YAML)
         return;
@@ -195,14 +218,22 @@ void ctl_show_kv_fields(struct ctl *c, const char *prefix, const Mvccpb__KeyValu
     buf_addf(&c->out, "\"%sLease\" : %" PRId64 "\n", prefix, kv->lease);
 }
 
+void ctl_show_member_id(struct ctl *c, const char *name, uint64_t id)
+{
+    buf_addf(&c->out, c->is_hex ? "\"%s\" : %" PRIx64 "\n" : "\"%s\" : %" PRIu64 "\n", name, id);
+}
+
+void ctl_show_lease_id(struct ctl *c, int64_t id)
+{
+    buf_addf(&c->out, c->is_hex ? "\"ID\" : %016" PRIx64 "\n" : "\"ID\" : %" PRId64 "\n", id);
+}
+
 void ctl_show_header_fields(struct ctl *c, const Etcdserverpb__ResponseHeader *h)
 {
     static const Etcdserverpb__ResponseHeader none = ETCDSERVERPB__RESPONSE_HEADER__INIT;
     h = h ? h : &none;
-    buf_addf(&c->out,
-             c->is_hex ? "\"ClusterID\" : %" PRIx64 "\n\"MemberID\" : %" PRIx64 "\n"
-                       : "\"ClusterID\" : %" PRIu64 "\n\"MemberID\" : %" PRIu64 "\n",
-             h->cluster_id, h->member_id);
+    ctl_show_member_id(c, "ClusterID", h->cluster_id);
+    ctl_show_member_id(c, "MemberID", h->member_id);
     if (h->revision > 0) /* responses that are not about keys have none */
         buf_addf(&c->out, "\"Revision\" : %" PRId64 "\n", h->revision);
     buf_addf(&c->out, "\"RaftTerm\" : %" PRIu64 "\n", h->raft_term);

@@ -69,7 +69,8 @@ enum ctl_exit ctl_lease_grant(struct ctl *c)
         ctl_show_message(c, &r->base);
     } else if (c->form == CTL_FORM_FIELDS) {
         ctl_show_header_fields(c, r->header);
-        buf_addf(&c->out, "\"ID\" : %" PRId64 "\n\"TTL\" : %" PRId64 "\n", r->id, r->ttl);
+        ctl_show_lease_id(c, r->id);
+        buf_addf(&c->out, "\"TTL\" : %" PRId64 "\n", r->ttl);
     } else {
         buf_addf(&c->out, "lease %016" PRIx64 " granted with TTL(%" PRId64 "s)\n", r->id, r->ttl);
     }
@@ -157,8 +158,8 @@ enum ctl_exit ctl_lease_timetolive(struct ctl *c)
         ctl_show_message(c, &r->base);
     } else if (c->form == CTL_FORM_FIELDS) {
         ctl_show_header_fields(c, r->header);
-        buf_addf(&c->out, "\"ID\" : %" PRId64 "\n\"TTL\" : %" PRId64 "\n\"GrantedTTL\" : %" PRId64 "\n",
-                 r->id, r->ttl, r->grantedttl);
+        ctl_show_lease_id(c, r->id);
+        buf_addf(&c->out, "\"TTL\" : %" PRId64 "\n\"GrantedTTL\" : %" PRId64 "\n", r->ttl, r->grantedttl);
         for (size_t i = 0; i < r->n_keys; i++) {
             buf_add_text(&c->out, "\"Key\" : ");
             ctl_add_quoted(&c->out, slice_of(r->keys[i].data, r->keys[i].len));
@@ -205,8 +206,10 @@ enum ctl_exit ctl_lease_list(struct ctl *c)
     else
         buf_addf(&c->out, "found %zu leases\n", r->n_leases);
     for (size_t i = 0; i < r->n_leases; i++)
-        buf_addf(&c->out, c->form == CTL_FORM_FIELDS ? "\"ID\" : %" PRId64 "\n" : "%016" PRIx64 "\n",
-                 r->leases[i]->id);
+        if (c->form == CTL_FORM_FIELDS)
+            ctl_show_lease_id(c, r->leases[i]->id);
+        else
+            buf_addf(&c->out, "%016" PRIx64 "\n", r->leases[i]->id);
     return CTL_DONE;
 }
 
@@ -221,7 +224,8 @@ static void show_keep_alive(struct ctl *c, const Etcdserverpb__LeaseKeepAliveRes
         ctl_show_message(c, &r->base);
     } else if (c->form == CTL_FORM_FIELDS) {
         ctl_show_header_fields(c, r->header);
-        buf_addf(&c->out, "\"ID\" : %" PRId64 "\n\"TTL\" : %" PRId64 "\n", r->id, r->ttl);
+        ctl_show_lease_id(c, r->id);
+        buf_addf(&c->out, "\"TTL\" : %" PRId64 "\n", r->ttl);
     } else {
         buf_addf(&c->out, "lease %016" PRIx64 " keepalived with TTL(%" PRId64 ")\n", r->id, r->ttl);
     }

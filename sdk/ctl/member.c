@@ -80,7 +80,7 @@ static void show_fields(struct ctl *c, const Etcdserverpb__MemberListResponse *r
     for (size_t i = 0; i < r->n_members; i++) {
         const Etcdserverpb__Member *m = r->members[i];
         char *name[] = {m->name};
-        buf_addf(&c->out, "\"ID\" : %" PRIu64 "\n", m->id);
+        ctl_show_member_id(c, "ID", m->id);
         add_quoted_lines(c, "Name", name, 1);
         add_quoted_lines(c, "PeerURL", m->peerurls, m->n_peerurls);
         add_quoted_lines(c, "ClientURL", m->clienturls, m->n_clienturls);
@@ -343,10 +343,12 @@ static enum ctl_exit show_alarms(struct ctl *c, Etcdserverpb__AlarmRequest__Alar
         ctl_show_header_fields(c, r->header);
     for (size_t i = 0; i < r->n_alarms; i++) {
         const Etcdserverpb__AlarmMember *a = r->alarms[i];
-        buf_addf(&c->out,
-                 is_fields ? "\"MemberID\" : %" PRIu64 "\n\"AlarmType\" : %s\n\n"
-                           : "memberID:%" PRIu64 " alarm:%s \n",
-                 a->memberid, ctl_alarm_name((int)a->alarm));
+        if (is_fields)
+            ctl_show_member_id(c, "MemberID", a->memberid);
+        else
+            buf_addf(&c->out, "memberID:%" PRIu64, a->memberid);
+        buf_addf(&c->out, is_fields ? "\"AlarmType\" : %s\n\n" : " alarm:%s \n",
+                 ctl_alarm_name((int)a->alarm));
     }
     return CTL_DONE;
 }

@@ -49,6 +49,9 @@ void ctl_show_message(
 void ctl_add_go_json(struct buf *out, const ProtobufCMessage *m);
 /* Appends the fields of a header without the braces around them. */
 void ctl_add_go_header(struct buf *out, const Etcdserverpb__ResponseHeader *h);
+/* Lines of the form fields; with --hex the ids are hexadecimal. */
+void ctl_show_member_id(struct ctl *c, const char *name, uint64_t id);
+void ctl_show_lease_id(struct ctl *c, int64_t id);
 void ctl_show_header_fields(struct ctl *c, const Etcdserverpb__ResponseHeader *h);
 void ctl_show_kv(struct ctl *c, const Mvccpb__KeyValue *kv, bool with_key, bool with_value);
 void ctl_show_kv_fields(struct ctl *c, const char *prefix, const Mvccpb__KeyValue *kv);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # cairnctl under the name etcdctl beside etcdctl 3.7.1 (ETCDCTL, else build/interop/etcdctl37, which make interop builds): every line of the list below is run by both, each on a fresh node with
 # the same flags, so that ids and revisions are the same; compared are standard output, the exit code, and the first line of an error.
-# Values that differ by nature are replaced: ids of leases, times, sizes, raft's index.
+# Values that differ by nature are replaced: ids of leases (ID10 and ID16 say in which base), times, sizes, raft's index.
 . "$(dirname "$0")/lib.sh"
 theirs=$(realpath "${ETCDCTL:-build/interop/etcdctl37}")
 [ -x "$theirs" ] || { echo "  skip: no etcdctl 3.7.1 at $theirs (make interop builds it)"; finish; }
@@ -159,6 +159,14 @@ ETCDCTL_WRITE_OUT=json $E get a
 ETCDCTL_WRITE_OUT=json $E get a -w fields 2>/dev/null
 ETCDCTL_ENDPOINTS= $E get a --endpoints "$ETCDCTL_ENDPOINTS" 2>/dev/null
 $E member list -w fields --hex
+$E member list -w json --hex
+$E member update 1234 --peer-urls=http://127.0.0.1:9 -w json --hex
+$E lease grant 100 -w fields --hex
+$E lease grant 100 -w json --hex
+L=$($E lease grant 100 | cut -d" " -f2); $E lease timetolive $L -w fields --hex; $E lease keep-alive --once $L -w fields --hex; $E lease revoke $L
+$E lease list -w fields --hex | head -5
+$E alarm list -w fields --hex
+$E endpoint status -w fields --hex
 $E get a -w fields --hex
 $E member list
 $E member list -w json
@@ -321,7 +329,7 @@ observes() { # LINES ARGUMENTS...
     command etcdctl del b/2 >/dev/null
 }
 plain() {
-    sed -E "s/(lease |^|\"ID\"[ ]?: ?|\"id\": ?)[0-9a-f]{10,19}\b/\1LEASE/; s/took( =|\"|\" )[^,}]*/took/I; s/[0-9.]+ [kM]?B/SIZE/
+    sed -E "s/(lease |^|\"ID\"[ ]?: ?|\"id\": ?)[0-9]{17,20}\b/\1ID10/g; s/(lease |^|\"ID\"[ ]?: ?\"?|\"id\": ?)[0-9a-f]{10,16}\b/\1ID16/g; s/took( =|\"|\" )[^,}]*/took/I; s/[0-9.]+ [kM]?B/SIZE/
             s/\"(dbSize|dbSizeInUse|raftIndex|raftAppliedIndex|DBSize|RaftIndex|RaftAppliedIndex)\" ?: ?[0-9]+/\1/g; s/, [0-9]+, [0-9]+, , , false$/, INDEX/
             s/[0-9]+%/PERCENT/; s/took [0-9.]+[mµ]?s/took T/; s/\"(DBSizeInUse|dbSizeInUse)\" : [0-9]+/\1/
             s/^(Member |) *[0-9a-f]{10,16}( added| updated| removed|, unstarted)( as learner)?/\1ID\2/; s/(\"ID\":)[0-9]+,\"peerURLs\":\[\"http:..127.0.0.1:(9|10)\"/\1ID/
