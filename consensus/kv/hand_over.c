@@ -62,24 +62,29 @@ void kv_check_hand_over(struct kv *kv)
     }
 }
 
-/* Raft forgets once per election timeout which members it has heard. Then the connections say it. */
-static bool is_heard(const struct kv *kv, const struct raft_progress_status *p)
+/* Members with a connection come before those without one: raft forgets only once per election timeout which
+ * members it has heard, and a member that has just stopped often has the longest log. 0 = out of reach. */
+static int reach(const struct kv *kv, const struct raft_progress_status *p)
 {
-    return p->recent_active || kv_peer_is_active(kv, p->id, UINT64_MAX);
+    return kv_peer_is_active(kv, p->id, UINT64_MAX) ? 2 : p->recent_active;
 }
 
-/* The voter whose log reaches furthest, of those that were heard of lately; 0 = none. */
+/* The voter within reach whose log reaches furthest; 0 = none. */
 static uint64_t best_successor(const struct kv *kv)
 {
     struct raft_status *status = mem_new(sizeof *status);
     uint64_t best = 0, match = 0;
+    int best_reach = 1;
     node_get_status(kv->node, status);
     for (uint32_t i = 0; i < status->progress_count; i++) {
         const struct raft_progress_status *p = &status->progress[i];
-        if (p->id != kv->member_id && !p->learner && is_heard(kv, p) && is_voter(kv, p->id) &&
-            p->match >= match) {
+        if (p->id == kv->member_id || p->learner || !is_voter(kv, p->id))
+            continue;
+        int within = reach(kv, p);
+        if (within > best_reach || (within == best_reach && p->match >= match)) {
             best = p->id;
             match = p->match;
+            best_reach = within;
         }
     }
     mem_free(status);

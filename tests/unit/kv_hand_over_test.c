@@ -131,6 +131,24 @@ static void test_best_successor(void **state)
     assert_int_equal(fake.to, 4);
 }
 
+/* A member that has just stopped was heard of too, and often with the longest log. */
+static void test_stopped_successor(void **state)
+{
+    (void)state;
+    struct kv *kv = start(PARTS_SELF);
+    parts_set_voters(5);
+    add_progress(1, 100);
+    add_progress(3, 90);
+    add_progress(4, 100);
+    parts.inactive_member = 4;
+    assert_true(kv_transfer_lead(kv));
+    assert_int_equal(fake.to, 1);
+    parts.status.progress_count = 0; /* but it is better than nobody */
+    add_progress(4, 100);
+    assert_true(kv_transfer_lead(kv));
+    assert_int_equal(fake.to, 4);
+}
+
 static void test_no_successor(void **state)
 {
     (void)state;
@@ -223,6 +241,7 @@ int main(void)
         cmocka_unit_test(test_refused_moves),
         cmocka_unit_test(test_limit_cancel_and_close),
         cmocka_unit_test(test_best_successor),
+        cmocka_unit_test(test_stopped_successor),
         cmocka_unit_test(test_no_successor),
         cmocka_unit_test(test_shutdown),
         cmocka_unit_test(test_shutdown_without_a_new_leader),
