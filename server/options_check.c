@@ -37,6 +37,14 @@ static enum options_next refuse_value(struct options *o, const char *flag, struc
     return o->is_from_file ? OPTIONS_REFUSED : OPTIONS_USAGE;
 }
 
+/* One of a set of words: etcd names the value twice. */
+static enum options_next refuse_word(struct options *o, const char *flag, const char *value)
+{
+    char why[240];
+    snprintf(why, sizeof why, "invalid value \"%.200s\"", value);
+    return refuse_value(o, flag, slice_text(value), why);
+}
+
 /* --- lists ------------------------------------------------------------------------------------------- */
 bool text_list_has(const struct text_list *list, const char *text)
 {
@@ -403,14 +411,13 @@ static enum options_next check_cluster(struct options *o)
 {
     if (strcmp(o->initial_cluster_state, "new") != 0 && strcmp(o->initial_cluster_state, "existing") != 0 &&
         strcmp(o->initial_cluster_state, "auto") != 0)
-        return refuse_value(o, "initial-cluster-state", slice_text(o->initial_cluster_state),
-                            "invalid value");
+        return refuse_word(o, "initial-cluster-state", o->initial_cluster_state);
     /* etcd does not read this key of a file, and its own sample file has 'proxy'. */
     bool is_fallback_read = !o->is_from_file;
     if (is_fallback_read && strcmp(o->discovery_fallback, "proxy") == 0)
         return refuse(o, "v2 proxy is deprecated, and --discovery-fallback can't be configured as \"proxy\"");
     if (is_fallback_read && strcmp(o->discovery_fallback, "exit") != 0)
-        return refuse_value(o, "discovery-fallback", slice_text(o->discovery_fallback), "invalid value");
+        return refuse_word(o, "discovery-fallback", o->discovery_fallback);
     enum options_next next = check_discovery(o);
     if (next != OPTIONS_START)
         return next;
@@ -420,7 +427,7 @@ static enum options_next check_cluster(struct options *o)
     for (size_t i = 0; i < sizeof phases / sizeof *phases; i++)
         is_phase |= strcmp(o->v2_deprecation, phases[i]) == 0;
     if (!is_phase)
-        return refuse_value(o, "v2-deprecation", slice_text(o->v2_deprecation), "invalid value");
+        return refuse_word(o, "v2-deprecation", o->v2_deprecation);
     if (option_is_given(&o->set, "v2-deprecation"))
         buf_add_text(&o->set.warnings,
                      "--v2-deprecation is deprecated and scheduled for removal in v3.8. The "
@@ -617,11 +624,17 @@ static enum options_next check_tls(struct options *o)
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         for (size_t j = 0; j < lists[i]->count; j++) {
             struct slice url = slice_text(lists[i]->items[j]);
-            if ((begins(url, "https://") || begins(url, "unixs://")) && !*o->cert_file && !o->auto_tls)
+            if ((!begins(url, "https://") && !begins(url, "unixs://")) || *o->cert_file || o->auto_tls)
+                continue;
+            if (lists[i] == &o->listen_metrics)
                 return refuse(o,
-                              "TLS key/cert (--cert-file, --key-file) must be provided for client url %s "
-                              "with HTTPS scheme",
+                              "client TLS key/cert (--cert-file, --key-file) must be provided for metrics "
+                              "secure url %s",
                               lists[i]->items[j]);
+            return refuse(o,
+                          "TLS key/cert (--cert-file, --key-file) must be provided for client url %s "
+                          "with HTTPS scheme",
+                          lists[i]->items[j]);
         }
     }
     return OPTIONS_START;

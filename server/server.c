@@ -843,7 +843,9 @@ int server_run(struct options *o)
              F_STR("name", o->name), F_STR("data-dir", o->dir),
              F_STR("listen-client-urls", o->listen_client_urls),
              F_STR("advertise-client-urls", o->advertise_client_urls),
-             F_STR("initial-cluster", o->initial_cluster));
+             F_STR("initial-cluster", o->initial_cluster),
+             F_INT("snapshot-catchup-entries", (int64_t)o->catchup_entries),
+             F_STR("v2-deprecation", "write-only")); /* etcd enforces its default and says so */
     s->connections_max = limits_raise_files();
     limits_open(&s->limits, o, s->connections_max);
     uv_loop_init(&s->loop);
