@@ -622,14 +622,18 @@ suite_module() { # FOLDER MODULE VERSION: its source in $peers/FOLDER, to be wri
     rm -rf "${peers:?}/$1" && mkdir -p "$peers/$1/bin" && cp -r "$source" "$peers/$1/tests" && chmod -R u+w "$peers/$1" &&
         echo "$3" >"$peers/$1/version"
 }
+etcd_suite() { # NAME: builds tests/NAME of etcd, and names our program as its etcd
+    local m folder=$peers/etcd-suites
+    [ -x "$folder/$1.test" ] || (cd "$folder/tests" && for m in api cache client/pkg client etcdctl etcdutl pkg server; do
+        go mod edit "-dropreplace=go.etcd.io/etcd/$m/v3" || exit 1
+    done && GOFLAGS=-mod=mod timeout 900 go test -c -buildvcs=false -tags e2e -o "$folder/$1.test" "./$1") \
+        >"$peers/etcd-suites.log" 2>&1 || { echo 'go cannot build it, see build/interop/etcd-suites.log'; return 1; }
+    ln -sf "$CAIRND" "$folder/bin/etcd" && ln -sf "$peers/etcdctl37" "$folder/bin/etcdctl" && ln -sf "$peers/etcdutl" "$folder/bin/etcdutl"
+}
 part_etcd_common() {
     go_tools && suite_module etcd-suites go.etcd.io/etcd/tests/v3 v3.7.1 || return $SKIPPED
-    local m folder=$peers/etcd-suites
-    [ -x "$folder/common.test" ] || (cd "$folder/tests" && for m in api cache client/pkg client etcdctl etcdutl pkg server; do
-        go mod edit "-dropreplace=go.etcd.io/etcd/$m/v3" || exit 1
-    done && GOFLAGS=-mod=mod timeout 900 go test -c -buildvcs=false -tags e2e -o "$folder/common.test" ./common) \
-        >"$peers/etcd-suites.log" 2>&1 || { echo 'go cannot build it, see build/interop/etcd-suites.log'; return $SKIPPED; }
-    ln -sf "$CAIRND" "$folder/bin/etcd" && ln -sf "$peers/etcdctl37" "$folder/bin/etcdctl" && ln -sf "$peers/etcdutl" "$folder/bin/etcdutl"
+    local folder=$peers/etcd-suites
+    etcd_suite common || return $SKIPPED
     E2E_TEST_MINIMAL=true timeout 1200 python3 "$here/suites/judge.py" "etcd's tests/common" "$folder/common.test" \
         "$folder/tests/common" "$here/suites/common.txt" --limit 150 --part "$suite_part" --logs "$work/logs" -- -bin-dir "$folder/bin"
 }
@@ -646,6 +650,113 @@ part_kubernetes() {
     fi
     timeout 1200 python3 "$here/suites/judge.py" "Kubernetes' storage" "$folder/storage.test" \
         "$folder/tests/pkg/storage/etcd3" "$here/suites/kubernetes.txt" --limit 150 --part "$suite_part" --logs "$work/logs"
+}
+
+# etcd's tests of its program by flags and tools: tests/e2e, with our program in its place.
+part_etcd_e2e() {
+    go_tools && suite_module etcd-suites go.etcd.io/etcd/tests/v3 v3.7.1 || return $SKIPPED
+    local folder=$peers/etcd-suites sample
+    etcd_suite e2e || return $SKIPPED
+    # One test starts with the sample file of etcd's own folder; some leave data in the folder of the tests.
+    sample=$(cd "$folder/tests" && timeout 100 go mod download -json go.etcd.io/etcd/v3@v3.7.1 2>>"$peers/etcd-suites.log" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+    cp -f "$sample/etcd.conf.yml.sample" "$folder/" && rm -rf "$folder"/tests/e2e/*.etcd || return $SKIPPED
+    E2E_TEST_MINIMAL=true timeout 1400 python3 "$here/suites/judge.py" "etcd's tests/e2e" "$folder/e2e.test" \
+        "$folder/tests/e2e" "$here/suites/e2e.txt" --limit 150 --part "$suite_part" --logs "$work/logs" -- -bin-dir "$folder/bin"
+}
+
+# The Rust client's own tests: the crate's source, with our address in them.
+part_rust() {
+    command -v cargo >"$peers/which.log" && command -v protoc >>"$peers/which.log" ||
+        { echo 'no cargo or no protoc (Debian packages cargo, protobuf-compiler)'; return $SKIPPED; }
+    local folder=$peers/rust source server
+    mkdir -p "$folder" && cp -r "$here/rust/." "$folder/fetch"
+    source=$(cd "$folder/fetch" && timeout 200 cargo metadata --format-version 1 2>"$peers/rust-fetch.log" |
+        python3 -c 'import json, os, sys; print(*[os.path.dirname(p["manifest_path"]) for p in json.load(sys.stdin)["packages"] if p["name"] == "etcd-client"])')
+    [ -d "$source/tests" ] || { echo 'cargo cannot fetch etcd-client, see build/interop/rust-fetch.log'; return $SKIPPED; }
+    if ! [ -d "$folder/own" ]; then
+        cp -r "$source" "$folder/own" && chmod -R u+w "$folder/own"
+        sed -i -E 's/\[(DEFAULT_TEST_ENDPOINT|"localhost:2379")\]/[std::env::var("ENDPOINT").unwrap()]/' "$folder"/own/tests/*.rs
+    fi
+    (cd "$folder/own" && timeout 900 cargo test --test client --test namespace --no-run) >"$peers/rust-build.log" 2>&1 ||
+        { echo 'cargo cannot build it, see build/interop/rust-build.log'; return $SKIPPED; }
+    start_server ours "$CAIRND" || return 1
+    # The one that enables users wants root to be there.
+    root_user() { curl -sf -o "$work/put" "http://127.0.0.1:$port/v3/auth/$1" -d "$2"; }
+    root_user user/add '{"name":"root","password":"rootpwd"}' && root_user role/add '{"name":"root"}' &&
+        root_user user/grant '{"user":"root","role":"root"}' || return 1
+    # Those that are left out by default change users; they run alone. test_cluster adds members that do not exist.
+    (cd "$folder/own" && export ENDPOINT=127.0.0.1:$port && timeout 300 cargo test --test client --test namespace -- --test-threads=1 &&
+        timeout 100 cargo test --test client -- --test-threads=1 --ignored test_auth) >"$work/rust.log" 2>&1 ||
+        { grep -E '^test .*FAILED|panicked|error' "$work/rust.log"; return 1; }
+    echo "etcd-client for Rust: $(grep -c '^test .* ok$' "$work/rust.log") of its own tests"
+}
+
+part_patroni() {
+    command -v postgres >"$peers/which.log" || ls /usr/lib/postgresql/15/bin/postgres >>"$peers/which.log" 2>&1 ||
+        { echo 'no PostgreSQL 15 (Debian package postgresql-15)'; return $SKIPPED; }
+    local folder=$peers/patroni/venv
+    [ -x "$folder/bin/patroni" ] || { /usr/bin/python3 -m venv "$folder" && timeout 300 "$folder/bin/pip" install -q \
+        -r "$here/patroni.txt"; } >"$peers/patroni-pip.log" 2>&1 || { echo 'pip cannot install Patroni, see build/interop/patroni-pip.log'; return $SKIPPED; }
+    if [ "$(id -u)" = 0 ]; then
+        setpriv --reuid=postgres --regid=postgres --init-groups "$folder/bin/patroni" --version >"$peers/which.log" 2>&1 ||
+            { echo 'the user postgres cannot run build/interop/patroni'; return $SKIPPED; }
+    fi
+    timeout 700 "$here/patroni.sh"
+}
+
+# Traefik, which reads its routes from etcd and follows them.
+part_traefik() {
+    command -v go >"$peers/which.log" || { echo 'no go'; return $SKIPPED; }
+    local folder=$peers/traefik source web front
+    if ! [ -x "$folder/traefik" ]; then
+        source=$(cd "$peers" && timeout 300 go mod download -json github.com/traefik/traefik/v3@v3.1.0 2>"$peers/traefik-fetch.log" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+        [ -d "$source" ] || { echo 'go cannot fetch it, see build/interop/traefik-fetch.log'; return $SKIPPED; }
+        rm -rf "$folder" && mkdir -p "$folder" && cp -r "$source" "$folder/source" && chmod -R u+w "$folder/source"
+        mkdir -p "$folder/source/webui/static" && echo none >"$folder/source/webui/static/index.html" # its console is built elsewhere
+        (cd "$folder/source" && timeout 1400 go build -buildvcs=false -o ../traefik ./cmd/traefik) >"$peers/traefik-build.log" 2>&1 ||
+            { echo 'go cannot build it, see build/interop/traefik-build.log'; return $SKIPPED; }
+    fi
+    web=$(free_port) front=$(free_port)
+    start_members ours "$CAIRND" 3 || return 1
+    port=${ports[1]}
+    for name in 1 2; do # backends that say who they are
+        mkdir "$work/web$name" && echo "web$name" >"$work/web$name/hello"
+        python3 -m http.server --bind 127.0.0.1 -d "$work/web$name" $((web + name - 1)) >"$work/web$name.log" 2>&1 &
+        started+=($!)
+    done
+    put() { # KEY [VALUE]; none: delete
+        local key
+        key=$(printf %s "traefik/$1" | base64 -w0)
+        if [ "${2:-}" ]; then
+            curl -sf -o "$work/put" "http://127.0.0.1:$port/v3/kv/put" -d "{\"key\":\"$key\",\"value\":\"$(printf %s "$2" | base64 -w0)\"}"
+        else
+            curl -sf -o "$work/put" "http://127.0.0.1:$port/v3/kv/deleterange" -d "{\"key\":\"$key\"}"
+        fi
+    }
+    put http/services/hello/loadbalancer/servers/0/url "http://127.0.0.1:$web" || return 1
+    put http/routers/hello/service hello && put http/routers/hello/rule 'Path(`/hello`)' || return 1
+    "$folder/traefik" --entryPoints.web.address="127.0.0.1:$front" --log.level=INFO --providers.providersThrottleDuration=200ms \
+        --providers.etcd.endpoints="$endpoints" --providers.etcd.rootKey=traefik >"$work/traefik.log" 2>&1 &
+    started+=($!)
+    routes() { # PATH WANTED
+        local i got
+        for i in $(seq 150); do
+            got=$(curl -s -m 5 "http://127.0.0.1:$front/$1")
+            [ "$got" = "$2" ] && return 0
+            sleep 0.2
+        done
+        echo "/$1 is '$got', not '$2'"
+        tail -3 "$work/traefik.log"
+        return 1
+    }
+    routes hello web1 || return 1
+    put http/services/hello/loadbalancer/servers/0/url "http://127.0.0.1:$((web + 1))" && routes hello web2 || return 1
+    put http/middlewares/cut/stripPrefix/prefixes/0 /v1 && put http/routers/cut/middlewares cut && put http/routers/cut/service hello &&
+        put http/routers/cut/rule 'PathPrefix(`/v1`)' && routes v1/hello web2 || return 1
+    kill -9 "${started[0]}" # one of ours goes, and routes are still followed
+    put http/services/hello/loadbalancer/servers/0/url "http://127.0.0.1:$web" && routes hello web1 && routes v1/hello web1 || return 1
+    put http/routers/hello/rule && put http/routers/hello/service && routes hello '404 page not found' || return 1
+    echo 'Traefik 3.1: routes, backends and middlewares from the store, followed over kill -9 of a member'
 }
 
 try_part() {
@@ -678,8 +789,8 @@ run_part() {
 }
 
 all="differential goclient cluster etcdctl37 etcdctl34 cairnctl members downgrade snapshots migrate import npm npm_cluster npm_stream browser python python_cluster java gateway waldump dns coredns flags discovery formats openapi prometheus metrics alerts registrars libwebsockets websocket h2spec"
-# Long suites: all of them with LONG=1, else one each day, and a sixth of it.
-suites=(etcd_common kubernetes)
+# Long suites: all of them with LONG=1, else one each day, and a sixth of it where it has parts.
+suites=(etcd_common kubernetes etcd_e2e rust patroni traefik)
 day=$((10#$(date +%j)))
 if [ "${LONG:-}" ]; then
     all+=" ${suites[*]} npm_own python_own"
