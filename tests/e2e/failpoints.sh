@@ -50,15 +50,15 @@ drive() { # requests that make the member pass NAME; repeated if it is not reach
 }
 drive_once() {
     case $1 in
-    backupSmallSegment) etcdctl put key1 0; sleep 0.2; etcdctl put key1 0; sleep 0.2 ;;
+    backupSmallSegment) etcdctl put other 0; sleep 0.2; etcdctl put key1 0; sleep 0.2 ;;
     backup*)
         case $1 in
         backup*Seal | backupAfterRename) ask PUT backupSmallSegment return ;;
         backupBeforeRun) rm -rf "$work/backup" ;; # its folder is gone: a new run begins
         esac
-        etcdctl $impatient put key1 0
+        etcdctl $impatient put other 0
         sleep 0.2
-        etcdctl $impatient put key1 0
+        etcdctl $impatient put other 0
         sleep 2
         ;;
     compact*) etcdctl $impatient compaction "$(etcdctl $impatient get a -w json | jq .header.revision)" --physical ;;
