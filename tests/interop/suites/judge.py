@@ -23,8 +23,9 @@ OUTCOME = {"FAIL": "fails", "SKIP": "skips", "PASS": "passes"}
 
 
 def own_network():
-    """The words before a command that give it a loopback device of its own, if the system allows that."""
-    words = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    """The words before a command that give it a loopback device and processes of its own, if the system allows that:
+    servers end with their test."""
+    words = ["unshare", "-n", "-p", "--fork", "--kill-child", "--mount-proc", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
     if shutil.which("unshare") and shutil.which("ip"):
         if subprocess.run(words + ["true"], stderr=subprocess.DEVNULL).returncode == 0:
             return words
