@@ -25,10 +25,11 @@ static void on_output_limit(struct output_account *a, enum output_reason why);
 static void measure(struct output_account *a);
 static void resume(struct turn_waiter *w);
 
-static struct grpc_conn *conn_new(struct grpc_server *s)
+static struct grpc_conn *conn_new(struct grpc_server *s, enum grpc_serves serves)
 {
     struct grpc_conn *c = mem_new(sizeof *c);
     c->server = s;
+    c->serves = serves;
     list_init(&c->calls);
     list_init(&c->full);
     list_init(&c->held);
@@ -46,7 +47,7 @@ static struct grpc_conn *conn_new(struct grpc_server *s)
 
 struct grpc_conn *conn_new_memory(struct grpc_server *s)
 {
-    struct grpc_conn *c = conn_new(s);
+    struct grpc_conn *c = conn_new(s, s->http ? GRPC_AND_HTTP : GRPC_ALONE);
     snprintf(c->peer, sizeof c->peer, "memory");
     return c;
 }
@@ -532,8 +533,7 @@ void conn_adopt(struct grpc_server *s, int fd, struct tls_context *tls, enum grp
         close(fd);
         return;
     }
-    struct grpc_conn *c = conn_new(s);
-    c->serves = serves;
+    struct grpc_conn *c = conn_new(s, serves);
     sources_enter(s->options.sources, &c->source, &address, evict);
     name_peer(c, &address);
     int rc;

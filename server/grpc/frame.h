@@ -48,6 +48,7 @@ enum h2_setting {
     H2_INITIAL_WINDOW_SIZE = 4,
     H2_MAX_FRAME_SIZE = 5,
     H2_MAX_HEADER_LIST_SIZE = 6,
+    H2_ENABLE_CONNECT_PROTOCOL = 8, /* RFC 8441 */
 };
 
 enum {

@@ -195,12 +195,14 @@ void h2_open(struct grpc_conn *c)
     h->window = h->stream_window = WINDOW_DEFAULT;
     h->resets = (struct h2_credit){RESET_BURST, server_now(c->server)};
     h->idle_frames = (struct h2_credit){IDLE_FRAME_BURST, server_now(c->server)};
-    uint8_t settings[18], *p = settings;
+    uint8_t settings[24], *p = settings;
     uint32_t streams = c->server->options.streams_max;
     add_setting(&p, H2_MAX_CONCURRENT_STREAMS, streams < STREAMS_MAX ? streams : STREAMS_MAX);
     add_setting(&p, H2_INITIAL_WINDOW_SIZE, STREAM_WINDOW);
     add_setting(&p, H2_MAX_HEADER_LIST_SIZE, HEADER_LIST_MAX);
-    h2_add_frame(c, FRAME_SETTINGS, 0, 0, slice_of(settings, sizeof settings));
+    if (web_takes_websockets(c))
+        add_setting(&p, H2_ENABLE_CONNECT_PROTOCOL, 1);
+    h2_add_frame(c, FRAME_SETTINGS, 0, 0, slice_of(settings, (size_t)(p - settings)));
     h2_give_window(c, 0, CONN_WINDOW - WINDOW_DEFAULT);
 }
 

@@ -244,7 +244,7 @@ void server_watch_slow(struct grpc_server *s); /* there is an incomplete request
 void server_stay_awake(struct grpc_server *s); /* keeps the loop awake until the next flush */
 
 /* --- conn.c --------------------------------------------------------------------------------------- */
-struct grpc_conn *conn_new_memory(struct grpc_server *s);
+struct grpc_conn *conn_new_memory(struct grpc_server *s); /* serves all that its server has */
 void conn_adopt(struct grpc_server *s, int fd, struct tls_context *tls, enum grpc_serves serves);
 void conn_count_output(struct grpc_conn *c);
 void conn_touch(struct grpc_conn *c); /* schedules one write before the loop sleeps */
@@ -308,6 +308,7 @@ size_t call_queue_max(const struct grpc_server *s);
 /* --- web.c: requests of HTTP ------------------------------------------------------------------------- */
 void web_field(struct grpc_call *call, struct slice name, struct slice value);
 bool web_takes(const struct grpc_call *call);
+bool web_takes_websockets(const struct grpc_conn *c);
 bool web_begin(struct grpc_call *call); /* false: it is freed */
 bool web_open(struct grpc_call *call);  /* the same; it may have waited before */
 void web_data(struct grpc_call *call, struct slice chunk);

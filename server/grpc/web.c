@@ -27,6 +27,7 @@ enum {
     PSEUDO_SCHEME = 2,
     PSEUDO_PATH = 4,
     PSEUDO_AUTHORITY = 8,
+    PSEUDO_PROTOCOL = 16, /* of an extended CONNECT (RFC 8441) */
     PSEUDO_NEEDED = PSEUDO_METHOD | PSEUDO_SCHEME | PSEUDO_PATH,
 };
 
@@ -52,6 +53,8 @@ static unsigned pseudo_of(struct slice name)
         return is_text(name, ":path") ? PSEUDO_PATH : 0;
     case 7:
         return is_text(name, ":method") ? PSEUDO_METHOD : is_text(name, ":scheme") ? PSEUDO_SCHEME : 0;
+    case 9:
+        return is_text(name, ":protocol") ? PSEUDO_PROTOCOL : 0;
     case 10:
         return is_text(name, ":authority") ? PSEUDO_AUTHORITY : 0;
     default:
@@ -67,6 +70,11 @@ static bool has_capital(struct slice name)
     return false;
 }
 
+bool web_takes_websockets(const struct grpc_conn *c)
+{
+    return c->server->http && (c->serves == GRPC_AND_HTTP || c->serves == GRPC_HTTP_ALONE);
+}
+
 /* The rules for pseudo-header fields, which hold for calls too, as with grpc-go. */
 static bool check_name(struct grpc_call *call, struct slice name)
 {
@@ -76,6 +84,8 @@ static bool check_name(struct grpc_call *call, struct slice name)
     }
     unsigned bit = pseudo_of(name);
     if (!bit || (call->pseudo & bit) || call->has_regular)
+        return false;
+    if (bit == PSEUDO_PROTOCOL && !web_takes_websockets(call->conn))
         return false;
     call->pseudo |= (uint8_t)bit;
     return true;
@@ -150,18 +160,27 @@ static int read_field(struct grpc_call *call, struct http_head *head, struct sli
     if (name.data[0] != ':') {
         if (is_text(name, "host") && (call->pseudo & PSEUDO_AUTHORITY))
             return 0; /* :authority goes before it */
+        if (is_text(name, "content-length") && (call->pseudo & PSEUDO_PROTOCOL))
+            return ERR_MALFORMED; /* a CONNECT has no content */
         if (is_text(name, "content-length") && text_to_u64(value, &call->length_left) == 0)
             call->has_length = true;
         return http_head_add(head, name, value);
     }
     switch (pseudo_of(name)) {
     case PSEUDO_METHOD:
+        head->is_connect = (call->pseudo & PSEUDO_PROTOCOL) && is_text(value, "CONNECT");
+        if (head->is_connect) {
+            head->method = HTTP_GET; /* which it is over HTTP/1.1 */
+            return 0;
+        }
         return http_method_parse(value, &head->method);
     case PSEUDO_PATH:
         head->target = value;
         return value.size ? 0 : ERR_MALFORMED;
     case PSEUDO_AUTHORITY:
         return http_head_add(head, slice_text("host"), value);
+    case PSEUDO_PROTOCOL:
+        return http_text_is(value, "websocket") ? 0 : 501;
     default:
         return 0;
     }
@@ -211,7 +230,11 @@ static int web_read_head(struct grpc_call *call, struct http_head *head, struct 
         status = http_head_add(head, slice_text("host"), slice_text("localhost"));
     head->is_http11 = true;
     join_cookies(head, text);
-    bool is_connect = !head->target.size && status == 501; /* it has neither path nor scheme */
+    bool is_extended = call->pseudo & PSEUDO_PROTOCOL;
+    if (is_extended && !head->is_connect && !call->rpc.method)
+        return ERR_MALFORMED; /* only a CONNECT has :protocol */
+    bool is_connect =
+        !is_extended && !head->target.size && status == 501; /* it has neither path nor scheme */
     if ((call->pseudo & PSEUDO_NEEDED) != PSEUDO_NEEDED && !is_connect)
         return call->is_head_too_large ? 431 : ERR_MALFORMED;
     return call->is_head_too_large ? 431 : status;

@@ -28,8 +28,8 @@ static void carried_begin(struct http_conn *c, struct buf *text, const struct ht
     c->is_input_ended = !has_body;
     c->is_processing = true; /* output leaves in one piece at the end */
     http_conn_begin(c, head, status);
-    if (!has_body && !c->is_websocket)
-        http_conn_end_body(c);
+    if (!has_body)
+        http_conn_end_input(c);
     c->is_processing = false;
     http_conn_flush(c);
 }
@@ -41,8 +41,15 @@ static void carried_body(struct http_conn *c, struct slice bytes)
         c->carrier->consumed(c->stream, bytes.size);
         return;
     }
+    if (c->is_websocket)
+        turn_enter(TURN_WEBSOCKET);
     http_conn_receive(c, bytes);
-    if (c->phase == CONN_REQUEST && !http_conn_gather(c, c->request.body.size + c->in.size)) {
+    if (c->phase != CONN_REQUEST || http_conn_gather(c, c->request.body.size + c->in.size))
+        return;
+    if (c->is_websocket) {
+        http_conn_notify_gone(c);
+        http_ws_close(c, WS_TRY_LATER);
+    } else {
         http_conn_refuse(c, 503, "too many bytes of unfinished requests");
         http_conn_flush(c);
     }
@@ -53,13 +60,14 @@ static void carried_body_end(struct http_conn *c)
     c->is_input_ended = true;
     if (c->in.size || c->has_body_ended)
         return; /* later, or answered and discarded */
-    http_conn_end_body(c);
+    http_conn_end_input(c);
     http_conn_flush(c);
 }
 
 static void carried_took(struct http_conn *c, size_t size)
 {
-    output_took(&c->output, size, http_now_ms(c->server));
+    c->took_ms = http_now_ms(c->server);
+    output_took(&c->output, size, c->took_ms);
 }
 
 static void carried_writable(struct http_conn *c)

@@ -231,6 +231,8 @@ static void forget_written(struct http_conn *c, size_t before)
 static void write_out(struct http_conn *c)
 {
     if (c->carrier) {
+        if (c->out.size > c->out_at && c->carrier->unsent(c->stream) == 0)
+            c->took_ms = http_now_ms(c->server);
         if (c->out.size > c->out_at)
             c->carrier->send(c->stream, &c->out, c->out_at);
         c->out.size = c->out_at = 0;
@@ -433,6 +435,14 @@ void http_conn_end_body(struct http_conn *c)
     }
 }
 
+void http_conn_end_input(struct http_conn *c)
+{
+    if (!c->is_websocket)
+        http_conn_end_body(c);
+    else if (c->phase == CONN_REQUEST)
+        http_ws_end(c);
+}
+
 /* Counts the bytes of an incomplete body. False: all connections together have too many. */
 bool http_conn_gather(struct http_conn *c, size_t size)
 {
@@ -617,8 +627,10 @@ static void http_conn_step(struct http_conn *c, struct slice *in)
     if (!c->carrier)
         return;
     c->carrier->consumed(c->stream, before - in->size);
+    if (c->is_websocket)
+        (void)http_conn_gather(c, c->request.body.size + in->size);
     if (c->is_input_ended && in->size == 0)
-        http_conn_end_body(c);
+        http_conn_end_input(c);
 }
 
 /* Parses the input in c->in. */
@@ -788,12 +800,32 @@ static bool is_overdue(const struct http_conn *c, uint64_t now_ms)
     return false;
 }
 
+/* The connection of a carried request may take bytes of other streams while this one's window stays closed. */
+static bool is_stalled(const struct http_conn *c, uint64_t now_ms)
+{
+    const struct output_budget *b = c->server->options.output;
+    return c->carrier && b && b->stall_ms && now_ms - c->took_ms > b->stall_ms &&
+           c->carrier->unsent(c->stream) > 0;
+}
+
+static void end_stalled(struct http_conn *c, uint64_t now_ms)
+{
+    static struct log_limit limit;
+    log_warn_limited(&limit, now_ms, "resetting a stream whose output is not read",
+                     F_STR("remote-addr", c->peer), F_STR("reason", output_reason_text(OUTPUT_STALLED)),
+                     F_UINT("bytes", c->carrier->unsent(c->stream)));
+    c->server->options.output->closed[OUTPUT_STALLED]++;
+    http_conn_kill(c);
+}
+
 void http_conn_sweep(struct http_conn *c, uint64_t now_ms)
 {
     struct http_request *q = &c->request;
     if (!c->wsi && !c->carrier)
         return;
-    if (is_overdue(c, now_ms) || (c->is_paused && !c->has_yielded && is_hung_up(c))) {
+    if (is_stalled(c, now_ms)) {
+        end_stalled(c, now_ms);
+    } else if (is_overdue(c, now_ms) || (c->is_paused && !c->has_yielded && is_hung_up(c))) {
         http_conn_kill(c);
     } else if (c->phase == CONN_REQUEST && q->deadline_ms && now_ms >= q->deadline_ms &&
                q->handler->expired) {

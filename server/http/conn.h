@@ -91,6 +91,7 @@ struct http_conn {
     bool is_broken;      /* the answer could not be completed */
     bool has_ended;      /* the carrier knows the end of the answer */
     bool is_input_ended; /* carried: no further byte of the body comes */
+    uint64_t took_ms;    /* carried: the client's last progress with the output that waits */
     struct link killed;  /* in server->sockets */
     uint32_t interest;   /* events of the socket that are reported */
     bool wants_write, is_closing;
@@ -144,6 +145,7 @@ extern const size_t http_route_count;
 void http_conn_begin(struct http_conn *c, const struct http_head *head, int status);
 void http_conn_receive(struct http_conn *c, struct slice in); /* bytes after the head */
 void http_conn_end_body(struct http_conn *c);
+void http_conn_end_input(struct http_conn *c); /* carried: the client's side has ended */
 bool http_conn_gather(struct http_conn *c, size_t size);
 void http_conn_refuse(struct http_conn *c, int status, const char *text);
 void http_conn_reset_request(struct http_conn *c);
@@ -186,6 +188,7 @@ void http_ws_receive(struct http_conn *c, struct slice *in);
 size_t http_ws_frame(struct http_conn *c, struct slice head, struct http_shared *shared, struct slice end,
                      uint8_t *room, struct iovec *ret_pieces);
 void http_ws_close(struct http_conn *c, uint16_t status);
+void http_ws_end(struct http_conn *c);
 void http_ws_ping(struct http_conn *c);
 
 /* http.c */

@@ -13,6 +13,7 @@ struct http_head {
     enum http_method method;
     struct slice target; /* as sent; never empty */
     bool is_http11;      /* else 1.0 */
+    bool is_connect;     /* HTTP/2: an extended CONNECT for a WebSocket (RFC 8441); method is GET */
     size_t count;
     struct {
         struct slice name, value; /* value without blanks around it */

@@ -71,6 +71,18 @@ static const char *choose_protocol(struct http_request *q, const struct http_hea
                : NULL;
 }
 
+/* The answer to an extended CONNECT: no key, and 200 in place of 101 (RFC 8441, 5). */
+static void answer_connect(struct http_conn *c, const char *protocol)
+{
+    struct buf lines = {0};
+    if (protocol)
+        buf_addf(&lines, "Sec-WebSocket-Protocol: %s\r\n", protocol);
+    if (c->is_deflated)
+        buf_add_text(&lines, "Sec-WebSocket-Extensions: " DEFLATE_ANSWER "\r\n");
+    c->carrier->head(c->stream, 200, buf_slice(&lines), HTTP_ANSWER_STREAM);
+    buf_done(&lines);
+}
+
 static void answer_upgrade(struct http_conn *c, struct slice key, const struct http_head *head)
 {
     const char *protocol = choose_protocol(&c->request, head);
@@ -79,6 +91,10 @@ static void answer_upgrade(struct http_conn *c, struct slice key, const struct h
                      http_head_field(head, "sec-websocket-extensions", &extensions, NULL) &&
                      deflate_is_offered(extensions);
     c->ws.takes_deflate = c->is_deflated;
+    if (c->carrier) {
+        answer_connect(c, protocol);
+        return;
+    }
     buf_add_text(&c->out, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                           "Sec-WebSocket-Accept: ");
     ws_accept_key(key, &c->out);
@@ -89,13 +105,21 @@ static void answer_upgrade(struct http_conn *c, struct slice key, const struct h
     buf_add_text(&c->out, "\r\n\r\n");
 }
 
+static bool is_upgrade(const struct http_head *head)
+{
+    struct slice upgrade, connection;
+    if (head->is_connect)
+        return true;
+    return head->method == HTTP_GET && head->is_http11 && http_head_field(head, "upgrade", &upgrade, NULL) &&
+           http_text_is(upgrade, "websocket") && http_head_field(head, "connection", &connection, NULL) &&
+           http_list_has(connection, "upgrade");
+}
+
 bool http_ws_upgrade(struct http_conn *c, const struct http_head *head)
 {
     struct http_request *q = &c->request;
-    struct slice upgrade, connection, version, key = {0};
-    if (q->method != HTTP_GET || !head->is_http11 || !http_head_field(head, "upgrade", &upgrade, NULL) ||
-        !http_text_is(upgrade, "websocket") || !http_head_field(head, "connection", &connection, NULL) ||
-        !http_list_has(connection, "upgrade"))
+    struct slice version, key = {0};
+    if (!is_upgrade(head))
         return false;
     struct route_match m =
         router_find(c->server->routes, c->server->route_count, HTTP_POST, q->path, c->role);
@@ -106,8 +130,9 @@ bool http_ws_upgrade(struct http_conn *c, const struct http_head *head)
     } else if (!http_head_field(head, "sec-websocket-version", &version, NULL) ||
                !http_text_is(version, "13")) {
         http_add_header(q, "Sec-WebSocket-Version", "13");
-        http_respond_error(q, 426, "only version 13 of the WebSocket protocol is served");
-    } else if (key.size != 24) {
+        http_respond_error(q, head->is_connect ? 400 : 426, /* HTTP/2 has no Upgrade field */
+                           "only version 13 of the WebSocket protocol is served");
+    } else if (!head->is_connect && key.size != 24) {
         http_respond_error(q, 400, "Sec-WebSocket-Key is not 24 characters long");
     } else if (!http_origin_is_allowed(q)) {
         http_respond_error(q, 403, "pages of this origin must not open a stream: see --cors");
@@ -186,6 +211,14 @@ void http_ws_close(struct http_conn *c, uint16_t status)
     uint8_t payload[2] = {(uint8_t)(status >> 8), (uint8_t)status};
     queue_frame(c, WS_CLOSE, slice_of(payload, status == WS_NO_STATUS ? 0 : 2));
     c->must_close = c->has_body_ended = true;
+    http_conn_answered(c);
+}
+
+/* The client has ended its side without a close frame. */
+void http_ws_end(struct http_conn *c)
+{
+    http_conn_notify_gone(c);
+    c->has_body_ended = true;
     http_conn_answered(c);
 }
 

@@ -12,6 +12,7 @@ enum ws_close_status {
     WS_NO_STATUS = 1005, /* never on the wire */
     WS_BAD_TEXT = 1007,
     WS_TOO_LARGE = 1009,
+    WS_TRY_LATER = 1013,
 };
 
 enum ws_opcode { WS_CONTINUE = 0, WS_TEXT = 1, WS_BINARY = 2, WS_CLOSE = 8, WS_PING = 9, WS_PONG = 10 };

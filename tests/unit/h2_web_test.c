@@ -11,7 +11,7 @@ struct http_conn {
 static struct {
     unsigned opened, ended, freed, writable;
     int status;
-    bool has_body, must_answer, must_consume;
+    bool has_body, is_connect, must_answer, must_consume;
     char target[64], host[64], cookie[64];
     size_t body;
     struct http_conn *last;
@@ -45,6 +45,7 @@ static void fake_begin(struct http_conn *c, struct buf *text, const struct http_
     struct slice value = {0};
     web.status = status;
     web.has_body = has_body;
+    web.is_connect = head->is_connect;
     keep(web.target, head->target);
     keep(web.host, http_head_field(head, "host", &value, NULL) ? value : (struct slice){0});
     keep(web.cookie, http_head_field(head, "cookie", &value, NULL) ? value : (struct slice){0});
@@ -105,8 +106,9 @@ static void add_fields(struct wire *w, uint32_t stream_id, uint8_t flags, const 
     add(w, FRAME_HEADERS, FRAME_END_HEADERS | flags, stream_id, b.data, b.size);
     buf_done(&b);
 }
-#define GET  ":method=GET;:scheme=http;:path=/a;:authority=h"
-#define POST ":method=POST;:scheme=http;:path=/a;:authority=h"
+#define GET     ":method=GET;:scheme=http;:path=/a;:authority=h"
+#define CONNECT ":method=CONNECT;:protocol=websocket;:scheme=http;:path=/a;:authority=h"
+#define POST    ":method=POST;:scheme=http;:path=/a;:authority=h"
 
 /* --- tests ----------------------------------------------------------------------------------------------- */
 static void test_fields(void **state)
@@ -137,6 +139,21 @@ static void test_fields(void **state)
         {GET ";upgrade=websocket", H2_PROTOCOL_ERROR, 0},
         {GET ";te=gzip", H2_PROTOCOL_ERROR, 0},
         {POST ";content-length=1", H2_PROTOCOL_ERROR, 0}, /* and no body */
+        /* RFC 8441, 4 */
+        {CONNECT, -1, 0},
+        {":protocol=WebSocket;:path=/a;:authority=h;:scheme=http;:method=CONNECT", -1, 0},
+        {":method=CONNECT;:protocol=connect-udp;:scheme=http;:path=/a;:authority=h", -1, 501},
+        {":method=CONNECT;:protocol=;:scheme=http;:path=/a;:authority=h", -1, 501},
+        {":method=CONNECT;:scheme=http;:path=/a;:authority=h", -1, 501},
+        {":method=CONNECT;:protocol=websocket;:authority=h", H2_PROTOCOL_ERROR, 0},
+        {":method=CONNECT;:protocol=websocket;:path=/a;:authority=h", H2_PROTOCOL_ERROR, 0},
+        {":method=CONNECT;:protocol=websocket;:scheme=http;:authority=h", H2_PROTOCOL_ERROR, 0},
+        {CONNECT ";:protocol=websocket", H2_PROTOCOL_ERROR, 0},
+        {CONNECT ";connection=upgrade", H2_PROTOCOL_ERROR, 0},
+        {CONNECT ";upgrade=websocket", H2_PROTOCOL_ERROR, 0},
+        {CONNECT ";content-length=0", H2_PROTOCOL_ERROR, 0},
+        {GET ";:protocol=websocket", H2_PROTOCOL_ERROR, 0},
+        {":method=GET;:protocol=websocket;:scheme=http;:path=/a;:authority=h", H2_PROTOCOL_ERROR, 0},
     };
     for (size_t i = 0; i < sizeof trials / sizeof *trials; i++) {
         struct wire w;
@@ -324,6 +341,59 @@ static void test_held(void **state)
     assert_int_equal(2, web.freed);
 }
 
+/* An extended CONNECT is a GET with the mark, and its DATA are a body without end. It is announced, and taken, where
+ * requests of HTTP other than for metrics are served. */
+static void test_connect(void **state)
+{
+    struct wire w;
+    web_wire(&w, *state, GRPC_AND_HTTP);
+    web.must_consume = true;
+    add_fields(&w, 1, 0, CONNECT ";content-type=text/plain");
+    feed(&w, 1 << 20);
+    assert_true(w.takes_connect);
+    assert_true(web.is_connect && web.has_body);
+    assert_string_equal("/a", web.target);
+    assert_string_equal("h", web.host);
+    web.last->carrier->head(web.last->stream, 200, (struct slice){0}, HTTP_ANSWER_STREAM);
+    ADD(&w, FRAME_DATA, 0, 1, "abc");
+    feed(&w, 1);
+    assert_int_equal(3, web.body);
+    assert_int_equal(1, w.headers);
+    assert_int_equal(0, w.ended);
+    ADD(&w, FRAME_DATA, FRAME_END_STREAM, 1, "");
+    feed(&w, 1 << 20);
+    assert_int_equal(1, web.ended);
+    web.last->carrier->end(web.last->stream, true);
+    pull(&w);
+    assert_int_equal(1, web.freed);
+    assert_int_equal(-1, w.reset);
+    add_fields(&w, 3, FRAME_END_STREAM, GET);
+    feed(&w, 1 << 20);
+    assert_false(web.is_connect);
+    wire_close(&w);
+
+    static const struct {
+        enum grpc_serves serves;
+        bool is_served;
+    } ports[] = {{GRPC_ALONE, false}, {GRPC_METRICS_ALONE, false}, {GRPC_HTTP_ALONE, true}};
+    for (size_t i = 0; i < sizeof ports / sizeof *ports; i++) {
+        web_wire(&w, *state, ports[i].serves);
+        add_fields(&w, 1, 0, CONNECT);
+        feed(&w, 1 << 20);
+        assert_int_equal(ports[i].is_served ? -1 : H2_PROTOCOL_ERROR, w.reset);
+        assert_int_equal(ports[i].is_served, web.opened);
+        assert_int_equal(-1, w.goaway);
+        wire_close(&w);
+    }
+    /* A server without HTTP does not announce it. */
+    struct fixture *f = *state;
+    grpc_server_use_http(f->server, NULL, NULL);
+    wire_open(&w, f);
+    feed(&w, 1 << 20);
+    assert_false(w.takes_connect);
+    wire_close(&w);
+}
+
 /* An answer goes as far as the window, and tells when there is room again. */
 static void test_answer(void **state)
 {
@@ -368,6 +438,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_body, setup, teardown),
         cmocka_unit_test_setup_teardown(test_early_answer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_held, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_connect, setup, teardown),
         cmocka_unit_test_setup_teardown(test_answer, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

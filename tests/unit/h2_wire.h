@@ -15,6 +15,7 @@ struct wire {
     int goaway, reset; /* codes, -1 = none */
     uint32_t reset_stream, goaway_last;
     unsigned settings_acks, pings, headers, ended, windows;
+    bool takes_connect; /* SETTINGS_ENABLE_CONNECT_PROTOCOL */
     size_t data;
     char last_status[8];
 };
@@ -55,6 +56,8 @@ static void record_frame(struct wire *w, struct frame f, const uint8_t *payload)
         break;
     case FRAME_SETTINGS:
         w->settings_acks += f.flags & FRAME_ACK;
+        for (size_t i = 0; i + 6 <= f.size; i += 6)
+            w->takes_connect |= payload[i + 1] == 8 && get_be32(payload + i + 2) == 1;
         break;
     case FRAME_PING:
         w->pings += f.flags & FRAME_ACK;
