@@ -215,6 +215,17 @@ class WebSocket(stream_client.Stream):
             raise Closed('end' if self.stream.has_ended else f'reset {self.stream.reset}')
         self.buffer, self.stream.data = self.buffer + self.stream.data, b''
 
+    def one(self):
+        """The next frame of any kind: its first byte and its payload."""
+        self.need(2)
+        n, head = self.buffer[1] & 127, 2
+        if n == 126:
+            self.need(4)
+            n, head = struct.unpack('!H', self.buffer[2:4])[0], 4
+        self.need(head + n)
+        first, payload, self.buffer = self.buffer[0], self.buffer[head:head + n], self.buffer[head + n:]
+        return first, payload
+
     def close(self):
         if not self.stream.has_ended and self.stream.reset is None:
             self.stream.cancel()
