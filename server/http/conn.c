@@ -235,6 +235,8 @@ static void write_out(struct http_conn *c)
             c->took_ms = http_now_ms(c->server);
         if (c->out.size > c->out_at)
             c->carrier->send(c->stream, &c->out, c->out_at);
+        if (c->was_congested)
+            c->carrier->want_writable(c->stream); /* it had nothing to wait for while these bytes were here */
         c->out.size = c->out_at = 0;
         if (c->out.capacity > HEAD_KEEP_BYTES || c->is_frugal)
             buf_done(&c->out);

@@ -11,6 +11,8 @@ static unsigned head_length(const struct ws_parser *p)
 {
     if (p->head_size < 2)
         return 2;
+    if (!(p->head[1] & 0x80))
+        return 2; /* not masked: refused without waiting for the rest */
     uint8_t length = p->head[1] & 0x7f;
     return 2 + (length == 126 ? 2 : length == 127 ? 8 : 0) + 4;
 }

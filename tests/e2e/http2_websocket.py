@@ -81,21 +81,40 @@ def framing(port, ca):
     out.clear()
     s.s = type('Gather', (), {'sendall': lambda self, data: out.append(data)})()
     for i in range(50):
-        s.say(type='subscribe', sid=i + 2, kind='service', name='busy')
-    s.stream.send(b''.join(out), padding=int(os.environ['PAD']) if 'PAD' in os.environ else None)  # many in one
-    for i in range(50):
-        assert s.hear()['type'] == 'snapshot'
+        s.say(type='subscribe', sid=i + 2, kind='service', name='small')
+    s.stream.send(b''.join(out), padding=200)  # many in one
+    whole = set()
+    while len(whole) < 50:
+        f = s.hear()
+        if f['type'] == 'snapshot' and f['last']:
+            whole.add(f['sid'])
     s.s = s
+    s.close()
+    # Three snapshots of 60 KB in one turn: more than a stream's window.
+    s = WebSocket(c)
+    out.clear()
+    s.s = type('Gather', (), {'sendall': lambda self, data: out.append(data)})()
+    for i in range(3):
+        s.say(type='subscribe', sid=i + 1, kind='service', name='busy')
+    s.s = s
+    s.stream.send(b''.join(out))
+    whole = set()
+    while len(whole) < 3:
+        f = s.hear()
+        if f['type'] == 'snapshot' and f['last']:
+            whole.add(f['sid'])
     s.close()
     # A message in pieces, then permessage-deflate.
     s = WebSocket(c, hello=False, more=[('sec-websocket-extensions', 'permessage-deflate; client_max_window_bits')])
     assert 'permessage-deflate' in s.fields['sec-websocket-extensions']
+    wide = json.dumps({'host': '10.0.0.8', 'port': 80, 'metadata': {f'key{i}': 'value' * 20 for i in range(20)}})
+    urllib.request.urlopen(urllib.request.Request(f'http://127.0.0.1:{PLAIN}/api/v1/services/wide/instances/one', wide.encode(), method='PUT'), timeout=30)
     s.raw(0x01, b'{"type":')
     s.raw(0x80, b'"hello"}')
     assert s.hear()['type'] == 'welcome'
-    s.say(type='subscribe', sid=1, kind='service', name='busy')
+    s.say(type='subscribe', sid=1, kind='service', name='wide')
     while (got := s.one())[0] != 0xc1:
-        assert got[0] == 0x81, got
+        assert got[0] in (0x81, 0x89), got  # or a ping
     text = zlib.decompressobj(-15).decompress(got[1] + b'\0\0\xff\xff')
     assert json.loads(text)['type'] == 'snapshot'
     s.close()
@@ -197,7 +216,10 @@ def ends(port, ca):
                            (b'\x81\x83\0\0\0\0{"a', (1008,)), (b'\x81\x82\0\0\0\0\xff\xff', (1007, 1008))):
         s = WebSocket(c, hello=False)
         s.stream.send(what)
-        expect_closed(s, statuses)
+        try:
+            expect_closed(s, statuses)
+        except AssertionError as e:
+            raise AssertionError(what, e)
         c.until(lambda: s.stream.has_ended)
         s.stream.send(b'x' * 1000)  # after our close frame: dropped
         s.stream.send(b'', end=True)
@@ -228,7 +250,7 @@ def stalled_streams(port, ca, pid):
     assert grown < 60000, f'{grown} KiB more than before'
     got = [s.stream.received for s in slow]
     for s in slow:
-        assert s.stream.received <= 1 << 16, s.stream.received
+        assert s.stream.received < 140000, s.stream.received  # a window, and what was read before
         s.stream.window_by_hand = False
         s.stream.give(1 << 20)
     for s in slow:
@@ -340,7 +362,7 @@ def closed_for(reason):
 
 def stalled(port):
     c = Connection(port)
-    good, before = follow(c), closed_for(b'stalled')
+    good, before = follow(c), closed_for(b'output_stalled')
     slow = follow(c)
     slow.stream.window_by_hand = True
     # An event stream has the same limit.
@@ -354,7 +376,7 @@ def stalled(port):
         i += 1
         assert time.monotonic() < began + 40, 'streams that are not read are never reset'
     assert (slow.stream.reset, events.reset) == (8, 8)
-    assert closed_for(b'stalled') == before + 2
+    assert closed_for(b'output_stalled') == before + 2
     delta(good, change(PLAIN, i))
     c.close()
     print('stalled')
@@ -382,19 +404,17 @@ def leave(port, path):
     while (f := native.hear())['type'] != 'goaway':
         pass
     assert f['after_ms'] >= 0, f
-    for s in native, watch:
+    for s, statuses in (native, (1001,)), (watch, (1000, 1001)):  # a watch may end first, and then its stream
         try:
             while True:
                 s.hear()
         except Closed as e:
-            assert e.args[0] == 1001, e
+            assert e.args[0] in statuses, e
         c.until(lambda: s.stream.has_ended)
-        s.raw(0x88, struct.pack('!H', 1001))
-        s.stream.send(b'', end=True)
     try:
         c.until(lambda: False)
     except Closed as e:
-        assert e.args[0] == 'end', e
+        assert e.args[0] == 'end' or isinstance(e.args[0], ConnectionResetError), e
     assert c.goaway is not None and c.goaway[1] == 0, c.goaway
     print('left')
 
