@@ -14,6 +14,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -28,6 +29,8 @@ struct worker {
     sem_t has_work; /* posted when `waiting` was empty, and to stop */
     struct link waiting;
     struct link finished;
+    unsigned out; /* jobs that are not finished */
+    pthread_cond_t idle;
     bool is_stopping;
 };
 
@@ -69,6 +72,8 @@ static void *worker_main(void *arg)
             pthread_mutex_lock(&w->mutex);
             bool was_empty = list_is_empty(&w->finished);
             list_add_last(&w->finished, l);
+            if (--w->out == 0)
+                pthread_cond_signal(&w->idle);
             if (!was_empty)
                 continue;
             pthread_mutex_unlock(&w->mutex);
@@ -111,6 +116,7 @@ static void on_wake_closed(uv_handle_t *handle)
     struct worker *w = container_of((uv_poll_t *)handle, struct worker, wake);
     close(w->wake_fd);
     sem_destroy(&w->has_work);
+    pthread_cond_destroy(&w->idle);
     pthread_mutex_destroy(&w->mutex);
     mem_free(w);
 }
@@ -121,6 +127,11 @@ struct worker *worker_start(struct uv_loop_s *loop, const char *name)
     list_init(&w->waiting);
     list_init(&w->finished);
     pthread_mutex_init(&w->mutex, NULL);
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&w->idle, &clock);
+    pthread_condattr_destroy(&clock);
     sem_init(&w->has_work, 0, 0);
     w->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     assert(w->wake_fd >= 0);
@@ -144,6 +155,7 @@ void worker_submit(struct worker *w, struct worker_job *job)
     pthread_mutex_lock(&w->mutex);
     bool was_empty = list_is_empty(&w->waiting);
     list_add_last(&w->waiting, &job->link);
+    w->out++;
     pthread_mutex_unlock(&w->mutex);
     if (was_empty)
         sem_post(&w->has_work);
@@ -166,4 +178,30 @@ void worker_stop(struct worker *w)
         job->done(job);
     }
     uv_close((uv_handle_t *)&w->wake, on_wake_closed);
+}
+
+bool worker_wait(struct worker *w, uint64_t timeout_ms)
+{
+    struct timespec due;
+    int rc = 0;
+    clock_gettime(CLOCK_MONOTONIC, &due);
+    due.tv_sec += (time_t)(timeout_ms / 1000);
+    due.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (due.tv_nsec >= 1000000000) {
+        due.tv_nsec -= 1000000000;
+        due.tv_sec++;
+    }
+    pthread_mutex_lock(&w->mutex);
+    while (w->out && rc == 0)
+        rc = pthread_cond_timedwait(&w->idle, &w->mutex, &due);
+    bool is_idle = w->out == 0;
+    pthread_mutex_unlock(&w->mutex);
+    worker_deliver(w);
+    return is_idle;
+}
+
+void worker_abandon(struct worker *w)
+{
+    pthread_detach(w->thread);
+    uv_close((uv_handle_t *)&w->wake, NULL);
 }

@@ -4,6 +4,8 @@
 #ifndef BASE_WORKER_H
 #define BASE_WORKER_H
 
+#include <stdint.h>
+
 #include "base/err.h"
 #include "base/list.h"
 
@@ -26,5 +28,11 @@ void worker_submit(struct worker *w, struct worker_job *job); /* loop thread onl
  *
  * NULL is allowed. */
 void worker_stop(struct worker *w);
+
+/* Waits until no job is out, at most so long, and runs done callbacks. False: a job has not returned. */
+bool worker_wait(struct worker *w, uint64_t timeout_ms);
+/* For a job that does not return, such as a write to a folder that hangs: its callbacks are never called. The
+ * memory of the worker, of its jobs and of all they use must stay. Run the loop once more after it. */
+void worker_abandon(struct worker *w);
 
 #endif

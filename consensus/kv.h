@@ -291,6 +291,22 @@ struct kv_applied {
  * snapshot leaves out the entries that it replaces. To be set before the first kv_turn. */
 void kv_on_entry(struct kv *kv, void (*fn)(void *arg, const struct kv_applied *entry), void *arg);
 uint64_t kv_applied_index(const struct kv *kv, uint64_t *ret_term);
+/* Before each commit of the store fn writes bytes that become durable with it, in place of those before. fn
+ * NULL: it is called a last time, and later commits have the same bytes. To be set before the first
+ * kv_turn. */
+void kv_on_commit(struct kv *kv, void (*fn)(void *arg, struct buf *out), void *arg);
+/* These bytes, as of the store's last commit; before the first kv_turn. Valid until the next call. */
+MUST_CHECK int kv_note(struct kv *kv, struct slice *ret_note);
+/* The entries after index stay in the log, while its files have at most 256 MiB and what
+ * snapshot_catchup_disk_bytes allows. 0 = none needs to. */
+void kv_keep_log(struct kv *kv, uint64_t index);
+/* Reads applied entries from the log, from the index `from` on: up to 1 MiB, at least one; without their
+ * revisions, and also with the bytes of entries that were refused. fn comes once, perhaps from inside this
+ * call; the entries are borrowed. ERR_NOT_FOUND: the log was cut. ERR_IO, ERR_CORRUPT. False: there is none, or
+ * the log is being read already; try again in a later turn. */
+bool kv_read_log(struct kv *kv, uint64_t from,
+                 void (*fn)(void *arg, int err, const struct kv_applied *list, size_t count), void *arg);
+void kv_read_log_cancel(struct kv *kv); /* fn is not called any more */
 /* A sentence that Status of this member has among its errors, until another one or NULL. Copied. */
 void kv_set_notice(struct kv *kv, const char *text);
 

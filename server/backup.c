@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The shell of the continuous backup: what is written when; see backup.h.
  *
- *   opening     the worker looks for a run that can go on. Entries queue.
+ *   opening     the worker looks for a run that can go on
  *   following   entries queue; a job writes the queue each 20 ms, and syncs each second
- *   gap         the queue was full, or the log of the run is damaged: entries are left out until all that
- *               queued before is durable. Then a new run begins, at the present state.
+ *   reading     entries are missing between the run's end, or the queue's, and the store: they are read from the
+ *               log, with their outcomes (backup_reading.c)
+ *   gap         the log has been cut before they were read, or the log of the run is damaged: entries are left
+ *               out until all that queued before is durable. Then a new run begins, at the present state.
+ *
+ * In all states but gap the outcome of each applied entry is noted. The notes are stored with each commit of the
+ * store, and so survive a kill, as the entries in the log do.
  *
  * An entry stays in memory until it is durable; after an error all that is not is written again.
  * One thread, the worker, does all file work: a job of the log, then a block of a snapshot. */
@@ -12,19 +17,15 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <uv.h>
 
 #include "base/buf_release.h"
-#include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/metric.h"
 #include "base/turn.h"
-#include "base/worker.h"
-#include "server/backup_files.h"
+#include "server/backup_impl.h"
 
 enum {
-    QUEUE_MAX = 32 << 20,
     SEGMENT_BYTES = 16 << 20,
     SEGMENT_MS = 600000,
     ITEM_BYTES = 1 << 20,
@@ -32,101 +33,9 @@ enum {
     IDLE_MS = 1000,
     SYNC_MS = 1000,
     RETRY_MS = 1000,
-    FULL_RETRY_MS = 30000,
     BEHIND_MS = 10000,
-    HASH_MS = 600000,
+    CLOSE_MS = 5000,
 };
-
-struct backup_options {
-    struct uv_loop_s *loop;
-    struct kv *kv;
-    const char *dir, *data_dir, *name;
-    uint32_t election_ms;
-    uint64_t full_interval_ms, retention_ms, retention_bytes;
-    bool has_sync;
-};
-
-/* Records that are written with one call; or the begin of a run. */
-struct item {
-    struct link link;
-    bool begins_run;
-    uint64_t run, index; /* begins_run: of the entry before */
-    struct buf bytes;
-    uint64_t first_ms, epoch;
-    int64_t revision; /* of its last record */
-};
-
-struct log_job {
-    struct worker_job job;
-    struct backup *backup;
-    bool is_out, syncs;
-    struct link items; /* in order */
-    uint64_t now_ms;
-    /* results */
-    int err;
-    size_t written; /* items */
-    uint64_t bytes, epoch;
-};
-
-struct open_job {
-    struct worker_job job;
-    struct backup *backup;
-    bool is_out;
-    uint64_t applied_index;
-    int err;
-    struct backup_tail tail;
-};
-
-struct full_job {
-    struct worker_job job;
-    struct backup *backup;
-    bool is_out, is_last, is_abandoned;
-    struct slice block; /* of the export */
-    uint8_t digest[32];
-    struct backup_file file;
-    uint64_t now_ms;
-    int err, err_remove;
-    uint64_t total_bytes; /* after the retention */
-};
-
-struct backup {
-    struct backup_options options;
-    struct worker *worker;
-    struct backup_files *files; /* the worker's */
-    uv_timer_t timer;
-    enum { BACKUP_OPENING, BACKUP_FOLLOWING, BACKUP_GAP } state;
-    struct open_job open;
-    struct log_job log;
-    struct full_job full;
-    struct backup_tail tail;            /* entries that may come again after a start */
-    struct link queue;                  /* to be written; */
-    struct link unsynced;               /* written */
-    size_t bytes;                       /* of both, and of the job */
-    uint64_t run, index, term, time_ms; /* of the last entry that was queued */
-    int64_t revision, durable_revision;
-    uint64_t run_ms;  /* since then the run has no snapshot; monotonic */
-    bool is_run_made; /* its first segment is there */
-    uint64_t synced_ms, retry_ms, oldest_ms,
-        gap_ms; /* gap_ms: since then; monotonic clock but for oldest_ms */
-    /* snapshots */
-    struct kv_export *export;
-    bool is_export_ready;
-    uint64_t full_ms, full_retry_ms; /* wall clock; monotonic */
-    uint64_t full_index;             /* of the last one of this process */
-    struct kv_request hash_request;
-    Etcdserverpb__HashKVRequest hash_message;
-    bool is_hashing;
-    uint64_t hashed_ms;
-    int64_t hashed_revision;
-    /* state for people */
-    int log_err, full_err;
-    bool is_behind;
-};
-
-static uint64_t wall_ms(void)
-{
-    return clock_wall_ns() / 1000000;
-}
 
 /* --- the queue --------------------------------------------------------------------------------------- */
 
@@ -151,7 +60,7 @@ static void free_items(struct backup *b, struct link *items)
         free_item(b, container_of(items->next, struct item, link));
 }
 
-static void queue_record(struct backup *b, const struct backup_record *record)
+void backup_queue_record(struct backup *b, const struct backup_record *record)
 {
     struct item *i = list_is_empty(&b->queue) ? NULL : container_of(b->queue.prev, struct item, link);
     if (!i || i->begins_run || i->epoch || i->bytes.size + record->data.size > ITEM_BYTES)
@@ -160,18 +69,32 @@ static void queue_record(struct backup *b, const struct backup_record *record)
         i->first_ms = record->time_ms;
     size_t before = i->bytes.size;
     backup_record_add(&i->bytes, record);
+    i->index = record->index;
     i->revision = record->revision;
     b->bytes += i->bytes.size - before;
 }
 
-static void begin_gap(struct backup *b, const char *why)
+void backup_begin_gap(struct backup *b, const char *why)
 {
     if (b->state == BACKUP_GAP)
         return;
     b->state = BACKUP_GAP;
     b->gap_ms = clock_mono_ms();
+    backup_outcomes_reset(&b->outcomes, 0, 0);
+    kv_keep_log(b->options.kv, 0);
     log_warn("the backup leaves out changes; it begins a new run when its folder can be written",
              F_STR("backup-dir", b->options.dir), F_STR("reason", why));
+}
+
+/* The outcomes after index are kept; they can be of entries that come after it. */
+static void note_begin(struct backup *b, uint64_t index)
+{
+    int64_t revision;
+    if (backup_outcomes_revision(&b->outcomes, index, &revision))
+        backup_outcomes_drop(&b->outcomes, index);
+    else if (b->outcomes.first <= index)
+        backup_outcomes_reset(&b->outcomes, index, b->revision);
+    kv_keep_log(b->options.kv, index);
 }
 
 static void begin_run(struct backup *b, uint64_t index, uint64_t term)
@@ -179,12 +102,13 @@ static void begin_run(struct backup *b, uint64_t index, uint64_t term)
     struct item *i = add_item(b);
     i->begins_run = true;
     i->index = b->index = index;
-    i->run = b->run = wall_ms() << 16 | (random_u64() & 0xffff);
-    i->first_ms = wall_ms();
+    i->run = b->run = backup_wall_ms() << 16 | (random_u64() & 0xffff);
+    i->first_ms = backup_wall_ms();
     i->revision = b->revision;
     b->term = term;
     b->state = BACKUP_FOLLOWING;
     b->is_run_made = false;
+    note_begin(b, index);
     b->full_ms = 0;
     b->run_ms = clock_mono_ms();
     b->tail.count = 0;
@@ -193,8 +117,10 @@ static void begin_run(struct backup *b, uint64_t index, uint64_t term)
 }
 
 /* Without a snapshot nothing of a run can be restored. */
-static void set_durable(struct backup *b, int64_t revision)
+void backup_set_durable(struct backup *b, uint64_t index, int64_t revision)
 {
+    backup_outcomes_drop(&b->outcomes, index);
+    kv_keep_log(b->options.kv, index);
     b->durable_revision = revision;
     if (b->full_ms)
         metric_set(METRIC_BACKUP_REVISION, (double)revision);
@@ -210,26 +136,27 @@ static bool is_known(const struct backup *b, const struct backup_record *record)
     return e->term == record->term && e->crc == crc32c(0, record->data.data, record->data.size);
 }
 
-static void queue_entry(struct backup *b, const struct backup_record *record)
+bool backup_queue_entry(struct backup *b, const struct backup_record *record)
 {
     if (record->index <= b->index) {
         if (b->tail.count && record->index <= b->tail.index && is_known(b, record)) {
             if (record->index == b->index)
-                set_durable(b, b->revision = record->revision);
-            return;
+                b->revision = record->revision;
+            backup_set_durable(b, record->index, record->revision);
+            return true;
         }
         begin_run(b, record->index - 1, 0);
     } else if (record->index != b->index + 1) { /* a snapshot of another member has replaced the others */
         begin_run(b, record->index - 1, 0);
     }
-    if (b->bytes + record->data.size > QUEUE_MAX) {
-        begin_gap(b, "too many changes wait");
-        return;
-    }
+    if (b->bytes + record->data.size > BACKUP_QUEUE_MAX)
+        return false;
     b->index = record->index;
     b->term = record->term;
     b->revision = record->revision;
-    queue_record(b, record);
+    b->queued_ms = record->time_ms;
+    backup_queue_record(b, record);
+    return true;
 }
 
 static void backup_on_entry(void *arg, const struct kv_applied *e)
@@ -237,21 +164,27 @@ static void backup_on_entry(void *arg, const struct kv_applied *e)
     struct backup *b = arg;
     if (b->state == BACKUP_GAP)
         return;
-    uint64_t now_ms = wall_ms();
-    if (now_ms > b->time_ms)
-        b->time_ms = now_ms;
+    if (!b->turn_ms)
+        b->turn_ms = backup_wall_ms();
+    if (b->turn_ms > b->time_ms)
+        b->time_ms = b->turn_ms;
+    const struct backup_outcome outcome = {e->revision, e->data.size != 0, b->time_ms};
+    backup_outcomes_add(&b->outcomes, e->index, &outcome);
+    if (b->state != BACKUP_FOLLOWING)
+        return;
     const struct backup_record record = {.kind = BACKUP_ENTRY,
                                          .index = e->index,
                                          .term = e->term,
                                          .revision = e->revision,
                                          .time_ms = b->time_ms,
                                          .data = e->data};
-    if (b->state == BACKUP_FOLLOWING)
-        queue_entry(b, &record);
-    else if (b->bytes + record.data.size > QUEUE_MAX)
-        begin_gap(b, "too many changes wait");
-    else
-        queue_record(b, &record);
+    if (!backup_queue_entry(b, &record))
+        backup_reading_start(b, b->index);
+}
+
+static void backup_on_commit(void *arg, struct buf *out)
+{
+    backup_outcomes_encode(&((struct backup *)arg)->outcomes, out);
 }
 
 /* --- opening ----------------------------------------------------------------------------------------- */
@@ -259,36 +192,10 @@ static void backup_on_entry(void *arg, const struct kv_applied *e)
 static void run_open(struct worker_job *job)
 {
     struct open_job *o = container_of(job, struct open_job, job);
-    o->err = backup_files_open(o->backup->files, o->applied_index, &o->tail);
+    o->err = backup_files_open(o->backup->files, o->from_index, o->applied_index, &o->tail);
 }
 
-/* The entries that came meanwhile are queued again, behind the run's. */
-static void queue_again(struct backup *b)
-{
-    struct link waiting;
-    struct backup_record record;
-    size_t size;
-    list_init(&waiting);
-    list_move_all(&waiting, &b->queue);
-    if (!b->tail.can_continue) {
-        uint64_t index = b->open.applied_index, term = 0;
-        if (list_is_empty(&waiting))
-            index = kv_applied_index(b->options.kv, &term);
-        begin_run(b, index, term);
-    }
-    while (!list_is_empty(&waiting)) {
-        struct item *i = container_of(waiting.next, struct item, link);
-        struct slice rest = buf_slice(&i->bytes);
-        while (backup_record_read(rest, NULL, &record, &size) == OK) {
-            if (b->state == BACKUP_FOLLOWING)
-                queue_entry(b, &record);
-            rest = slice_of(rest.data + size, rest.size - size);
-        }
-        free_item(b, i);
-    }
-}
-
-static void set_error(struct backup *b, int *place, int err, const char *what)
+void backup_set_error(struct backup *b, int *place, int err, const char *what)
 {
     if (err)
         metric_add(METRIC_BACKUP_ERRORS, 1);
@@ -303,46 +210,57 @@ static void set_error(struct backup *b, int *place, int err, const char *what)
         log_info("the backup can be written again", F_STR("backup-dir", b->options.dir));
 }
 
+/* Entries between the run's last one and the store's, and those that were applied again since the start, are
+ * read from the log. */
+static void go_on(struct backup *b)
+{
+    uint64_t index = b->tail.index < b->open.applied_index ? b->tail.index : b->open.applied_index;
+    b->state = BACKUP_FOLLOWING;
+    b->run = b->tail.run;
+    b->index = b->tail.index;
+    b->term = b->tail.term;
+    b->full_ms = b->tail.full_ms;
+    b->run_ms = clock_mono_ms();
+    b->is_run_made = true;
+    if (b->tail.time_ms > b->time_ms)
+        b->time_ms = b->tail.time_ms;
+    b->queued_ms = b->tail.time_ms;
+    if (b->tail.revision)
+        b->revision = b->tail.revision;
+    else
+        (void)backup_outcomes_revision(&b->outcomes, b->tail.index, &b->revision); /* its segment is new */
+    metric_set(METRIC_BACKUP_LAST_FULL, (double)b->full_ms / 1000);
+    if (index == b->tail.index)
+        backup_set_durable(b, index, b->revision);
+    log_info("the backup goes on", F_STR("backup-dir", b->options.dir), F_UINT("index", b->index),
+             F_INT("revision", b->revision));
+    backup_reading_start(b, index);
+}
+
 static void open_done(struct worker_job *job)
 {
     struct backup *b = container_of(job, struct open_job, job)->backup;
     b->open.is_out = false;
-    set_error(b, &b->log_err, b->open.err, "the backup cannot be opened");
+    backup_set_error(b, &b->log_err, b->open.err, "the backup cannot be opened");
     if (b->open.err) {
         mem_free(b->open.tail.list);
         b->retry_ms = clock_mono_ms() + RETRY_MS;
         return;
     }
     b->tail = b->open.tail;
-    if (b->state == BACKUP_GAP) { /* what had queued has no run to stand in */
-        b->tail.can_continue = false;
-        free_items(b, &b->queue);
-        return;
-    }
-    b->state = BACKUP_FOLLOWING;
     if (b->tail.can_continue) {
-        b->run = b->tail.run;
-        b->index = b->tail.index;
-        b->term = b->tail.term;
-        b->full_ms = b->tail.full_ms;
-        b->run_ms = clock_mono_ms();
-        if (b->tail.revision)
-            b->revision = b->tail.revision; /* else of the store: its segment is new */
-        b->is_run_made = true;
-        if (b->tail.time_ms > b->time_ms)
-            b->time_ms = b->tail.time_ms;
-        metric_set(METRIC_BACKUP_LAST_FULL, (double)b->full_ms / 1000);
-        if (b->tail.revision || b->tail.index == b->open.applied_index)
-            set_durable(b, b->revision);
-        log_info("the backup goes on", F_STR("backup-dir", b->options.dir), F_UINT("index", b->index),
-                 F_INT("revision", b->revision));
+        go_on(b);
+    } else {
+        uint64_t term, index = kv_applied_index(b->options.kv, &term);
+        b->revision = kv_revision(b->options.kv);
+        begin_run(b, index, term);
     }
-    queue_again(b);
 }
 
 static void start_open(struct backup *b)
 {
     b->open.is_out = true;
+    b->open.from_index = b->outcomes.first - 1;
     b->open.job = (struct worker_job){.run = run_open, .done = open_done};
     worker_submit(b->worker, &b->open.job);
 }
@@ -395,7 +313,7 @@ static void release_items(struct backup *b, struct link *items, uint64_t epoch)
         if (i->epoch >= epoch)
             break;
         b->is_run_made |= i->begins_run;
-        set_durable(b, i->revision);
+        backup_set_durable(b, i->index, i->revision);
         free_item(b, i);
     }
 }
@@ -428,7 +346,7 @@ static void log_done(struct worker_job *job)
     metric_add(METRIC_BACKUP_BYTES, (double)j->bytes);
     move_written(b, j->written);
     release_items(b, &b->unsynced, j->epoch);
-    set_error(b, &b->log_err, j->err, "the backup cannot be written");
+    backup_set_error(b, &b->log_err, j->err, "the backup cannot be written");
     if (!j->err) {
         if (j->syncs)
             b->synced_ms = now;
@@ -439,187 +357,51 @@ static void log_done(struct worker_job *job)
     put_back(b, &j->items);
     put_back(b, &b->unsynced);
     if (j->err == ERR_CORRUPT || j->err == ERR_NOT_FOUND) { /* its log cannot go on */
-        begin_gap(b, err_text(j->err));
+        backup_begin_gap(b, err_text(j->err));
         free_items(b, &b->queue);
     }
 }
 
-static void write_log(struct backup *b, uint64_t now)
+static void submit_log(struct backup *b, bool syncs)
 {
     struct log_job *j = &b->log;
-    bool has_queue = !list_is_empty(&b->queue), has_unsynced = !list_is_empty(&b->unsynced);
-    j->syncs = now - b->synced_ms >= SYNC_MS && (has_queue || has_unsynced);
-    if (j->is_out || b->state == BACKUP_OPENING || now < b->retry_ms || (!has_queue && !j->syncs))
-        return;
     list_move_all(&j->items, &b->queue);
     j->is_out = true;
-    j->now_ms = wall_ms();
+    j->syncs = syncs;
+    j->now_ms = backup_wall_ms();
     j->job = (struct worker_job){.run = run_log, .done = log_done};
     worker_submit(b->worker, &j->job);
 }
 
-/* --- hashes ------------------------------------------------------------------------------------------ */
-
-static void backup_on_hash(struct kv_request *r, int err, const ProtobufCMessage *response)
+static void write_log(struct backup *b, uint64_t now)
 {
-    struct backup *b = container_of(r, struct backup, hash_request);
-    const Etcdserverpb__HashKVResponse *hash = (const Etcdserverpb__HashKVResponse *)response;
-    uint8_t bytes[BACKUP_HASH_SIZE];
-    b->is_hashing = false;
-    if (err || b->state != BACKUP_FOLLOWING)
+    bool has_queue = !list_is_empty(&b->queue), has_unsynced = !list_is_empty(&b->unsynced);
+    bool syncs = now - b->synced_ms >= SYNC_MS && (has_queue || has_unsynced);
+    if (b->log.is_out || b->state == BACKUP_OPENING || now < b->retry_ms || (!has_queue && !syncs))
         return;
-    put_be32(bytes, hash->hash);
-    put_be64(bytes + 4, (uint64_t)hash->compact_revision);
-    const struct backup_record record = {.kind = BACKUP_HASH,
-                                         .index = b->index,
-                                         .term = b->term,
-                                         .revision = hash->hash_revision,
-                                         .time_ms = b->time_ms,
-                                         .data = slice_of(bytes, sizeof bytes)};
-    if (b->bytes < QUEUE_MAX)
-        queue_record(b, &record);
-}
-
-static void request_hash(struct backup *b, uint64_t now)
-{
-    b->hashed_ms = now;
-    b->hashed_revision = kv_revision(b->options.kv);
-    b->is_hashing = true;
-    etcdserverpb__hash_kvrequest__init(&b->hash_message);
-    b->hash_request = (struct kv_request){.done = backup_on_hash};
-    kv_hash_kv(b->options.kv, &b->hash_request, &b->hash_message);
-}
-
-/* --- snapshots --------------------------------------------------------------------------------------- */
-
-static void backup_on_export(void *arg)
-{
-    ((struct backup *)arg)->is_export_ready = true;
-}
-
-static void end_export(struct backup *b, int err, uint64_t now)
-{
-    if (b->export)
-        kv_export_close(b->export);
-    b->export = NULL;
-    set_error(b, &b->full_err, err, "a snapshot for the backup has failed");
-    b->full_retry_ms = err ? now + FULL_RETRY_MS : 0;
-}
-
-static void run_full(struct worker_job *job)
-{
-    struct full_job *j = container_of(job, struct full_job, job);
-    struct backup *b = j->backup;
-    struct backup_files *f = b->files;
-    if (j->is_abandoned) {
-        backup_files_full_abandon(f);
-        return;
-    }
-    j->err = j->is_last ? backup_files_full_end(f, j->digest, &j->file) : backup_files_full_add(f, j->block);
-    if (j->is_last && !j->err)
-        j->err_remove = backup_files_retain(f, j->now_ms, b->options.retention_ms, b->options.retention_bytes,
-                                            &j->total_bytes);
-}
-
-static void full_done(struct worker_job *job)
-{
-    struct full_job *j = container_of(job, struct full_job, job);
-    struct backup *b = j->backup;
-    uint64_t now = clock_mono_ms();
-    j->is_out = false;
-    if (j->is_abandoned) {
-        j->is_abandoned = false;
-        return;
-    }
-    if (j->err) {
-        end_export(b, j->err, now);
-        return;
-    }
-    metric_add(METRIC_BACKUP_BYTES, (double)j->block.size);
-    if (!j->is_last)
-        return;
-    end_export(b, OK, now);
-    if (j->err_remove) /* the next snapshot tries it again */
-        log_warn("old files of the backup cannot be removed", F_STR("backup-dir", b->options.dir),
-                 F_ERR(j->err_remove));
-    if (j->file.run != b->run)
-        return; /* a gap came meanwhile */
-    b->full_ms = j->file.time_ms;
-    b->full_index = j->file.index;
-    set_durable(b, b->durable_revision > j->file.revision ? b->durable_revision : j->file.revision);
-    metric_set(METRIC_BACKUP_LAST_FULL, (double)b->full_ms / 1000);
-    metric_set(METRIC_BACKUP_SIZE, (double)j->total_bytes);
-    log_info("a snapshot for the backup is complete", F_INT("revision", j->file.revision),
-             F_UINT("bytes", j->total_bytes));
-    b->hashed_ms = 0;
-}
-
-static void submit_full(struct backup *b)
-{
-    struct full_job *j = &b->full;
-    j->is_out = true;
-    j->now_ms = wall_ms();
-    j->job = (struct worker_job){.run = run_full, .done = full_done};
-    worker_submit(b->worker, &j->job);
-}
-
-static void abandon_full(struct backup *b)
-{
-    b->full.is_abandoned = true;
-    submit_full(b);
-}
-
-static void take_block(struct backup *b, uint64_t now)
-{
-    struct full_job *j = &b->full;
-    struct kv_export_progress progress;
-    if (!b->export || j->is_out || !b->is_export_ready)
-        return;
-    int err = kv_export_next(b->export, &j->block, &progress);
-    if (err) {
-        end_export(b, err, now);
-        abandon_full(b);
-        return;
-    }
-    j->is_last = progress.is_done;
-    if (j->is_last) {
-        memcpy(j->digest, progress.digest, sizeof j->digest);
-        j->file.index = progress.index;
-        j->file.revision = progress.revision;
-    }
-    if (j->block.size || j->is_last)
-        submit_full(b);
-    else
-        b->is_export_ready = false;
-}
-
-static bool is_full_due(const struct backup *b, uint64_t now)
-{
-    if (b->state != BACKUP_FOLLOWING || !b->is_run_made || b->export || b->full.is_out ||
-        now < b->full_retry_ms || b->log_err)
-        return false;
-    if (b->full_ms && b->full_index == b->index)
-        return false; /* nothing has changed */
-    return !b->full_ms || wall_ms() >= b->full_ms + b->options.full_interval_ms;
-}
-
-static void start_full(struct backup *b)
-{
-    b->is_export_ready = true;
-    b->full.file = (struct backup_file){.kind = BACKUP_FILE_FULL, .run = b->run};
-    b->export = kv_export_open(b->options.kv, backup_on_export, b);
-    b->full.file.time_ms = b->time_ms = wall_ms() > b->time_ms ? wall_ms() : b->time_ms;
+    submit_log(b, syncs);
 }
 
 /* --- the state for people ---------------------------------------------------------------------------- */
+
+/* When the first entry was applied that is not even in the queue; 0 = none. */
+static uint64_t first_missing_ms(const struct backup *b)
+{
+    if (b->state == BACKUP_OPENING && b->outcomes.count)
+        return backup_outcomes_time(&b->outcomes, b->outcomes.first);
+    return b->state == BACKUP_READING ? backup_outcomes_time(&b->outcomes, b->read_index + 1) : 0;
+}
 
 /* The items of a job are the worker's: their link is not looked at. */
 static uint64_t lag_ms(struct backup *b, uint64_t now)
 {
     if (!b->log.is_out)
         b->oldest_ms = oldest_ms(b);
-    uint64_t wall = wall_ms();
+    uint64_t wall = backup_wall_ms();
     uint64_t lag = b->oldest_ms && wall > b->oldest_ms ? wall - b->oldest_ms : 0;
+    uint64_t missing = first_missing_ms(b);
+    if (missing && wall > missing && wall - missing > lag)
+        lag = wall - missing;
     uint64_t gap = b->state == BACKUP_GAP ? now - b->gap_ms : 0;
     if (b->state == BACKUP_FOLLOWING && !b->full_ms)
         gap = now - b->run_ms; /* nothing of the run can be restored */
@@ -653,7 +435,8 @@ static void tell_state(struct backup *b, uint64_t now)
 
 static bool is_busy(const struct backup *b)
 {
-    return !list_is_empty(&b->queue) || !list_is_empty(&b->unsynced) || b->log.is_out || b->export;
+    return !list_is_empty(&b->queue) || !list_is_empty(&b->unsynced) || b->log.is_out || b->export ||
+           b->state == BACKUP_READING;
 }
 
 static void backup_on_timer(uv_timer_t *timer);
@@ -679,12 +462,7 @@ static void backup_on_timer(uv_timer_t *timer)
         begin_run(b, index, term);
     }
     write_log(b, now);
-    if (is_full_due(b, now))
-        start_full(b);
-    bool is_hash_due = !b->hashed_ms || now - b->hashed_ms >= HASH_MS;
-    if (b->state == BACKUP_FOLLOWING && b->full_ms && !b->is_hashing && is_hash_due &&
-        b->hashed_revision != kv_revision(b->options.kv))
-        request_hash(b, now);
+    backup_full_timer(b, now);
     tell_state(b, now);
 }
 
@@ -692,12 +470,25 @@ void backup_turn(struct backup *b)
 {
     if (!b)
         return;
-    if (b->export && b->is_export_ready)
-        take_block(b, clock_mono_ms());
+    b->turn_ms = 0;
+    backup_reading_turn(b);
+    backup_full_turn(b);
     set_timer(b);
 }
 
 /* --- the whole --------------------------------------------------------------------------------------- */
+
+/* They must be of the store's own last commit. */
+static void load_outcomes(struct backup *b)
+{
+    struct slice note;
+    int err = kv_note(b->options.kv, &note);
+    if (!err)
+        err = backup_outcomes_decode(note, &b->outcomes);
+    if (err || b->outcomes.first + b->outcomes.count - 1 != b->open.applied_index ||
+        b->outcomes.last_revision != b->revision)
+        backup_outcomes_reset(&b->outcomes, b->open.applied_index, b->revision);
+}
 
 static struct backup *backup_new(const struct backup_options *o)
 {
@@ -722,11 +513,15 @@ static struct backup *backup_new(const struct backup_options *o)
     list_init(&b->unsynced);
     list_init(&b->log.items);
     b->open.backup = b->log.backup = b->full.backup = b;
+    b->end.backup = b;
     b->open.applied_index = kv_applied_index(o->kv, &term);
     b->revision = kv_revision(o->kv);
+    load_outcomes(b);
     b->worker = worker_start(o->loop, "backup");
     uv_timer_init(o->loop, &b->timer);
     kv_on_entry(o->kv, backup_on_entry, b);
+    kv_on_commit(o->kv, backup_on_commit, b);
+    kv_keep_log(o->kv, b->outcomes.first - 1);
     start_open(b);
     return b;
 }
@@ -753,16 +548,41 @@ struct backup *backup_open(struct uv_loop_s *loop, struct kv *kv, const struct o
     return *o->backup_dir ? backup_new(&options) : NULL;
 }
 
-/* The worker has ended: this thread does its work. */
-static void write_last(struct backup *b)
+/* --- closing ----------------------------------------------------------------------------------------- */
+
+static void run_end(struct worker_job *job)
 {
-    if (b->state == BACKUP_OPENING || (list_is_empty(&b->queue) && list_is_empty(&b->unsynced)))
-        return;
-    list_move_all(&b->log.items, &b->queue);
-    b->log.syncs = true;
-    b->log.now_ms = wall_ms();
-    run_log(&b->log.job);
-    log_done(&b->log.job);
+    struct backup *b = container_of(job, struct end_job, job)->backup;
+    backup_files_full_abandon(b->files);
+    backup_files_free(b->files);
+    b->files = NULL;
+}
+
+static void end_done(struct worker_job *job)
+{
+    (void)job;
+}
+
+static bool wait_until(struct backup *b, uint64_t due_ms)
+{
+    uint64_t now = clock_mono_ms();
+    return worker_wait(b->worker, due_ms > now ? due_ms - now : 0);
+}
+
+/* All file work is the worker's, also this: a folder that does not answer must not stop the process. */
+static bool write_last(struct backup *b)
+{
+    uint64_t due_ms = clock_mono_ms() + CLOSE_MS;
+    if (!wait_until(b, due_ms))
+        return false;
+    if (b->state != BACKUP_OPENING && !(list_is_empty(&b->queue) && list_is_empty(&b->unsynced))) {
+        submit_log(b, true);
+        if (!wait_until(b, due_ms))
+            return false;
+    }
+    b->end.job = (struct worker_job){.run = run_end, .done = end_done};
+    worker_submit(b->worker, &b->end.job);
+    return wait_until(b, due_ms);
 }
 
 static void backup_on_closed(uv_handle_t *handle)
@@ -770,22 +590,31 @@ static void backup_on_closed(uv_handle_t *handle)
     mem_free(container_of((uv_timer_t *)handle, struct backup, timer));
 }
 
+static struct backup *abandoned; /* its worker has not returned: its memory stays */
+
 void backup_close(struct backup *b)
 {
     if (!b)
         return;
     kv_on_entry(b->options.kv, NULL, NULL);
+    kv_read_log_cancel(b->options.kv);
     kv_set_notice(b->options.kv, NULL);
-    if (b->is_hashing)
-        kv_cancel(b->options.kv, &b->hash_request);
-    worker_stop(b->worker); /* the jobs that are out */
-    write_last(b);
-    if (b->export)
-        kv_export_close(b->export);
-    backup_files_full_abandon(b->files);
-    backup_files_free(b->files);
+    bool is_written = write_last(b);
+    kv_on_commit(b->options.kv, NULL, NULL);
+    kv_keep_log(b->options.kv, 0);
+    backup_full_close(b);
+    if (!is_written) {
+        log_warn("the backup's folder does not answer; what is not written is written after the next start",
+                 F_STR("backup-dir", b->options.dir), F_UINT("waited-ms", CLOSE_MS));
+        abandoned = b;
+        worker_abandon(b->worker);
+        uv_close((uv_handle_t *)&b->timer, NULL);
+        return;
+    }
+    worker_stop(b->worker);
     free_items(b, &b->queue);
     free_items(b, &b->unsynced);
+    backup_outcomes_done(&b->outcomes);
     mem_free(b->tail.list);
     uv_close((uv_handle_t *)&b->timer, backup_on_closed);
 }

@@ -419,8 +419,8 @@ static int take_tail(void *arg, const struct backup_record *record)
 }
 
 /* The last segment of a run, and what can be appended to it. */
-static int recover(struct backup_files *f, const struct backup_file *file, uint64_t applied_index,
-                   struct backup_tail *tail)
+static int recover(struct backup_files *f, const struct backup_file *file, uint64_t from_index,
+                   uint64_t applied_index, struct backup_tail *tail)
 {
     char name[BACKUP_NAME_SIZE];
     struct buf bytes = {0};
@@ -435,7 +435,7 @@ static int recover(struct backup_files *f, const struct backup_file *file, uint6
     bool is_right = !err && end.good_size && end.header.cluster_id == f->options.cluster_id &&
                     end.header.member_id == f->options.member_id &&
                     end.header.election_ms == f->options.election_ms;
-    if (is_right && end.index >= applied_index) {
+    if (is_right && end.index >= from_index) {
         f->header = end.header;
         f->has_run = tail->can_continue = true;
         f->size = f->synced = end.good_size;
@@ -465,7 +465,8 @@ static int recover(struct backup_files *f, const struct backup_file *file, uint6
     return err;
 }
 
-static int find_run(struct backup_files *f, uint64_t applied_index, struct backup_tail *tail)
+static int find_run(struct backup_files *f, uint64_t from_index, uint64_t applied_index,
+                    struct backup_tail *tail)
 {
     struct file_list files = {0};
     const struct backup_file *last = NULL;
@@ -480,7 +481,7 @@ static int find_run(struct backup_files *f, uint64_t applied_index, struct backu
             last = &files.list[i];
     }
     /* A new run can begin after any error of the old one. */
-    if (!err && last && recover(f, last, applied_index, tail) != OK)
+    if (!err && last && recover(f, last, from_index, applied_index, tail) != OK)
         tail->can_continue = false;
     if (!tail->can_continue)
         f->has_run = false;
@@ -488,13 +489,14 @@ static int find_run(struct backup_files *f, uint64_t applied_index, struct backu
     return err;
 }
 
-int backup_files_open(struct backup_files *f, uint64_t applied_index, struct backup_tail *tail)
+int backup_files_open(struct backup_files *f, uint64_t from_index, uint64_t applied_index,
+                      struct backup_tail *tail)
 {
     *tail = (struct backup_tail){0};
     int err = take_folder(f);
     if (!err) {
         (void)unlinkat(f->dir_fd, FULL_TMP, 0);
-        err = find_run(f, applied_index, tail);
+        err = find_run(f, from_index, applied_index, tail);
     }
     return err;
 }

@@ -23,8 +23,8 @@ struct backup_files_options {
 struct backup_files *backup_files_new(const struct backup_files_options *options);
 void backup_files_free(struct backup_files *f);
 
-/* The entries after `index` of the last run, if it can go on: it is this data folder's, and has the entry
- * `index`. */
+/* The last run, if it can go on: it is this data folder's, and has the entry from_index, after which all are
+ * known. Of those after applied_index it has the checksums: they may be applied again. */
 struct backup_tail {
     bool can_continue;
     uint64_t run, index, term; /* of its last entry */
@@ -39,7 +39,7 @@ struct backup_tail {
 
 /* Makes and locks the folder, deletes what is incomplete, and finds the last run; until it has returned OK,
  * nothing else may be called. ERR_EXISTS: another process writes here. */
-MUST_CHECK int backup_files_open(struct backup_files *f, uint64_t applied_index,
+MUST_CHECK int backup_files_open(struct backup_files *f, uint64_t from_index, uint64_t applied_index,
                                  struct backup_tail *ret_tail);
 /* Begins a run whose first entry is index + 1. May be called again after an error. */
 MUST_CHECK int backup_files_run(struct backup_files *f, uint64_t run, uint64_t index, uint64_t now_ms);

@@ -107,7 +107,7 @@ bool backup_outcomes_revision(struct backup_outcomes *o, uint64_t index, int64_t
     return true;
 }
 
-static uint64_t time_of(const struct backup_outcomes *o, uint64_t index)
+uint64_t backup_outcomes_time(const struct backup_outcomes *o, uint64_t index)
 {
     size_t low = 0, high = o->time_count;
     while (low + 1 < high) {
@@ -125,7 +125,7 @@ bool backup_outcomes_get(struct backup_outcomes *o, uint64_t index, struct backu
     if (index < o->first || !backup_outcomes_revision(o, index, &ret_outcome->revision))
         return false;
     ret_outcome->is_kept = bits_of(o, index) & KEPT;
-    ret_outcome->time_ms = time_of(o, index);
+    ret_outcome->time_ms = backup_outcomes_time(o, index);
     return true;
 }
 

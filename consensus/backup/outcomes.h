@@ -48,6 +48,7 @@ void backup_outcomes_add(struct backup_outcomes *o, uint64_t index, const struct
 void backup_outcomes_drop(struct backup_outcomes *o, uint64_t index);
 /* False: not known. Fast for ascending indexes. */
 bool backup_outcomes_get(struct backup_outcomes *o, uint64_t index, struct backup_outcome *ret_outcome);
+uint64_t backup_outcomes_time(const struct backup_outcomes *o, uint64_t index); /* of one of them */
 /* The revision after the entry `index`; also of the one before the first. */
 bool backup_outcomes_revision(struct backup_outcomes *o, uint64_t index, int64_t *ret_revision);
 

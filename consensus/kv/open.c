@@ -218,7 +218,9 @@ static void on_failed(void *arg, int err)
 static void on_durable(void *arg, uint64_t applied_index)
 {
     struct kv *kv = arg;
-    node_release(kv->node, kv_log_needed(kv, applied_index));
+    uint64_t index = kv_log_needed(kv, applied_index),
+             archive_index = kv_archive_log_needed(kv, applied_index);
+    node_release(kv->node, index < archive_index ? index : archive_index);
 }
 
 static void kv_open_on_change(void *arg, const struct store_change *change)
@@ -230,6 +232,7 @@ void kv_listen_to_store(struct kv *kv)
 {
     store_on_change(kv->store, kv_open_on_change, kv);
     store_on_durable(kv->store, on_durable, kv);
+    kv_archive_listen(kv);
 }
 
 /* A watch stream has drained and needs events: another turn. */
@@ -476,6 +479,7 @@ static void free_kv(struct kv *kv)
     kv_requests_done(&kv->requests);
     kv_leader_calls_done(&kv->leader_calls);
     kv_peer_events_done(&kv->peer_events);
+    kv_archive_done(&kv->archive);
     for (size_t i = 0; i < kv->settings.client_url_count; i++)
         mem_free(kv->settings.client_urls[i]);
     mem_free(kv->settings.client_urls);

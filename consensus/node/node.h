@@ -119,6 +119,18 @@ void node_turn(struct node *n);
 /* Entries up to index are durable in the store: the log may be cut before it, except the catch-up window. */
 void node_release(struct node *n, uint64_t durable_index);
 
+struct node_log_entry {
+    uint64_t index, term;
+    struct slice data; /* borrowed */
+};
+/* Reads applied entries from the log, from .. to or fewer: about bytes_max, at least one. fn comes once, from
+ * inside this call if they are in memory. ERR_NOT_FOUND: the log was cut. ERR_IO, ERR_CORRUPT. False: another
+ * read is under way, or the node has failed; try again later. */
+bool node_read_log(struct node *n, uint64_t from, uint64_t to, size_t bytes_max,
+                   void (*fn)(void *arg, int err, const struct node_log_entry *list, size_t count),
+                   void *arg);
+void node_read_log_cancel(struct node *n); /* fn is not called any more */
+
 /* --- from and about other members --- */
 /* A message of kind CODEC_RAFT, the bytes after the kind. A message that does not decode, or that cannot come
  * from this sender, is dropped. */

@@ -51,6 +51,10 @@ struct node {
     uint64_t saved_term, saved_vote; /* as last collected */
     uint64_t compacted_index;
     uint64_t read_from; /* the first entry of the read under way */
+    struct {            /* node_read_log under way */
+        void (*fn)(void *arg, int err, const struct node_log_entry *list, size_t count); /* NULL = canceled */
+        void *arg;
+    } log_read;
 
     struct buf out;     /* the message being encoded */
     struct arena arena; /* the message being decoded */

@@ -170,6 +170,8 @@ uint64_t raft_applied_index(const struct raft *r);
 const struct raft_entry *raft_entry_at(const struct raft *r, uint64_t index); /* NULL = not in memory */
 /* Known from first - 1 to last. ERR_NOT_FOUND. */
 MUST_CHECK int raft_term_at(const struct raft *r, uint64_t index, uint64_t *ret_term);
+/* The last index of the run of equal terms that holds index, which is not in memory. */
+uint64_t raft_run_end(const struct raft *r, uint64_t index);
 /* Drops the entries up to and including index, never beyond what is applied and stable. Returns the new first
  * index. */
 uint64_t raft_compact(struct raft *r, uint64_t index);

@@ -345,6 +345,11 @@ int raft_term_at(const struct raft *r, uint64_t index, uint64_t *ret_term)
     return raft_log_term(&r->log, index, ret_term) ? 0 : ERR_NOT_FOUND;
 }
 
+uint64_t raft_run_end(const struct raft *r, uint64_t index)
+{
+    return raft_log_run_end(&r->log, index);
+}
+
 uint64_t raft_compact(struct raft *r, uint64_t index)
 {
     raft_log_compact(&r->log, index);

@@ -10,6 +10,7 @@
 #define META_APPLIED   "store.applied"           /* struct meta_applied: 8 bytes BE each */
 #define META_SCHEDULED "store.compact.scheduled" /* 8 bytes BE: the compact revision; absent = never */
 #define META_FINISHED  "store.compact.finished"  /* 8 bytes BE: the last one whose sweep has ended */
+#define META_NOTE      "store.note"              /* store_on_commit; of this member alone */
 
 enum { META_FORMAT_VERSION = 1, META_APPLIED_SIZE = 32 };
 

@@ -114,6 +114,10 @@ struct store {
 
     void (*on_durable)(void *arg, uint64_t applied_index);
     void *on_durable_arg;
+    void (*on_commit)(void *arg, struct buf *out);
+    void *on_commit_arg;
+    struct buf note; /* of the last commit */
+    bool has_note;   /* the backend has one */
     void (*on_change)(void *arg, const struct store_change *change);
     void *on_change_arg;
     bool needs_previous, needs_events;

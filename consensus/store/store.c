@@ -231,6 +231,7 @@ static int load_meta(struct store *s, struct backend_view *view, int64_t *ret_re
         err = meta_number(s->backend, view, META_FINISHED, ret_finished);
     if (err)
         return err;
+    s->has_note = s->backend->ops->get(view, BACKEND_META, slice_text(META_NOTE), &value) == OK;
     s->compact_revision = scheduled;
     err = s->backend->ops->get(view, BACKEND_META, slice_text(META_APPLIED), &value);
     if (err == ERR_NOT_FOUND)
@@ -324,6 +325,7 @@ static void store_free_memory(struct store *s)
     cache_done(&s->cache);
     mem_free(s->unattached);
     mem_free(s->events);
+    buf_done(&s->note);
     mem_free(s);
 }
 
@@ -447,6 +449,17 @@ static void commit_done(struct worker_job *job)
     store_job_done(s);
 }
 
+static void add_note(struct store *s)
+{
+    buf_clear(&s->note);
+    if (s->on_commit)
+        s->on_commit(s->on_commit_arg, &s->note);
+    if (s->note.size || s->has_note)
+        pending_add(&s->pending, s->note.size ? BACKEND_PUT : BACKEND_DELETE, BACKEND_META,
+                    slice_text(META_NOTE), buf_slice(&s->note));
+    s->has_note = s->note.size != 0;
+}
+
 /* Closes the open batch with the marks from which a store can start. */
 static struct pending_batch *batch_seal(struct store *s)
 {
@@ -458,6 +471,7 @@ static struct pending_batch *batch_seal(struct store *s)
         put_be64(format, META_FORMAT_VERSION);
         pending_add(&s->pending, BACKEND_PUT, BACKEND_META, slice_text(META_FORMAT), slice_of(format, 8));
     }
+    add_note(s);
     struct pending_batch *b = MUTANT(STORE_INDEX_APART) ? pending_submit(&s->pending) : NULL;
     pending_add(&s->pending, BACKEND_PUT, BACKEND_META, slice_text(META_APPLIED),
                 slice_of(applied, sizeof applied));
@@ -801,6 +815,19 @@ void store_on_durable(struct store *s, void (*fn)(void *arg, uint64_t applied_in
 {
     s->on_durable = fn;
     s->on_durable_arg = arg;
+}
+
+void store_on_commit(struct store *s, void (*fn)(void *arg, struct buf *out), void *arg)
+{
+    s->on_commit = fn;
+    s->on_commit_arg = arg;
+}
+
+int store_note(struct store *s, struct arena *a, struct slice *ret_note)
+{
+    *ret_note = (struct slice){0};
+    int err = store_get(s, BACKEND_META, slice_text(META_NOTE), a, ret_note);
+    return err == ERR_NOT_FOUND ? OK : err;
 }
 
 void store_on_change(struct store *s, void (*fn)(void *arg, const struct store_change *change), void *arg)

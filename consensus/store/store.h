@@ -99,6 +99,11 @@ int store_failed(const struct store *s);
 size_t store_pending_bytes(const struct store *s);
 bool store_is_full(const struct store *s);
 void store_on_durable(struct store *s, void (*fn)(void *arg, uint64_t applied_index), void *arg);
+/* Before each commit, fn writes bytes that become durable with it, in place of those of the commit before.
+ * They are in no hash. Without fn they are removed. */
+void store_on_commit(struct store *s, void (*fn)(void *arg, struct buf *out), void *arg);
+/* These bytes, as of the last commit before the store was opened; none: empty. */
+MUST_CHECK int store_note(struct store *s, struct arena *a, struct slice *ret_note);
 /* Sets the function that store_end calls for each entry that changed keys, after the index was updated. */
 void store_on_change(struct store *s, void (*fn)(void *arg, const struct store_change *change), void *arg);
 /* Sets whether changes carry previous values, which costs one read each. True at the start. */

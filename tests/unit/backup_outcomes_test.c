@@ -72,7 +72,8 @@ static void bytes_read_back_as_they_were(void **state)
         backup_outcomes_encode(&o, &bytes);
         assert_int_equal(backup_outcomes_decode(buf_slice(&bytes), &again), OK);
         assert_known(&again, 100, from, BACKUP_TIME_STEP_MS);
-        const struct backup_outcome next = {known[COUNT - 1].revision + 1, true, known[COUNT - 1].time_ms + 50};
+        const struct backup_outcome next = {known[COUNT - 1].revision + 1, true,
+                                            known[COUNT - 1].time_ms + 50};
         struct backup_outcome got;
         backup_outcomes_add(&again, 100 + COUNT, &next); /* it goes on where it ended */
         assert_true(backup_outcomes_get(&again, 100 + COUNT, &got));
