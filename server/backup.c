@@ -184,7 +184,7 @@ static void backup_on_entry(void *arg, const struct kv_applied *e)
 
 static void backup_on_commit(void *arg, struct buf *out)
 {
-    backup_outcomes_encode(&((struct backup *)arg)->outcomes, out);
+        backup_outcomes_encode(&((struct backup *)arg)->outcomes, out);
 }
 
 /* --- opening ----------------------------------------------------------------------------------------- */
