@@ -484,6 +484,15 @@ bool member_is_removed(const struct members *m, uint64_t id)
 }
 #endif
 
+#ifndef KV_PARTS_REAL_ARCHIVE
+void kv_archive_entry(struct kv *kv, const struct raft_entry *entry, bool is_kept)
+{
+    (void)kv;
+    (void)entry;
+    (void)is_kept;
+}
+#endif
+
 #ifndef KV_PARTS_REAL_ALARMS
 bool alarms_has_member(const struct alarms *a, uint64_t member_id, Etcdserverpb__AlarmType type)
 {
