@@ -83,6 +83,48 @@ expect "in the same run" 1 "$(grep -c 'backup begins a new run' "$work/a/log")"
 stop_server TERM
 check "it is good" "$CTL" backup verify "$work/backup"
 
+# --- a folder that does not answer, as a network file system without its server ----------------------------------------------
+cat >"$work/hang.c" <<'C'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+/* The backup's thread writes nothing while $HANG is there. */
+ssize_t pwrite(int fd, const void *bytes, size_t size, off_t at)
+{
+    char name[16] = "";
+    pthread_getname_np(pthread_self(), name, sizeof name);
+    while (strcmp(name, "backup") == 0 && access(getenv("HANG"), F_OK) == 0)
+        usleep(10000);
+    return ((ssize_t(*)(int, const void *, size_t, off_t))dlsym(RTLD_NEXT, "pwrite"))(fd, bytes, size, at);
+}
+C
+if cc -shared -fPIC -o "$work/hang.so" "$work/hang.c" -ldl -lpthread 2>"$work/cc.log"; then
+    export HANG=$work/hang
+    ASAN_OPTIONS=verify_asan_link_order=0:${ASAN_OPTIONS:-} LD_PRELOAD=$work/hang.so start_server "$work/a" "$port" --backup-dir "$work/backup"
+    check "a member with a folder that may hang" within $LIMIT_S caught_up
+    touch "$HANG"
+    put 9000 9010
+    check "it is behind" within $LIMIT_S metric_is cairn_backup_behind 1
+    begin_ms=$(date +%s%3N)
+    kill -TERM "$server_pid"
+    wait "$server_pid"
+    expect "it stops all the same" 0 $?
+    took=$(($(date +%s%3N) - begin_ms))
+    check "after about 5 s ($took ms)" test $took -ge 4500 -a $took -le 15000
+    check "and says why" has "$work/a/log" "the backup's folder does not answer"
+    rm "$HANG"
+    check "it starts" begin "$work/a" "$work/backup"
+    check "what was missing is written" within $LIMIT_S caught_up
+    expect "in the same run" 1 "$(grep -c 'backup begins a new run' "$work/a/log")"
+    stop_server TERM
+    check "it is good" "$CTL" backup verify "$work/backup"
+else
+    echo "  SKIP a folder that does not answer: cc: $(head -1 "$work/cc.log")"
+fi
+
 # --- more than the memory holds --------------------------------------------------------------------------------------------
 mkdir "$work/small"
 if [ "$(id -u)" = 0 ] && mount -t tmpfs -o size=6m tmpfs "$work/small" 2>/dev/null; then

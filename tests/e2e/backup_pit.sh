@@ -150,7 +150,7 @@ truncate -s $((size - 7)) "$open"
 expect "a torn tail is accepted" 0 $?
 check "and named with its offset" has "$work/said" 'ends within a record at offset'
 check "verify accepts it too" "$CTL" backup verify "$backup"
-python3 - "$open" "$(find "$backup" -name 'full-*' | sort | tail -1 | sed 's/.*full-[^-]*-\([0-9]*\)-.*/\1/')" <<'PY'
+python3 - "$open" "$(find "$backup" -name 'full-*' | sort -V | tail -1 | sed 's/.*full-[^-]*-\([0-9]*\)-.*/\1/')" <<'PY'
 import struct, sys
 # Flips a bit of the third entry after the newest snapshot.
 data, index = bytearray(open(sys.argv[1], "rb").read()), int(sys.argv[2])
@@ -166,7 +166,7 @@ check "with file, offset and the last revision" grep -Eq 'log-.*open is damaged 
 n=$(sed 's/.*can be restored is //' "$work/said")
 check "that one can be restored" "$CTL" snapshot restore --backup-dir "$backup" --to-revision "$n" --data-dir "$work/until"
 check "verify names the file" test "$("$CTL" backup verify "$backup" 2>&1 | grep -c 'open is damaged at offset')" -ge 1
-full=$(find "$backup" -name 'full-*' | sort | tail -1)
+full=$(find "$backup" -name 'full-*' | sort -V | tail -1)
 printf X | dd of="$full" bs=1 seek=9000 conv=notrunc 2>/dev/null
 check "a damaged snapshot is left out for the one before" test "$("$CTL" snapshot restore --backup-dir "$backup" --to-revision "$n" --data-dir "$work/before" 2>&1 | grep -c 'the snapshot before it is used')" = 1
 
