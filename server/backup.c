@@ -32,6 +32,7 @@ enum {
     WRITE_MS = 20,
     IDLE_MS = 1000,
     SYNC_MS = 1000,
+    SYNC_BYTES = 8 << 20, /* or so many bytes are not durable */
     RETRY_MS = 1000,
     BEHIND_MS = 10000,
     CLOSE_MS = 5000,
@@ -46,11 +47,27 @@ static struct item *add_item(struct backup *b)
     return i;
 }
 
+/* Under load the bytes of new items go where those of older ones were: fresh memory costs page faults. */
+static void keep_memory(struct backup *b, struct buf *bytes)
+{
+    buf_clear(bytes);
+    if (b->spare_count < BACKUP_SPARES_MAX && bytes->capacity >= ITEM_BYTES / 2)
+        b->spares[b->spare_count++] = buf_move(bytes);
+    else
+        buf_release(bytes); /* a second of puts may be durable at once */
+}
+
+static void drop_memory(struct backup *b)
+{
+    while (b->spare_count)
+        buf_release(&b->spares[--b->spare_count]);
+}
+
 static void free_item(struct backup *b, struct item *i)
 {
     list_remove(&i->link);
     b->bytes -= i->bytes.size;
-    buf_release(&i->bytes); /* a second of puts may be durable at once */
+    keep_memory(b, &i->bytes);
     mem_free(i);
 }
 
@@ -65,6 +82,8 @@ void backup_queue_record(struct backup *b, const struct backup_record *record)
     struct item *i = list_is_empty(&b->queue) ? NULL : container_of(b->queue.prev, struct item, link);
     if (!i || i->begins_run || i->epoch || i->bytes.size + record->data.size > ITEM_BYTES)
         i = add_item(b);
+    if (!i->bytes.capacity && b->spare_count)
+        i->bytes = buf_move(&b->spares[--b->spare_count]);
     if (!i->bytes.size)
         i->first_ms = record->time_ms;
     size_t before = i->bytes.size;
@@ -184,7 +203,7 @@ static void backup_on_entry(void *arg, const struct kv_applied *e)
 
 static void backup_on_commit(void *arg, struct buf *out)
 {
-        backup_outcomes_encode(&((struct backup *)arg)->outcomes, out);
+    backup_outcomes_encode(&((struct backup *)arg)->outcomes, out);
 }
 
 /* --- opening ----------------------------------------------------------------------------------------- */
@@ -376,7 +395,8 @@ static void submit_log(struct backup *b, bool syncs)
 static void write_log(struct backup *b, uint64_t now)
 {
     bool has_queue = !list_is_empty(&b->queue), has_unsynced = !list_is_empty(&b->unsynced);
-    bool syncs = now - b->synced_ms >= SYNC_MS && (has_queue || has_unsynced);
+    bool is_sync_due = now - b->synced_ms >= SYNC_MS || b->bytes >= SYNC_BYTES;
+    bool syncs = is_sync_due && (has_queue || has_unsynced);
     if (b->log.is_out || b->state == BACKUP_OPENING || now < b->retry_ms || (!has_queue && !syncs))
         return;
     submit_log(b, syncs);
@@ -444,6 +464,8 @@ static void backup_on_timer(uv_timer_t *timer);
 static void set_timer(struct backup *b)
 {
     uint64_t wait_ms = is_busy(b) ? WRITE_MS : IDLE_MS;
+    if (wait_ms == IDLE_MS)
+        drop_memory(b);
     if (!uv_is_active((uv_handle_t *)&b->timer) || uv_timer_get_repeat(&b->timer) != wait_ms)
         uv_timer_start(&b->timer, backup_on_timer, wait_ms, wait_ms);
 }
@@ -614,6 +636,7 @@ void backup_close(struct backup *b)
     worker_stop(b->worker);
     free_items(b, &b->queue);
     free_items(b, &b->unsynced);
+    drop_memory(b);
     backup_outcomes_done(&b->outcomes);
     mem_free(b->tail.list);
     uv_close((uv_handle_t *)&b->timer, backup_on_closed);

@@ -34,6 +34,7 @@ struct backup_files {
     bool has_run;                     /* there is a header */
     bool is_sealed;                   /* the segment of `header` is not made yet */
     uint64_t size, synced;            /* of the open segment */
+    struct sha256 *digest;            /* of its bytes; NULL = not known: sealing reads them */
     uint64_t index, term, begun_ms;   /* last entry of the open segment */
     uint64_t epoch;
 };
@@ -56,10 +57,19 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
+static void drop_digest(struct backup_files *f)
+{
+    uint8_t unused[BACKUP_DIGEST_SIZE];
+    if (f->digest)
+        sha256_finish(f->digest, unused);
+    f->digest = NULL;
+}
+
 void backup_files_free(struct backup_files *f)
 {
     if (!f)
         return;
+    drop_digest(f);
     close_fd(&f->fd);
     close_fd(&f->full_fd);
     close_fd(&f->lock_fd);
@@ -169,6 +179,9 @@ static int make_segment(struct backup_files *f, uint64_t now_ms)
     f->begun_ms = now_ms;
     f->is_sealed = false;
     f->epoch++;
+    drop_digest(f);
+    f->digest = sha256_new();
+    sha256_add(f->digest, bytes, sizeof bytes);
     return OK;
 }
 
@@ -185,6 +198,7 @@ static int reopen_segment(struct backup_files *f)
         return last_error();
     }
     f->size = f->synced;
+    drop_digest(f);
     return OK;
 }
 
@@ -195,18 +209,37 @@ static int have_segment(struct backup_files *f, uint64_t now_ms)
     return f->is_sealed ? make_segment(f, now_ms) : reopen_segment(f);
 }
 
+/* The end of the open segment and its digest: as it was written, or as the disk has kept it. */
+static int find_end(struct backup_files *f, struct backup_segment_end *end)
+{
+    struct stat st;
+    if (f->digest) {
+        if (fstat(f->fd, &st) != 0)
+            return last_error();
+        end->index = f->index;
+        end->term = f->term;
+        sha256_finish(f->digest, end->digest);
+        f->digest = NULL;
+        return (uint64_t)st.st_size == f->size ? OK : ERR_CORRUPT;
+    }
+    struct buf bytes = {0};
+    int err = read_all(f->fd, &bytes);
+    if (!err)
+        err = backup_segment_walk(buf_slice(&bytes), true, NULL, NULL, end);
+    if (!err && (end->is_torn || end->is_sealed))
+        err = ERR_CORRUPT;
+    buf_done(&bytes);
+    return err;
+}
+
 /* Seals the open segment. The header becomes that of the next one. */
 static int seal_segment(struct backup_files *f, uint64_t now_ms)
 {
-    struct buf bytes = {0}, seal = {0};
-    struct backup_segment_end end;
+    struct buf seal = {0};
+    struct backup_segment_end end = {0};
     char from[BACKUP_NAME_SIZE], to[BACKUP_NAME_SIZE];
     FAILPOINT(BACKUP_BEFORE_SEAL);
-    int err = ftruncate(f->fd, (off_t)f->size) != 0 ? last_error() : read_all(f->fd, &bytes);
-    if (!err)
-        err = backup_segment_walk(buf_slice(&bytes), true, NULL, NULL, &end); /* what the disk has kept */
-    if (!err && (end.is_torn || end.is_sealed))
-        err = ERR_CORRUPT;
+    int err = ftruncate(f->fd, (off_t)f->size) != 0 ? last_error() : find_end(f, &end);
     if (!err) {
         const struct backup_record record = {.kind = BACKUP_SEAL,
                                              .index = end.index,
@@ -236,7 +269,6 @@ static int seal_segment(struct backup_files *f, uint64_t now_ms)
         f->header.term = end.term;
         memcpy(f->header.previous, end.digest, sizeof end.digest);
     }
-    buf_done(&bytes);
     buf_done(&seal);
     return err;
 }
@@ -258,11 +290,15 @@ int backup_files_append(struct backup_files *f, uint8_t *bytes, size_t size, uin
         backup_records_sum(bytes, size, &f->header);
         err = write_at(f->fd, bytes, size, f->size);
     }
-    if (err)
+    if (err) {
         close_fd(&f->fd);
-    else
-        f->size += size;
-    return err;
+        return err;
+    }
+    f->size += size;
+    backup_records_end(slice_of(bytes, size), &f->index, &f->term);
+    if (f->digest)
+        sha256_add(f->digest, bytes, size);
+    return OK;
 }
 
 int backup_files_sync(struct backup_files *f)

@@ -95,7 +95,8 @@ static void full_done(struct worker_job *job)
         return; /* a gap came meanwhile */
     b->full_ms = j->file.time_ms;
     b->full_index = j->file.index;
-    backup_set_durable(b, j->file.index, b->durable_revision > j->file.revision ? b->durable_revision : j->file.revision);
+    backup_set_durable(b, j->file.index,
+                       b->durable_revision > j->file.revision ? b->durable_revision : j->file.revision);
     metric_set(METRIC_BACKUP_LAST_FULL, (double)b->full_ms / 1000);
     metric_set(METRIC_BACKUP_SIZE, (double)j->total_bytes);
     log_info("a snapshot for the backup is complete", F_INT("revision", j->file.revision),

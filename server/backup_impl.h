@@ -13,7 +13,7 @@
 #include "server/backup.h"
 #include "server/backup_files.h"
 
-enum { BACKUP_QUEUE_MAX = 32 << 20 };
+enum { BACKUP_QUEUE_MAX = 32 << 20, BACKUP_SPARES_MAX = 12 };
 
 struct backup_options {
     struct uv_loop_s *loop;
@@ -83,14 +83,16 @@ struct backup {
     struct log_job log;
     struct full_job full;
     struct end_job end;
-    struct backup_outcomes outcomes; /* of the entries that are not durable in the backup */
-    uint64_t read_index;             /* reading: up to here the log was read again */
-    bool is_reading;                 /* a read is under way */
-    uint64_t queued_ms;              /* the time of the last entry that was queued */
-    uint64_t turn_ms;                /* wall clock of this turn; 0 = not read yet */
-    struct backup_tail tail;            /* entries that may come again after a start */
-    struct link queue;                  /* to be written; */
-    struct link unsynced;               /* written */
+    struct backup_outcomes outcomes;      /* of the entries that are not durable in the backup */
+    uint64_t read_index;                  /* reading: up to here the log was read again */
+    bool is_reading;                      /* a read is under way */
+    uint64_t queued_ms;                   /* the time of the last entry that was queued */
+    uint64_t turn_ms;                     /* wall clock of this turn; 0 = not read yet */
+    struct backup_tail tail;              /* entries that may come again after a start */
+    struct link queue;                    /* to be written; */
+    struct link unsynced;                 /* written */
+    struct buf spares[BACKUP_SPARES_MAX]; /* memory of items that are durable */
+    size_t spare_count;
     size_t bytes;                       /* of both, and of the job */
     uint64_t run, index, term, time_ms; /* of the last entry that was queued */
     int64_t revision, durable_revision;

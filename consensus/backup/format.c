@@ -108,6 +108,15 @@ void backup_records_sum(uint8_t *at, size_t size, const struct backup_header *h)
     }
 }
 
+void backup_records_end(struct slice bytes, uint64_t *ret_index, uint64_t *ret_term)
+{
+    const uint8_t *at = bytes.data, *end = at + bytes.size, *last = at;
+    for (; at < end; at += BACKUP_RECORD_SIZE + get_be32(at + AT_SIZE))
+        last = at;
+    *ret_index = get_be64(last + AT_RECORD_INDEX);
+    *ret_term = get_be64(last + AT_RECORD_TERM);
+}
+
 int backup_record_read(struct slice bytes, const struct backup_header *h, struct backup_record *r,
                        size_t *ret_size)
 {

@@ -67,6 +67,8 @@ MUST_CHECK int backup_header_read(struct slice bytes, struct backup_header *ret_
 void backup_record_add(struct buf *out, const struct backup_record *record);
 /* Sets the checksums of all records of `bytes`, which are records of this segment. */
 void backup_records_sum(uint8_t *bytes, size_t size, const struct backup_header *h);
+/* The place of the last entry or hash of whole records. */
+void backup_records_end(struct slice bytes, uint64_t *ret_index, uint64_t *ret_term);
 /* The first record of bytes. h NULL: its checksum is not checked. ERR_TRUNCATED: the bytes end within it.
  * ERR_CORRUPT. */
 MUST_CHECK int backup_record_read(struct slice bytes, const struct backup_header *h,
