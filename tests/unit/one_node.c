@@ -98,6 +98,8 @@ void one_node_open(struct one_node *n)
         abort();
     }
     kv_on_ready(n->kv, on_ready, n);
+    if (n->opened)
+        n->opened(n->arg);
     uv_prepare_init(&n->loop, &n->prepare);
     uv_timer_init(&n->loop, &n->limit);
     n->prepare.data = n->limit.data = n;

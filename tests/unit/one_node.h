@@ -17,6 +17,7 @@ struct one_node {
     uv_prepare_t prepare;
     uv_timer_t limit;
     bool is_ready, is_closed, is_late;
+    void (*opened)(void *arg); /* right after kv_open; may be NULL */
     /* After kv_turn, in each turn; may be NULL. */
     void (*turn)(void *arg);
     void *arg;
