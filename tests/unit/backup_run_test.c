@@ -262,7 +262,8 @@ static void a_damaged_segment_ends_its_run(void **state)
     one_node_run(&node, is_complete, NULL);
     close_member();
     /* Two bytes of a record that is followed by others. */
-    shell("f=$(echo %s/*.open); printf XY | dd of=$f bs=1 seek=$(($(stat -c %%s $f) - 300)) conv=notrunc 2>/dev/null",
+    shell("f=$(echo %s/*.open); printf XY | dd of=$f bs=1 seek=$(($(stat -c %%s $f) - 300)) conv=notrunc "
+          "2>/dev/null",
           folder);
     assert_int_equal(plan_to(revision), ERR_CORRUPT);
     open_member();
@@ -405,11 +406,8 @@ static void retention_keeps_what_a_restore_needs(void **state)
     uint64_t bytes;
     assert_int_equal(backup_files_open(f, 50, 50, &tail), OK);
     for (uint64_t i = 10; i <= 40; i += 10) {
-        const struct backup_file full = {.kind = BACKUP_FILE_FULL,
-                                         .run = 77,
-                                         .index = i,
-                                         .revision = (int64_t)i + 1,
-                                         .time_ms = 1000 * i};
+        const struct backup_file full = {
+            .kind = BACKUP_FILE_FULL, .run = 77, .index = i, .revision = (int64_t)i + 1, .time_ms = 1000 * i};
         assert_int_equal(backup_files_full_add(f, slice_text("x")), OK);
         assert_int_equal(backup_files_full_end(f, digest, &full), OK);
     }
