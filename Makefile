@@ -529,6 +529,8 @@ bench: $(BIN)/cairnd $(TOOL_BIN) $(BUILD)/tools/failover
 # The same program, one second a row and without verdicts: it shows that the program works; the results mean little.
 bench-smoke: $(BIN)/cairnd $(TOOL_BIN)
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd SMOKE=1 tests/bench/run.sh
+	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd ROUNDS=1 SECONDS_EACH=1 tests/bench/beside.sh
+	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd RUNS=1 SUBSCRIBERS=100 CHANGES=2 LOADS=0 tests/bench/http2.sh
 
 $(BUILD)/tools/registry_load: $(BUILD)/tests/bench/registry_load.o $(TEST_CORE) $(CORE)
 	@mkdir -p $(@D)

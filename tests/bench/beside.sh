@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Small reads beside large ones: single keys, one after the other, while other clients read ranges of 10 MiB without a pause: on
+# Small reads beside large ones: a single key each 20 ms, while other clients read ranges of 10 MiB without a pause: on
 # connections of their own, and on the same connection. cairnd and etcd in turn, ROUNDS times, on the same filled stores.
 # Prints a table of medians: the small read alone (p50), beside (p50, p99), and how many ranges a second the others get.
 #
-#   make build/release/tools/load && ETCD=build/interop/etcd37 ROUNDS=3 tests/bench/beside.sh
+#   ETCD=build/interop/etcd37 ROUNDS=3 tests/bench/beside.sh            (make bench-smoke builds the tools)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/shell/ports.sh
-ETCD=${ETCD:-build/interop/etcd37} CAIRND=${CAIRND:-bin/cairnd}
+CAIRND=${CAIRND:-bin/cairnd} ETCD=${ETCD:-build/interop/etcd37}
+[ -x "$ETCD" ] || ETCD=$(command -v etcd) || { echo "beside: no etcd"; exit 1; }
 ROUNDS=${ROUNDS:-3} SECONDS_EACH=${SECONDS_EACH:-4} KEYS=${KEYS:-100000}
-LOAD=build/release/tools/load
-for tool in "$ETCD" "$CAIRND" "$LOAD"; do [ -x "$tool" ] || { echo "$tool is missing: make interop, make bench-smoke"; exit 1; }; done
+LOAD=${TOOLS:-build/release/tools}/load
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/beside.XXXXXX")
 declare -A pid
 clean_up() {
-    [ ${#pid[@]} = 0 ] || kill -9 "${pid[@]}"
+    [ ${#pid[@]} = 0 ] || { kill -9 "${pid[@]}" && wait; } 2>/dev/null
     give_back_ports
     rm -rf "$work"
 }
@@ -23,8 +23,8 @@ port=$(free_base 4)
 declare -A at=([etcd]=$port [cairnd]=$((port + 2))) binary=([etcd]=$ETCD [cairnd]=$CAIRND)
 rows=(
     "alone|--op range"
-    "4 connections|--op beside --connections 4"
-    "8 streams of the same connection|--op beside --streams 8 --shared 1"
+    "4 connections|--op beside --connections 4 --rate 50"
+    "8 streams of the same connection|--op beside --streams 8 --shared 1 --rate 50"
 )
 for server in etcd cairnd; do
     url=http://127.0.0.1:${at[$server]} peer=http://127.0.0.1:$((at[$server] + 1))

@@ -2,7 +2,7 @@
 # HTTP/2 beside HTTP/1.1: 1,000 event streams (SSE) of one service on one connection, and on a connection each, on a fresh server
 # each time; then the console's page load in a browser (LOADS=0: without). Prints two tables, medians of RUNS runs.
 #
-#   make build/release/tools/sse_load && RUNS=3 tests/bench/http2.sh
+#   RUNS=3 tests/bench/http2.sh                                         (make bench-smoke builds the tools)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/shell/ports.sh
