@@ -7,6 +7,8 @@
 
 #include "base/text.h"
 
+#define KEEP_ALIVE_TICK_MS 500
+
 /* Begins the JSON object with the header's fields, without their own braces. */
 static struct json_writer open_json(struct ctl *c, const Etcdserverpb__ResponseHeader *h)
 {
@@ -250,7 +252,13 @@ static enum ctl_exit keep_alive_once(struct ctl *c, int64_t id, int64_t *ret_ttl
     return how;
 }
 
-/* Refreshes the lease three times within its TTL, as etcd's client does. */
+/* The number of lines that scripts see in a time depends on it. */
+int64_t ctl_keep_alive_pause_ms(int64_t ttl)
+{
+    int64_t third_ms = ttl * 1000 / 3, ticks = (third_ms + KEEP_ALIVE_TICK_MS - 1) / KEEP_ALIVE_TICK_MS;
+    return (ticks > 0 ? ticks : 1) * KEEP_ALIVE_TICK_MS;
+}
+
 enum ctl_exit ctl_lease_keep_alive(struct ctl *c)
 {
     int64_t id, ttl = 0;
@@ -270,8 +278,7 @@ enum ctl_exit ctl_lease_keep_alive(struct ctl *c)
             return how;
         if (!ctl_flush(c))
             return CTL_IO;
-        int64_t wait_ms = ttl * 1000 / 3;
-        if (ctl_pause(c, wait_ms < 500 ? 500 : wait_ms))
+        if (ctl_pause(c, ctl_keep_alive_pause_ms(ttl)))
             how = CTL_INTERRUPTED;
     }
     return how;

@@ -64,6 +64,9 @@ enum ctl_exit ctl_no_table(struct ctl *c);
 
 /* Numbers as Go reads them; an invalid one is reported. */
 enum ctl_exit ctl_read_lease(struct ctl *c, const char *text, const char *what, int64_t *ret_id);
+/* The time from one keep-alive of a lease to the next, in ms: a third of its TTL (seconds), rounded up to the half seconds at
+ * which etcd's client looks whether one is due. */
+int64_t ctl_keep_alive_pause_ms(int64_t ttl);
 enum ctl_exit ctl_read_member(struct ctl *c, const char *text, uint64_t *ret_id);
 bool ctl_hex_u64(const char *text, uint64_t *ret); /* the whole text, which must not be empty */
 /* The ranges of --prefix and --from-key; the key may be empty. range_end lives in c->arena. */
