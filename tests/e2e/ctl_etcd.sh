@@ -154,7 +154,7 @@ $E member update 1234 --peer-urls=http://127.0.0.1:9 -w json --hex
 $E lease grant 100 -w fields --hex
 $E lease grant 100 -w json --hex
 L=$($E lease grant 100 | cut -d" " -f2); $E lease timetolive $L -w fields --hex; $E lease keep-alive --once $L -w fields --hex; $E lease revoke $L
-$E lease list -w fields --hex | head -5
+$E lease list -w fields --hex | sed -n 1,5p
 $E alarm list -w fields --hex
 $E endpoint status -w fields --hex
 $E get a -w fields --hex
