@@ -335,8 +335,8 @@ enum ctl_exit ctl_open_tls(struct ctl *c, const char *ca, const char *cert, cons
     /* The texts of Go; OpenSSL has others. */
     const char *files[] = {cert, key, options.ca_file};
     if (c->line.is_etcdctl && !cert != !key)
-        return ctl_fail(c, CTL_BAD_ARGS, "KeyFile and CertFile must both be present[key: %s, cert: %s]", key ? key : "",
-                        cert ? cert : "");
+        return ctl_fail(c, CTL_BAD_ARGS, "KeyFile and CertFile must both be present[key: %s, cert: %s]",
+                        key ? key : "", cert ? cert : "");
     for (size_t i = 0; c->line.is_etcdctl && i < sizeof files / sizeof *files; i++) {
         if (files[i] && access(files[i], R_OK) != 0)
             return ctl_fail_errno(c, CTL_BAD_ARGS, "open", files[i]);
