@@ -68,7 +68,7 @@ enum ctl_exit ctl_lease_grant(struct ctl *c)
         jw_text(&w, r->error);
         close_json(c, &w);
     } else if (c->form == CTL_FORM_PROTOBUF) {
-        ctl_show_message(c, &r->base);
+        ctl_show_with_header(c, &r->base, r->header);
     } else if (c->form == CTL_FORM_FIELDS) {
         ctl_show_header_fields(c, r->header);
         ctl_show_lease_id(c, r->id);
@@ -157,7 +157,7 @@ enum ctl_exit ctl_lease_timetolive(struct ctl *c)
             jw_raw(&w, slice_text("null"));
         close_json(c, &w);
     } else if (c->form == CTL_FORM_PROTOBUF) {
-        ctl_show_message(c, &r->base);
+        ctl_show_with_header(c, &r->base, r->header);
     } else if (c->form == CTL_FORM_FIELDS) {
         ctl_show_header_fields(c, r->header);
         ctl_show_lease_id(c, r->id);
@@ -200,7 +200,7 @@ enum ctl_exit ctl_lease_list(struct ctl *c)
         return CTL_DONE;
     }
     if (c->form == CTL_FORM_PROTOBUF) {
-        ctl_show_message(c, &r->base);
+        ctl_show_with_header(c, &r->base, r->header);
         return CTL_DONE;
     }
     if (c->form == CTL_FORM_FIELDS)
@@ -223,7 +223,7 @@ static void show_keep_alive(struct ctl *c, const Etcdserverpb__LeaseKeepAliveRes
         jw_named(&w, "TTL", r->ttl);
         close_json(c, &w);
     } else if (c->form == CTL_FORM_PROTOBUF) {
-        ctl_show_message(c, &r->base);
+        ctl_show_with_header(c, &r->base, r->header);
     } else if (c->form == CTL_FORM_FIELDS) {
         ctl_show_header_fields(c, r->header);
         ctl_show_lease_id(c, r->id);
@@ -265,7 +265,7 @@ enum ctl_exit ctl_lease_keep_alive(struct ctl *c)
     bool is_once = ctl_bool(&c->line, "once");
     enum ctl_exit how = one_lease(c, "lease keep-alive command needs lease ID as argument", &id);
     if (!how)
-        how = ctl_no_table(c);
+        how = is_once ? ctl_no_table(c) : ctl_no_table_ever(c);
     while (!how) {
         how = keep_alive_once(c, id, &ttl);
         if (!how && ttl <= 0 && is_once)
