@@ -142,7 +142,7 @@ static int decide_run(struct write *w, struct target *t)
     struct workflow_schedule s = {0};
     if (!t->has_source)
         return DECIDE_FETCH;
-    bool is_this = t->sides[SIDE_SCHEDULE].revision == (int64_t)t->wanted || MUTANT(SCHEDULE_RUN_TWICE);
+    bool is_this = t->sides[SIDE_SCHEDULE].revision == (int64_t)t->wanted || MUTANT(SCHEDULE_OF_BEFORE);
     t->is_unchanged = !is_this || !read_schedule(w, t, &s) || s.state != SCHEDULE_PENDING;
     if (t->is_unchanged)
         return OK;

@@ -544,6 +544,34 @@ static void test_schedule_fails(void **state)
     assert_string_equal(config_node_read(n, "a.txt", 0).text, "another");
 }
 
+/* What a former leader began for a schedule that was canceled does nothing to the next one. */
+static void test_schedule_of_before(void **state)
+{
+    struct config_node *n = *state;
+    struct config_id key = config_id_of("a.txt");
+    struct config_reply a = as("alice");
+    put_draft(n, "alice", "a.txt", "1");
+    schedule(n, "a.txt", now_ms(n) + 3600000);
+    int64_t before = revision_of(n, CONFIG_SCHEDULE, "a.txt");
+    config_cancel_schedule(n->config, &a.request, &key);
+    config_node_wait(n, &a);
+    assert_int_equal(schedule(n, "a.txt", now_ms(n) + 7200000).err, OK);
+    a = config_reply();
+    config_run_schedule(n->config, &a.request, &key, before);
+    config_node_wait(n, &a);
+    assert_true(a.err == OK && a.result.is_unchanged);
+    assert_null(config_node_find(n, "a.txt"));
+    /* Twice for the one that is there: it is done once. */
+    int64_t now = revision_of(n, CONFIG_SCHEDULE, "a.txt");
+    for (int i = 0; i < 2; i++) {
+        a = config_reply();
+        config_run_schedule(n->config, &a.request, &key, now);
+        config_node_wait(n, &a);
+        assert_int_equal(a.err, OK);
+        assert_int_equal(config_node_find(n, "a.txt")->head->last_seq, 1);
+    }
+}
+
 /* --- rollouts ------------------------------------------------------------------------------------------- */
 
 #define HOUR "{\"percent\":5,\"for\":\"1h\"},{\"percent\":50,\"for\":\"1h\"}"
@@ -574,6 +602,31 @@ static void test_rollout_by_hand(void **state)
     assert_int_equal(a.result.seq, 3);
     assert_string_equal(config_node_read(n, "a.txt", 0).text, "2");
     assert_int_equal(act(n, "none.txt", CONFIG_ROLLOUT_PAUSE).err, ERR_NOT_FOUND);
+}
+
+static void test_step_once(void **state)
+{
+    struct config_node *n = *state;
+    struct config_id key = config_id_of("a.txt");
+    config_node_publish(n, "a.txt", "1");
+    start_rollout(n, "alice", "a.txt",
+                  "{\"content\":\"2\",\"steps\":[" HOUR ",{\"percent\":90,\"for\":\"1h\"}]}");
+    int64_t before = revision_of(n, CONFIG_ROLLOUT, "a.txt");
+    for (int i = 0; i < 2; i++) {
+        struct config_reply a = config_reply();
+        config_run_rollout(n->config, &a.request, &key, before, ROLLOUT_ADVANCE, (struct slice){0});
+        config_node_wait(n, &a);
+        assert_int_equal(a.err, OK);
+        assert_int_equal(config_node_find(n, "a.txt")->head->gray.list[0].percent, 50);
+    }
+    /* A user has paused it meanwhile. */
+    before = revision_of(n, CONFIG_ROLLOUT, "a.txt");
+    act(n, "a.txt", CONFIG_ROLLOUT_PAUSE);
+    struct config_reply a = config_reply();
+    config_run_rollout(n->config, &a.request, &key, before, ROLLOUT_PROMOTE, (struct slice){0});
+    config_node_wait(n, &a);
+    assert_true(a.err == OK && a.result.is_unchanged);
+    assert_int_equal(config_node_find(n, "a.txt")->head->seq, 1);
 }
 
 static void test_rollout_runs(void **state)
@@ -644,7 +697,9 @@ int main(void)
         WITH(test_policy),
         WITH(test_schedule),
         WITH(test_schedule_fails),
+        WITH(test_schedule_of_before),
         WITH(test_rollout_by_hand),
+        WITH(test_step_once),
         WITH(test_rollout_runs),
         WITH(test_rollout_of_draft),
         WITH(test_policy_during_rollout),
