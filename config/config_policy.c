@@ -48,8 +48,7 @@ static struct policy_write *begin_policy(struct config *c, struct config_request
 static void send_policy(struct policy_write *w, struct slice ns, const char *operation)
 {
     struct arena *a = &w->op.pending_ops.arena;
-    struct audit_change change = {
-        .kind = "config", .operation = operation, .ns = config_copy(a, ns)};
+    struct audit_change change = {.kind = "config", .operation = operation, .ns = config_copy(a, ns)};
     const struct audit_record record = {
         .author = author_copy(a, &w->op.request->author), .changes = &change, .count = 1};
     w->record = audit_add(w->op.config->options.audit, &w->txn, TXN_THEN, &record);

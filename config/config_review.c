@@ -30,7 +30,8 @@ int write_check_review(struct write *w, struct target *t, struct workflow_review
 {
     struct workflow_review review;
     bool exists = read_review(w, t, &review);
-    bool is_current = exists && (review.draft_revision == t->source_revision || MUTANT(REVIEW_OUTLIVES_DRAFT));
+    bool is_current =
+        exists && (review.draft_revision == t->source_revision || MUTANT(REVIEW_OUTLIVES_DRAFT));
     *ret_review = (struct workflow_review){0};
     if (is_current && review.state == REVIEW_APPROVED) {
         *ret_review = review;
@@ -66,7 +67,8 @@ static int decide_submit(struct write *w, struct target *t)
     if (!t->source_revision)
         return no_draft(w, t);
     bool exists = read_review(w, t, &review);
-    t->is_unchanged = exists && review.draft_revision == t->source_revision && review.state != REVIEW_REJECTED;
+    t->is_unchanged =
+        exists && review.draft_revision == t->source_revision && review.state != REVIEW_REJECTED;
     if (t->is_unchanged)
         return OK;
     if (!t->draft.is_deletion) {

@@ -254,7 +254,8 @@ void config_act_rollout(struct config *c, struct config_request *q, const struct
 /* A promotion that a policy does not allow waits for a user: the policy is younger than the rollout. */
 static bool must_wait(const struct write *w, const struct target *t, const struct workflow_rollout *r)
 {
-    return t->action == ROLLOUT_PROMOTE && write_needs_review(w, t) && !r->approved.size && !r->emergency.size;
+    return t->action == ROLLOUT_PROMOTE && write_needs_review(w, t) && !r->approved.size &&
+           !r->emergency.size;
 }
 
 static int apply_action(struct write *w, struct target *t, struct workflow_rollout *r)

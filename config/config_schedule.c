@@ -126,7 +126,8 @@ static bool is_passing(int err)
     return err == ERR_QUOTA || err == ERR_LIMIT || err == ERR_NO_SPACE || err == ERR_TOO_MANY_REQUESTS;
 }
 
-static const char *what_has_changed(struct write *w, const struct target *t, const struct workflow_schedule *s)
+static const char *what_has_changed(struct write *w, const struct target *t,
+                                    const struct workflow_schedule *s)
 {
     if (t->source_revision != s->draft_revision)
         return "the draft has changed since the publish was scheduled";

@@ -13,7 +13,7 @@ struct policy_entry {
     uint8_t text[];
 };
 
-struct policies { /* zeroed at first */
+struct policies {          /* zeroed at first */
     struct strmap entries; /* namespace -> struct policy_entry */
     uint64_t generation;   /* of the whole state that is being read */
     bool is_whole;

@@ -7,9 +7,11 @@
 
 #define NS_PER_S INT64_C(1000000000)
 
-static const char *const states[ROLLOUT_STATES] = {
-    [ROLLOUT_RUNNING] = "running", [ROLLOUT_PAUSED] = "paused", [ROLLOUT_PROMOTED] = "promoted",
-    [ROLLOUT_ABORTED] = "aborted", [ROLLOUT_ENDED] = "ended"};
+static const char *const states[ROLLOUT_STATES] = {[ROLLOUT_RUNNING] = "running",
+                                                   [ROLLOUT_PAUSED] = "paused",
+                                                   [ROLLOUT_PROMOTED] = "promoted",
+                                                   [ROLLOUT_ABORTED] = "aborted",
+                                                   [ROLLOUT_ENDED] = "ended"};
 
 const char *workflow_rollout_state_name(enum workflow_rollout_state s)
 {

@@ -46,8 +46,7 @@ static struct rollout_plan act(enum rollout_action action, int64_t until_ms)
 static bool needs_survey(const struct rollout_state *s, int64_t due)
 {
     int64_t at = s->survey.at_ms <= s->now_ms ? s->survey.at_ms : 0; /* the clock was set back */
-    return s->rollout->has_limit &&
-           (at + ROLLOUT_SURVEY_MS <= s->now_ms || (s->now_ms >= due && at < due));
+    return s->rollout->has_limit && (at + ROLLOUT_SURVEY_MS <= s->now_ms || (s->now_ms >= due && at < due));
 }
 
 struct rollout_plan rollout_plan(const struct rollout_state *s)

@@ -218,8 +218,8 @@ static void count(struct runner *r, struct runner_entry *e, uint64_t seq)
     begin_work(r, e, true);
     r->survey = (struct rollout_survey){0};
     r->survey_seq = seq;
-    r->listeners = (struct config_listeners){.request = {.done = on_counted},
-                                             .on_listener = on_counted_listener};
+    r->listeners =
+        (struct config_listeners){.request = {.done = on_counted}, .on_listener = on_counted_listener};
     config_listeners(r->config, &r->listeners, &e->key);
 }
 

@@ -8,8 +8,8 @@
 
 static const char *const review_states[REVIEW_STATES] = {
     [REVIEW_SUBMITTED] = "submitted", [REVIEW_APPROVED] = "approved", [REVIEW_REJECTED] = "rejected"};
-static const char *const schedule_states[SCHEDULE_STATES] = {[SCHEDULE_PENDING] = "pending",
-                                                             [SCHEDULE_FAILED] = "failed"};
+static const char *const schedule_states[SCHEDULE_STATES] = {
+    [SCHEDULE_PENDING] = "pending", [SCHEDULE_FAILED] = "failed"};
 
 const char *workflow_review_state_name(enum workflow_review_state s)
 {

@@ -44,12 +44,7 @@ void workflow_policy_write(const struct workflow_policy *p, struct buf *out);
 bool workflow_policy_matches(const struct workflow_policy *p, struct slice group, struct slice name);
 
 /* --- reviews -------------------------------------------------------------------------------------------- */
-enum workflow_review_state {
-    REVIEW_SUBMITTED,
-    REVIEW_APPROVED,
-    REVIEW_REJECTED,
-    REVIEW_STATES
-};
+enum workflow_review_state { REVIEW_SUBMITTED, REVIEW_APPROVED, REVIEW_REJECTED, REVIEW_STATES };
 struct workflow_review {
     enum workflow_review_state state;
     int64_t draft_revision; /* mod revision of the draft's key: another one is another change */

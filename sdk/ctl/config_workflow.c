@@ -33,14 +33,15 @@ static void set_text(json_t *body, const char *field, const char *text)
         json_object_set_new(body, field, json_string(text));
 }
 
-/* POST or PUT of a JSON body to /api/v1/configs/NAME/REST. Takes the body. */
-static enum ctl_exit send_body(struct ctl *c, const char *method, const char *rest, json_t *body)
+/* POST or PUT of a JSON body to /api/v1/configs/NAME/REST. Takes the body. emergency: the reason, or NULL. */
+static enum ctl_exit send_body(struct ctl *c, const char *method, const char *rest, json_t *body,
+                               const char *emergency)
 {
     struct buf text = {0};
     ctl_show_json(&text, body);
     struct ctl_call call = {.method = method, .body = buf_slice(&text), .has_body = true};
     ctl_config_path(c, &call, workflow_arg(c, 0), rest);
-    ctl_query(&call, "emergency", ctl_flag_value(&c->line, "emergency"));
+    ctl_query(&call, "emergency", emergency);
     enum ctl_exit how = send_write(c, &call, workflow_arg(c, 0));
     buf_done(&text);
     json_decref(body);
@@ -54,7 +55,8 @@ static json_t *note_body(const struct ctl *c)
     return body;
 }
 
-static enum ctl_exit print_one(struct ctl *c, const char *rest, const struct ctl_column *columns, size_t count)
+static enum ctl_exit print_one(struct ctl *c, const char *rest, const struct ctl_column *columns,
+                               size_t count)
 {
     struct ctl_call call = {.method = "GET"};
     json_t *doc = NULL;
@@ -111,7 +113,7 @@ enum ctl_exit ctl_config_draft(struct ctl *c)
 
 enum ctl_exit ctl_config_submit(struct ctl *c)
 {
-    return send_body(c, "POST", "/draft/submit", note_body(c));
+    return send_body(c, "POST", "/draft/submit", note_body(c), NULL);
 }
 
 enum ctl_exit ctl_config_reviews(struct ctl *c)
@@ -159,7 +161,7 @@ static enum ctl_exit decide(struct ctl *c, const char *rest)
         return how;
     json_t *body = note_body(c);
     json_object_set_new(body, "draft_revision", json_integer((json_int_t)revision));
-    return send_body(c, "POST", rest, body);
+    return send_body(c, "POST", rest, body, NULL);
 }
 
 enum ctl_exit ctl_config_approve(struct ctl *c)
@@ -183,7 +185,7 @@ static json_t *publish_body(const struct ctl *c)
 
 enum ctl_exit ctl_config_publish(struct ctl *c)
 {
-    return send_body(c, "POST", "/publish", publish_body(c));
+    return send_body(c, "POST", "/publish", publish_body(c), ctl_flag_value(&c->line, "emergency"));
 }
 
 enum ctl_exit ctl_config_schedule(struct ctl *c)
@@ -260,8 +262,9 @@ static enum ctl_exit add_steps(struct ctl *c, json_t *body)
             return ctl_fail(c, CTL_BAD_ARGS, "\"%s\" is no step as in 5:10m, percent and time", text);
         json_array_append_new(steps, step);
     }
-    return json_array_size(steps) ? CTL_DONE
-                                  : ctl_fail(c, CTL_BAD_ARGS, "give the steps, as in --step 5:10m --step 50:1h");
+    return json_array_size(steps)
+               ? CTL_DONE
+               : ctl_fail(c, CTL_BAD_ARGS, "give the steps, as in --step 5:10m --step 50:1h");
 }
 
 /* --match zone=b, repeated: the accepted values of each label. */
@@ -331,36 +334,37 @@ enum ctl_exit ctl_config_gray_start(struct ctl *c)
         char *end;
         double share = strtod(limit, &end);
         if (*end || end == limit || !(share >= 0 && share < 1))
-            how = ctl_fail(c, CTL_BAD_ARGS, "--abort-over is %s; it must be a share from 0 to below 1", limit);
+            how =
+                ctl_fail(c, CTL_BAD_ARGS, "--abort-over is %s; it must be a share from 0 to below 1", limit);
         else
             json_object_set_new(body, "abort_if", json_pack("{s:f}", "rejected_over", share));
     }
     if (!how)
         how = add_source(c, body);
     if (!how)
-        return send_body(c, "PUT", "/rollout", body);
+        return send_body(c, "PUT", "/rollout", body, ctl_flag_value(&c->line, "emergency"));
     json_decref(body);
     return how;
 }
 
 enum ctl_exit ctl_config_gray_pause(struct ctl *c)
 {
-    return send_body(c, "POST", "/rollout/pause", note_body(c));
+    return send_body(c, "POST", "/rollout/pause", note_body(c), NULL);
 }
 
 enum ctl_exit ctl_config_gray_resume(struct ctl *c)
 {
-    return send_body(c, "POST", "/rollout/resume", note_body(c));
+    return send_body(c, "POST", "/rollout/resume", note_body(c), NULL);
 }
 
 enum ctl_exit ctl_config_gray_promote(struct ctl *c)
 {
-    return send_body(c, "POST", "/rollout/promote", note_body(c));
+    return send_body(c, "POST", "/rollout/promote", note_body(c), ctl_flag_value(&c->line, "emergency"));
 }
 
 enum ctl_exit ctl_config_gray_abort(struct ctl *c)
 {
-    return send_body(c, "POST", "/rollout/abort", note_body(c));
+    return send_body(c, "POST", "/rollout/abort", note_body(c), NULL);
 }
 
 enum ctl_exit ctl_config_gray_ls(struct ctl *c)

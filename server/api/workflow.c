@@ -109,7 +109,8 @@ static void on_document(struct config_workflow_list *l, const struct config_id *
     jw_close(&w, '}');
     if (is_readable)
         jw_raw(&p->writer, buf_slice(&fields));
-    p->page.group = slice_of(arena_copy(&p->call->q->arena, key->group.data, key->group.size), key->group.size);
+    p->page.group =
+        slice_of(arena_copy(&p->call->q->arena, key->group.data, key->group.size), key->group.size);
     p->page.name = slice_of(arena_copy(&p->call->q->arena, key->name.data, key->name.size), key->name.size);
     buf_done(&fields);
     arena_done(&a);
@@ -189,7 +190,8 @@ void api_policy_put(struct api_call *c)
 {
     struct workflow_policy policy;
     char error[200];
-    int err = workflow_policy_request_read(buf_slice(&c->q->body), &c->q->arena, &policy, error, sizeof error);
+    int err =
+        workflow_policy_request_read(buf_slice(&c->q->body), &c->q->arena, &policy, error, sizeof error);
     if (err)
         api_fail_err(c, err, error);
     else

@@ -78,13 +78,13 @@ req pete POST '/bundles?emergency=INC-8' '{"publish":[{"name":"pay2.yaml","conte
 # --- scheduled, over kill -9: done once, at its time
 at() { date -u -d "+$1 seconds" +%Y-%m-%dT%H:%M:%SZ; }
 as pete config draft other.yaml <<<'a: 2' >/dev/null
-expect "a time that is none" 3 "$(as pete config schedule other.yaml tomorrow >/dev/null; echo $?)"
+expect "a time that is none" 128 "$(as pete config schedule other.yaml tomorrow >/dev/null; echo $?)"
 expect "scheduled" 0 "$(as pete config schedule other.yaml "$(at 4)" >/dev/null; echo $?)"
 req pete POST /configs/other.yaml/publish "{\"at\":\"$(at 9)\"}" && expect "one at a time" "409 conflict" "$answer"
 expect "listed" 'other.yaml pending pete' "$(as pete config schedules -o json | jq -r '.schedules[] | [.name, .state, .scheduled.author] | join(" ")')"
 stop_server KILL
 start_server "$work" "$port" --bcrypt-cost 4 || { cat "$work/log"; exit 1; }
-is_live() { req pete GET /configs/other.yaml && [ "$body" = 'a: 2' ]; }
+is_live() { req pete GET /configs/other.yaml && [ "${body%$'\n'}" = 'a: 2' ]; }
 check "published at its time" within $LIMIT_S is_live
 req pete GET /configs/other.yaml/schedule && expect "and consumed" "404 not_found" "$answer"
 req pete GET /configs/other.yaml/history && expect "once" 2 "$(of '.releases | length')"
@@ -97,19 +97,19 @@ expect "with the reason" "release 3 went live since the publish was scheduled, u
 expect "removed" 0 "$(as pete config unschedule other.yaml >/dev/null; echo $?)"
 
 # --- a gray release in steps
-expect "no steps" 3 "$(as pete config gray start other.yaml <<<'a: 4' >/dev/null; echo $?)"
-expect "started" "other.yaml: release 4" "$(as pete config gray start other.yaml --step 5:1h --step 50:1h --abort-over 0.5 <<<'a: 4' | sed 's/, revision.*//')"
+expect "no steps" 128 "$(as pete config gray-start other.yaml <<<'a: 4' >/dev/null; echo $?)"
+expect "started" "other.yaml: release 4" "$(as pete config gray-start other.yaml --step 5:1h --step 50:1h --abort-over 0.5 <<<'a: 4' | sed 's/, revision.*//')"
 req pete GET /configs/other.yaml/gray/rollout && expect "its first step" 5 "$(of .rule.percent)"
-expect "paused" 0 "$(as pete config gray pause other.yaml --note wait >/dev/null; echo $?)"
-expect "shown" 'paused 4 0' "$(as pete config gray ls other.yaml -o json | jq -r '[.state, .seq, .step] | join(" ")')"
-expect "resumed" 0 "$(as pete config gray resume other.yaml >/dev/null; echo $?)"
-expect "promoted" "other.yaml: release 5" "$(as pete config gray promote other.yaml | sed 's/, revision.*//')"
-req pete GET /configs/other.yaml && expect "it is live" 'a: 4' "$body"
-expect "it has ended" 1 "$(as pete config gray abort other.yaml >/dev/null; echo $?)"
-as pete config gray start other.yaml --step 50:1s --step 100:1s <<<'a: 6' >/dev/null
+expect "paused" 0 "$(as pete config gray-pause other.yaml --note wait >/dev/null; echo $?)"
+expect "shown" 'paused 4 0' "$(as pete config gray-ls other.yaml -o json | jq -r '[.state, .seq, .step] | join(" ")')"
+expect "resumed" 0 "$(as pete config gray-resume other.yaml >/dev/null; echo $?)"
+expect "promoted" "other.yaml: release 5" "$(as pete config gray-promote other.yaml | sed 's/, revision.*//')"
+req pete GET /configs/other.yaml && expect "it is live" 'a: 4' "${body%$'\n'}"
+expect "it has ended" 1 "$(as pete config gray-abort other.yaml >/dev/null; echo $?)"
+as pete config gray-start other.yaml --step 50:1s --step 100:1s <<<'a: 6' >/dev/null
 is_promoted() { req pete GET /configs/other.yaml/rollout && [ "$(of .state)" = promoted ]; }
 check "by itself" within $LIMIT_S is_promoted
-req pete GET /configs/other.yaml && expect "then it is live" 'a: 6' "$body"
+req pete GET /configs/other.yaml && expect "then it is live" 'a: 6' "${body%$'\n'}"
 
 # --- the audit trail
 req root GET '/audit?kind=config&name=pay.yaml&limit=100'
@@ -121,4 +121,4 @@ req root GET '/audit?kind=config&name=other.yaml&limit=100'
 expect "what the leader did" 'schedule,scheduled_publish,schedule,schedule_failed,cancel_schedule,rollout_start,rollout_pause,rollout_resume,rollout_promote,rollout_start,rollout_step,rollout_promote' \
     "$(of '[.changes[] | select(.error == null) | .operation | select(test("schedule|rollout"))] | reverse | join(",")')"
 expect "in whose name" '["pete"]' "$(of '[.changes[] | select(.operation == "scheduled_publish") | .author]')"
-exit $((failures > 0))
+finish

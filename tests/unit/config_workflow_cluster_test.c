@@ -207,7 +207,8 @@ static void test_schedule_leader_dies(void **state)
     for (int round = 0; round < 16; round++) {
         char name[16], text[16];
         unsigned leader = leader_of(t), other = (leader + 1) % TRIO;
-        int64_t at = wall_ms(t, leader) + 4000, dies = at + (round < 4 ? -3000 + round * 900 : round * 40 - 80);
+        int64_t at = wall_ms(t, leader) + 4000,
+                dies = at + (round < 4 ? -3000 + round * 900 : round * 40 - 80);
         snprintf(name, sizeof name, "a%d.txt", round);
         snprintf(text, sizeof text, "%d", round);
         publish(t, other, name, "before");
@@ -425,9 +426,10 @@ static void test_rejections(void **state)
     struct config_id key = config_id_of("a.txt");
     publish(t, 0, "a.txt", "old");
     config_watch(t->modules[other], &watch, &key, false);
-    start_rollout(t, other, "a.txt",
-                  "{\"content\":\"new\",\"abort_if\":{\"rejected_over\":0.1},\"steps\":[{\"percent\":100,\"for\":"
-                  "\"24h\"}]}");
+    start_rollout(
+        t, other, "a.txt",
+        "{\"content\":\"new\",\"abort_if\":{\"rejected_over\":0.1},\"steps\":[{\"percent\":100,\"for\":"
+        "\"24h\"}]}");
     config_applied(&watch, &key, 2, false, slice_text("unknown option"));
     await_document(t, other, CONFIG_ROLLOUT, "a.txt", "\"state\":\"aborted\"");
     assert_true(document_holds(t, other, CONFIG_ROLLOUT, "a.txt", "1 of 1 clients"));
@@ -447,9 +449,10 @@ static void test_rejections_leader_dies(void **state)
     struct config_id key = config_id_of("a.txt");
     publish(t, 0, "a.txt", "old");
     config_watch(t->modules[other], &watch, &key, false);
-    start_rollout(t, other, "a.txt",
-                  "{\"content\":\"new\",\"abort_if\":{\"rejected_over\":0.1},\"steps\":[{\"percent\":100,\"for\":"
-                  "\"24h\"}]}");
+    start_rollout(
+        t, other, "a.txt",
+        "{\"content\":\"new\",\"abort_if\":{\"rejected_over\":0.1},\"steps\":[{\"percent\":100,\"for\":"
+        "\"24h\"}]}");
     crash(t, leader);
     config_applied(&watch, &key, 2, false, slice_text("unknown option"));
     world_wait_for_leader(t->world);

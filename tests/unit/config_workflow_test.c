@@ -152,10 +152,10 @@ static void test_patterns(void **state)
         const char *pattern, *group, *name;
         bool matches;
     } cases[] = {
-        {"*", "g", "a", true},          {"a", "g", "a", true},        {"a", "g", "ab", false},
-        {"a*", "g", "ab", true},        {"a*", "g", "ba", false},     {"g/a", "g", "a", true},
-        {"g/a", "h", "a", false},       {"g*/a", "gold", "a", true},  {"*/a", "x", "a", true},
-        {"g/*", "g", "anything", true}, {"g/*", "h", "a", false},     {"app-*", "g", "app-", true},
+        {"*", "g", "a", true},          {"a", "g", "a", true},       {"a", "g", "ab", false},
+        {"a*", "g", "ab", true},        {"a*", "g", "ba", false},    {"g/a", "g", "a", true},
+        {"g/a", "h", "a", false},       {"g*/a", "gold", "a", true}, {"*/a", "x", "a", true},
+        {"g/*", "g", "anything", true}, {"g/*", "h", "a", false},    {"app-*", "g", "app-", true},
         {"app-*", "g", "app", false},
     };
     struct workflow_policy p;
@@ -169,9 +169,11 @@ static void test_patterns(void **state)
             fail_msg("%s %s %s", cases[i].pattern, cases[i].group, cases[i].name);
     }
     static const char *const refused[] = {
-        "{\"review\":[\"\"]}",     "{\"review\":[\"a*b\"]}",   "{\"review\":[\"a/b/c\"]}", "{\"review\":[\"/a\"]}",
-        "{\"review\":[\"a/\"]}",   "{\"review\":[1]}",         "{\"review\":\"a\"}",       "{}",
-        "{\"review\":[],\"x\":1}", "{\"review\":[\"**\"]}",
+        "{\"review\":[\"\"]}",      "{\"review\":[\"a*b\"]}",
+        "{\"review\":[\"a/b/c\"]}", "{\"review\":[\"/a\"]}",
+        "{\"review\":[\"a/\"]}",    "{\"review\":[1]}",
+        "{\"review\":\"a\"}",       "{}",
+        "{\"review\":[],\"x\":1}",  "{\"review\":[\"**\"]}",
     };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         if (workflow_policy_request_read(slice_text(refused[i]), &arena, &p, error, sizeof error) == OK)
@@ -210,7 +212,8 @@ static void test_rollout_documents(void **state)
         {"{\"seq\":3,\"steps\":[{\"percent\":5}]}", "steps"},
         {"{\"seq\":3,\"steps\":[{\"percent\":0,\"for\":\"1s\"}]}", "steps"},
         {"{\"seq\":3,\"steps\":[{\"percent\":5,\"for\":\"0s\"}]}", "steps"},
-        {"{\"seq\":3,\"steps\":[{\"percent\":5,\"for\":\"1s\"},{\"percent\":5,\"for\":\"1s\"}]}", "not above"},
+        {"{\"seq\":3,\"steps\":[{\"percent\":5,\"for\":\"1s\"},{\"percent\":5,\"for\":\"1s\"}]}",
+         "not above"},
         {"{" STEPS "}", "needs one of"},
         {"{" STEPS ",\"seq\":1,\"draft\":true}", "needs one of"},
         {"{" STEPS ",\"seq\":1,\"abort_if\":{}}", "abort_if"},
@@ -328,7 +331,8 @@ static void test_draft_changes(void **state)
     assert_non_null(strstr(a.error, "has changed after it was submitted"));
     assert_int_equal(decide(n, "bob", "a.txt", true, seen).err, ERR_CONFLICT);
     submit(n, "alice", "a.txt");
-    assert_int_equal(decide(n, "bob", "a.txt", true, seen).err, ERR_CONFLICT); /* the one that he has seen is gone */
+    assert_int_equal(decide(n, "bob", "a.txt", true, seen).err,
+                     ERR_CONFLICT); /* the one that he has seen is gone */
     assert_int_equal(approve(n, "bob", "a.txt").err, OK);
     assert_int_equal(decide(n, "bob", "a.txt", false, revision_of(n, CONFIG_DRAFT, "a.txt")).err, OK);
     assert_int_equal(publish_draft(n, "a.txt").err, ERR_REVIEW_REQUIRED); /* he has thought again */
@@ -350,9 +354,8 @@ static void test_on_behalf_of(void **state)
     struct config_reply a = as("portal");
     policy(n, "{\"review\":[\"*\"]}");
     a.request.author.on_behalf_of = slice_text("alice");
-    config_put_draft(
-        n->config, &a.request,
-        &(struct config_publish){.key = config_id_of("a.txt"), .content = slice_text("1")});
+    config_put_draft(n->config, &a.request,
+                     &(struct config_publish){.key = config_id_of("a.txt"), .content = slice_text("1")});
     config_node_wait(n, &a);
     submit(n, "erin", "a.txt");
     assert_int_equal(approve(n, "alice", "a.txt").err, ERR_PERMISSION_DENIED);
@@ -400,7 +403,8 @@ static void test_emergency(void **state)
     m.key = (ProtobufCBinaryData){key.size, key.data};
     int err = kv_range_now(n->node.kv, &m, &arena, &response);
     assert_int_equal(err, OK);
-    snprintf(text, sizeof text, "%.*s", (int)response->kvs[0]->value.len, (char *)response->kvs[0]->value.data);
+    snprintf(text, sizeof text, "%.*s", (int)response->kvs[0]->value.len,
+             (char *)response->kvs[0]->value.data);
     assert_non_null(strstr(text, "\"emergency\":\"INC-7\""));
     buf_done(&key);
     /* An unapproved draft, too. */
@@ -419,7 +423,8 @@ static void test_policy(void **state)
     struct config_node *n = *state;
     struct config_reply a = as("root"), b = config_reply();
     struct workflow_policy p;
-    int err = workflow_policy_request_read(slice_text("{\"review\":[\"*\"]}"), &arena, &p, error, sizeof error);
+    int err =
+        workflow_policy_request_read(slice_text("{\"review\":[\"*\"]}"), &arena, &p, error, sizeof error);
     assert_int_equal(err, OK);
     config_put_policy(n->config, &a.request, slice_text("default"), &p);
     config_publish(n->config, &b.request,
@@ -588,7 +593,8 @@ static void test_rollout_by_hand(void **state)
     const struct config_item *item = config_node_find(n, "a.txt");
     assert_int_equal(item->head->seq, 1);
     assert_int_equal(item->head->gray.list[0].percent, 5);
-    assert_int_equal(start_rollout(n, "alice", "a.txt", "{\"seq\":1,\"steps\":[" HOUR "]}").err, ERR_CONFLICT);
+    assert_int_equal(start_rollout(n, "alice", "a.txt", "{\"seq\":1,\"steps\":[" HOUR "]}").err,
+                     ERR_CONFLICT);
     assert_int_equal(act(n, "a.txt", CONFIG_ROLLOUT_PAUSE).err, OK);
     assert_true(act(n, "a.txt", CONFIG_ROLLOUT_PAUSE).result.is_unchanged);
     assert_int_equal(act(n, "a.txt", CONFIG_ROLLOUT_RESUME).err, OK);
@@ -672,8 +678,9 @@ static void test_policy_during_rollout(void **state)
 {
     struct config_node *n = *state;
     config_node_publish(n, "a.txt", "1");
-    start_rollout(n, "alice", "a.txt",
-                  "{\"content\":\"2\",\"steps\":[{\"percent\":5,\"for\":\"1s\"},{\"percent\":9,\"for\":\"1s\"}]}");
+    start_rollout(
+        n, "alice", "a.txt",
+        "{\"content\":\"2\",\"steps\":[{\"percent\":5,\"for\":\"1s\"},{\"percent\":9,\"for\":\"1s\"}]}");
     policy(n, "{\"review\":[\"*\"]}");
     await(n, CONFIG_ROLLOUT, "a.txt", "a policy needs a review by now");
     assert_int_equal(config_node_find(n, "a.txt")->head->seq, 1);
