@@ -158,7 +158,7 @@ void config_publish_draft(struct config *c, struct config_request *q, const stru
 
 /* --- delete -------------------------------------------------------------------------------------------- */
 
-/* What was submitted or scheduled of it goes with it. */
+/* Its review and its schedule go with it. */
 static int decide_drop(struct write *w, struct target *t)
 {
     struct buf none = {0};

@@ -2,8 +2,8 @@
  * Scheduled publishes: schedule, cancel, and the leader's publish at the time.
  *
  * Exactly once: the transaction that publishes deletes the schedule, and compares its revision, the draft's and
- * the head's. A second attempt, of whichever leader, finds no schedule of that revision and does nothing. What
- * cannot be published is kept as failed, by a transaction with the same comparisons. */
+ * the head's. A second attempt, of whichever leader, finds no schedule of that revision and does nothing. A
+ * publish that is not possible is kept as failed, by a transaction with the same comparisons. */
 #include "base/mutant.h"
 #include "config/config_write.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The runner: the leader publishes what was scheduled, and moves rollouts on. Every member knows what is due
- * and when; only the leader acts, one thing at a time. What it does is a transaction that compares the
+ * and when; only the leader acts, one thing at a time. Each act is a transaction that compares the
  * document's revision, so it happens once, whoever leads meanwhile (config_schedule.c, config_rollout.c).
  *
  * The leader's clock decides when. A thing that fails because the store or the cluster cannot take it now is

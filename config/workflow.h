@@ -34,6 +34,7 @@ struct workflow_policy {
     struct author author; /* of the last change */
     int64_t time_ms;
 };
+/* The readers of stored documents: ERR_MALFORMED: not JSON; ERR_INVALID: a field. */
 /* A client's {"review":["app-*","pay/x.yaml"]}, strictly. error (at least 200 bytes) gets one sentence. */
 MUST_CHECK int workflow_policy_request_read(struct slice text, struct arena *a, struct workflow_policy *ret,
                                             char *error, size_t error_size);
@@ -51,6 +52,7 @@ struct workflow_review {
     struct workflow_act submitted, decided;
 };
 const char *workflow_review_state_name(enum workflow_review_state s);
+/* ERR_MALFORMED, ERR_INVALID. */
 MUST_CHECK int workflow_review_read(struct slice text, struct arena *a, struct workflow_review *ret);
 void workflow_review_write_members(const struct workflow_review *r, struct json_writer *w);
 void workflow_review_write(const struct workflow_review *r, struct buf *out);

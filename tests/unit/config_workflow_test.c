@@ -264,7 +264,7 @@ static void test_everything_is_refused(void **state)
     config_bundle(n->config, &a.request, NULL, 0, &gone, 1);
     config_node_wait(n, &a);
     assert_int_equal(a.err, ERR_REVIEW_REQUIRED);
-    /* What changes nothing, takes back, or is only checked is not refused; nor other names and namespaces. */
+    /* A write that changes nothing, takes back, or is only checked passes; so do other names and namespaces. */
     assert_int_equal(config_node_publish(n, "a.txt", "2").err, OK);
     a = config_node_publish_with(n, &(struct config_publish){.key = config_id_of("a.txt"),
                                                              .content = slice_text("3"),
@@ -316,7 +316,7 @@ static void test_review(void **state)
     assert_int_equal(config_node_keys(n, CONFIG_DRAFT, "a.txt"), 0);
 }
 
-/* Whatever changes the draft voids its approval, the same content by another user too. */
+/* Any change of the draft voids its approval, the same content by another user too. */
 static void test_draft_changes(void **state)
 {
     struct config_node *n = *state;
@@ -549,7 +549,7 @@ static void test_schedule_fails(void **state)
     assert_string_equal(config_node_read(n, "a.txt", 0).text, "another");
 }
 
-/* What a former leader began for a schedule that was canceled does nothing to the next one. */
+/* A run that a former leader began for a canceled schedule does nothing to the next schedule. */
 static void test_schedule_of_before(void **state)
 {
     struct config_node *n = *state;
