@@ -21,7 +21,10 @@ enum { RECENT_CHECKS = 2 }; /* cached releases that a turn compares with their h
 
 static void config_on_begin(void *arg, int64_t revision, bool is_whole)
 {
-    heads_begin(((struct config *)arg)->heads, revision, is_whole);
+    struct config *c = arg;
+    policies_begin(&c->policies, is_whole);
+    runner_begin(c->runner, is_whole);
+    heads_begin(c->heads, revision, is_whole);
 }
 
 /* Ignores keys that are not the config center's (config_name_parse). */
@@ -29,28 +32,44 @@ static void config_on_put(void *arg, const Mvccpb__KeyValue *pair)
 {
     struct config *c = arg;
     struct config_name name;
-    if (config_name_parse(slice_of(pair->key.data, pair->key.len), &c->names, &name) == OK)
+    if (config_name_parse(slice_of(pair->key.data, pair->key.len), &c->names, &name) != OK)
+        return;
+    if (name.kind == CONFIG_HEAD)
         heads_put(c->heads, &name, pair_value(pair), pair->create_revision, pair->mod_revision);
+    else if (name.kind == CONFIG_POLICY)
+        policies_put(&c->policies, name.ns, pair_value(pair), pair->mod_revision);
+    else
+        runner_put(c->runner, &name, pair_value(pair), pair->mod_revision);
 }
 
 static void on_remove(void *arg, struct slice key, int64_t revision)
 {
     struct config *c = arg;
     struct config_name name;
-    if (config_name_parse(key, &c->names, &name) == OK)
+    if (config_name_parse(key, &c->names, &name) != OK)
+        return;
+    if (name.kind == CONFIG_HEAD)
         heads_remove(c->heads, &name, revision);
+    else if (name.kind == CONFIG_POLICY)
+        policies_remove(&c->policies, name.ns);
+    else
+        runner_remove(c->runner, &name);
 }
 
 static bool config_on_end(void *arg, uint64_t until_ns)
 {
+    struct config *c = arg;
     (void)until_ns;
-    heads_end(((struct config *)arg)->heads);
+    policies_end(&c->policies);
+    runner_end(c->runner);
+    heads_end(c->heads);
     return true;
 }
 
 static const struct feed_events feed_events = {config_on_begin, config_on_put, on_remove, config_on_end,
                                                false};
-static const char *const prefixes[] = {CONFIG_PREFIX "heads/"};
+static const char *const prefixes[] = {CONFIG_PREFIX "heads/", CONFIG_PREFIX "policies/",
+                                       CONFIG_PREFIX "schedules/", CONFIG_PREFIX "rollouts/"};
 
 static void on_changed(void *arg, struct heads_item *i)
 {
@@ -371,6 +390,7 @@ void config_turn(struct config *c)
     if (config_is_ready(c)) {
         config_janitor_turn(c->janitor);
         drop_superseded(c);
+        runner_turn(c->runner);
     }
     turn_enter(TURN_CONFIG_REQUESTS);
     c->inline_left = INLINE_BYTES;
@@ -408,9 +428,11 @@ struct config *config_new(const struct config_options *options)
         .history_bytes_max = o->history_bytes_max,
         .limits = o->limits,
     });
+    c->runner = runner_new(c);
     metric_collector_add(config_metric_collect, c);
     config_listen_open(c);
-    c->feed = c->pending_ops.feed = feed_new(c->kv, prefixes, 1, &feed_events, c);
+    c->feed = c->pending_ops.feed =
+        feed_new(c->kv, prefixes, sizeof prefixes / sizeof *prefixes, &feed_events, c);
     return c;
 }
 
@@ -420,11 +442,13 @@ void config_free(struct config *c)
         return;
     metric_collector_remove(config_metric_collect, c);
     config_listen_close(c);
+    runner_free(c->runner);
     pending_ops_done(&c->pending_ops);
     task_queue_free(c->tasks);
     strmap_done(&c->lines);
     feed_free(c->feed);
     config_janitor_free(c->janitor);
+    policies_done(&c->policies);
     config_watch_done(c);
     heads_free(c->heads);
     recent_done(&c->recent);

@@ -22,6 +22,8 @@
 #include "config/format/format.h"
 #include "config/gray.h"
 #include "config/name.h"
+#include "config/rollout_plan.h"
+#include "config/workflow.h"
 #include "consensus/kv.h"
 
 struct config;
@@ -107,6 +109,9 @@ struct config_result {
     struct config_id key;      /* bundle, with an error: the item that caused it; name empty = none */
     const struct config_written *written; /* bundle: in the given order, publishes first */
     size_t written_count, items;          /* items: number of changed items */
+    /* config_read_workflow: the document, its revision, and that of the draft beside it (0 = none). */
+    struct slice document;
+    int64_t document_revision, draft_revision;
 };
 
 struct config_request {
@@ -118,6 +123,9 @@ struct config_request {
      * again that it may write the head (or the draft) when the write is applied: ERR_USER_EMPTY,
      * ERR_USER_NOT_FOUND, ERR_AUTH_OLD_REVISION, ERR_PERMISSION_DENIED. */
     const struct auth_who *who;
+    /* The reason for a publish without the review that a policy requires, copied when the request begins. The
+     * author needs WRITE on the item's CONFIG_EMERGENCY key. Empty: the policy holds. */
+    struct slice emergency;
     void *impl; /* private to config/ */
 };
 
@@ -142,6 +150,7 @@ struct config_publish {
     struct config_condition condition;
     bool is_import;
     bool only_validate; /* everything is checked, nothing written */
+    bool is_deletion;   /* of a draft: publishing it deletes the configuration; there is no content */
 };
 /* ERR_MALFORMED: the content is not well formed in its format. ERR_REQUEST_TOO_LARGE, ERR_QUOTA. ERR_INVALID:
  * a name. ERR_CONFLICT: concurrent writes won every attempt, or the stored head cannot be read. */
@@ -242,6 +251,67 @@ void config_delete_draft(struct config *c, struct config_request *q, const struc
 /* Makes a release of the draft and deletes the draft in the same transaction. */
 void config_publish_draft(struct config *c, struct config_request *q, const struct config_id *key,
                           struct slice title, struct slice note, const struct config_condition *condition);
+
+/* --- reviews (config_review.c, config_policy.c) --------------------------------------------------------- */
+/* Where the policy of the namespace covers a name, every write that changes its head ends with
+ * ERR_REVIEW_REQUIRED, except a publish of an approved draft, an emergency (config_request.emergency), the end
+ * of a gray rule, and the steps of a rollout that began with an approved draft. */
+/* Puts or, patterns empty (count 0), deletes the policy of a namespace. The author needs WRITE on its key. */
+void config_put_policy(struct config *c, struct config_request *q, struct slice ns,
+                       const struct workflow_policy *policy);
+void config_delete_policy(struct config *c, struct config_request *q, struct slice ns);
+/* Submits the draft as it is. A later change of the draft voids this, and an approval. */
+void config_submit_draft(struct config *c, struct config_request *q, const struct config_id *key,
+                         struct slice note);
+/* Approves or rejects the draft of this revision. ERR_CONFLICT: it is not the submitted one (any more).
+ * ERR_PERMISSION_DENIED: an approval by its author, or by nobody in particular. The author needs WRITE on the
+ * CONFIG_REVIEW key. */
+void config_review_draft(struct config *c, struct config_request *q, const struct config_id *key,
+                         bool approves, int64_t draft_revision, struct slice note);
+/* Reads a document of the workflow. ERR_NOT_FOUND. */
+void config_read_workflow(struct config *c, struct config_request *q, enum config_key kind,
+                          const struct config_id *key);
+/* The documents of a kind in a namespace, ordered by group and name, after `after` ("group/name"). */
+struct config_workflow_list {
+    struct config_request request; /* first */
+    void (*document)(struct config_workflow_list *l, const struct config_id *key, struct slice text,
+                     int64_t revision);
+    enum config_key kind;
+    struct slice ns, group, after; /* group empty: all groups */
+    size_t limit;                  /* result.has_more: there are more after the last one */
+};
+void config_list_workflow(struct config *c, struct config_workflow_list *l);
+
+/* --- scheduled publishes (config_schedule.c) ------------------------------------------------------------ */
+/* The leader publishes the draft at this time. It must be approved by now where a review is needed. At its time
+ * it is kept as failed, with the reason, if the live release or the draft is another one by then.
+ * ERR_CONFLICT: a publish is scheduled already. */
+void config_schedule_draft(struct config *c, struct config_request *q, const struct config_id *key,
+                           int64_t at_ms, struct slice title, struct slice note,
+                           const struct config_condition *condition);
+void config_cancel_schedule(struct config *c, struct config_request *q, const struct config_id *key);
+/* For the runner: publishes what is due, if the schedule still has this revision; else nothing happens. */
+void config_run_schedule(struct config *c, struct config_request *q, const struct config_id *key,
+                         int64_t revision);
+
+/* --- rollouts (config_rollout.c) ------------------------------------------------------------------------ */
+enum config_rollout_act {
+    CONFIG_ROLLOUT_PAUSE,
+    CONFIG_ROLLOUT_RESUME,
+    CONFIG_ROLLOUT_PROMOTE,
+    CONFIG_ROLLOUT_ABORT
+};
+/* Puts the gray rule with the first step's percentage; the leader does the rest (config/rollout_plan.h).
+ * ERR_CONFLICT: a rollout is under way, or there is such a rule. */
+void config_start_rollout(struct config *c, struct config_request *q, const struct config_id *key,
+                          const struct workflow_rollout_request *rollout,
+                          const struct config_condition *condition);
+/* ERR_CONFLICT: the rollout's state does not allow it. */
+void config_act_rollout(struct config *c, struct config_request *q, const struct config_id *key,
+                        enum config_rollout_act act, struct slice note);
+/* For the runner: does this if the rollout still has this revision; else nothing happens. */
+void config_run_rollout(struct config *c, struct config_request *q, const struct config_id *key,
+                        int64_t revision, enum rollout_action action, struct slice reason);
 
 /* Puts a gray rule, either with its own content (a release is made for it) or, content NULL, with rule->seq
  * of an existing release. A rule that names a tombstone deletes the item for its clients. ERR_NOT_FOUND also

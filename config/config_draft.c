@@ -58,11 +58,15 @@ static int decide_put(struct write *w, struct target *t)
         t->format = t->head->format;
     else if (!t->has_format)
         err = format_find((struct slice){0}, (struct slice){0}, t->key.name, &t->format);
-    if (!err)
+    if (!err && t->is_deletion && !write_is_live(t))
+        err = write_refuse(w, t, ERR_NOT_FOUND, "there is no live configuration %.*s", (int)t->key.name.size,
+                           (const char *)t->key.name.data);
+    if (!err && !t->is_deletion)
         err = write_check_draft(w, t);
     if (err)
         return err;
-    struct config_draft d = {.format = t->format,
+    struct config_draft d = {.is_deletion = t->is_deletion,
+                             .format = t->format,
                              .content = t->content,
                              .encoded = buf_slice(&t->checked.encoded),
                              .title = t->title,
@@ -85,33 +89,58 @@ void config_put_draft(struct config *c, struct config_request *q, const struct c
         return;
     t->has_format = p->has_format;
     t->format = p->format;
-    t->content = write_content(w, p->content);
+    t->is_deletion = p->is_deletion;
+    t->content = write_content(w, p->is_deletion ? (struct slice){0} : p->content);
     t->source = SOURCE_DRAFT;
     write_start(w);
 }
 
 /* --- publish ------------------------------------------------------------------------------------------- */
 
-static int decide_publish(struct write *w, struct target *t)
+static int publish_deletion(struct write *w, struct target *t)
 {
+    if (!write_is_live(t))
+        return OK; /* it is deleted already: only delete the draft */
+    t->format = t->head->format;
+    int err = write_release(w, t, CONFIG_DELETE);
+    if (!err)
+        t->new_head->gray = (struct gray_rules){0};
+    return err;
+}
+
+static int publish_draft_content(struct write *w, struct target *t)
+{
+    t->format = t->draft.format;
+    t->content = t->draft.content;
+    int err = write_check_content(w, t, t->format);
+    if (err || (write_is_live(t) && t->head->format == t->format &&
+                digest_equal(&t->head->digest, &t->checked.digest)))
+        return err; /* the content is live already: only delete the draft */
+    return write_release(w, t, CONFIG_PUBLISH);
+}
+
+int write_publish_draft(struct write *w, struct target *t)
+{
+    struct workflow_review review;
+    struct buf none = {0};
     if (!t->has_source)
         return DECIDE_FETCH;
     if (!t->source_revision)
         return write_refuse(w, t, ERR_NOT_FOUND, "there is no draft of %.*s", (int)t->key.name.size,
                             (const char *)t->key.name.data);
-    t->format = t->draft.format;
-    t->content = t->draft.content;
-    int err = write_check_content(w, t, t->format);
-    t->deletes_draft = true;
-    if (err || (write_is_live(t) && t->head->format == t->format &&
-                digest_equal(&t->head->digest, &t->checked.digest)))
-        return err; /* the content is live already: only delete the draft */
     struct slice title = t->title, note = t->note;
+    int err = write_check_review(w, t, &review);
     t->title = title.size ? title : t->draft.title;
     t->note = note.size ? note : t->draft.note;
-    err = write_release(w, t, CONFIG_PUBLISH);
+    if (!err)
+        err = t->draft.is_deletion ? publish_deletion(w, t) : publish_draft_content(w, t);
+    if (!err && t->new_release)
+        t->new_release->approved = review.decided.author.name;
     t->title = title;
     t->note = note;
+    t->deletes_draft = t->is_reviewed = true;
+    write_change_side(w, t, SIDE_REVIEW, &none);
+    write_change_side(w, t, SIDE_SCHEDULE, &none);
     return err;
 }
 
@@ -119,22 +148,28 @@ void config_publish_draft(struct config *c, struct config_request *q, const stru
                           struct slice title, struct slice note, const struct config_condition *condition)
 {
     struct write *w = write_new(c, q, 1);
-    if (!write_target(w, 0, key, decide_publish, condition) || !write_annotate(w, 0, title, note))
+    if (!write_target(w, 0, key, write_publish_draft, condition) || !write_annotate(w, 0, title, note))
         return;
     w->targets[0].source = SOURCE_DRAFT;
+    write_use_side(w, &w->targets[0], SIDE_REVIEW);
+    write_use_side(w, &w->targets[0], SIDE_SCHEDULE);
     write_start(w);
 }
 
 /* --- delete -------------------------------------------------------------------------------------------- */
 
+/* Its review and its schedule go with it. */
 static int decide_drop(struct write *w, struct target *t)
 {
+    struct buf none = {0};
     if (!t->has_source)
         return DECIDE_FETCH;
     if (!t->source_revision)
         return write_refuse(w, t, ERR_NOT_FOUND, "there is no draft of %.*s", (int)t->key.name.size,
                             (const char *)t->key.name.data);
     t->deletes_draft = true;
+    write_change_side(w, t, SIDE_REVIEW, &none);
+    write_change_side(w, t, SIDE_SCHEDULE, &none);
     return OK;
 }
 
@@ -144,5 +179,7 @@ void config_delete_draft(struct config *c, struct config_request *q, const struc
     if (!write_target(w, 0, key, decide_drop, NULL))
         return;
     w->targets[0].source = SOURCE_DRAFT;
+    write_use_side(w, &w->targets[0], SIDE_REVIEW);
+    write_use_side(w, &w->targets[0], SIDE_SCHEDULE);
     write_start(w);
 }

@@ -20,12 +20,12 @@ static int no_rule(struct write *w, struct target *t)
 
 /* --- put ----------------------------------------------------------------------------------------------- */
 
-/* Makes a release for the rule's clients. The live release does not change. */
-static int add_release(struct write *w, struct target *t)
+int write_gray_release(struct write *w, struct target *t, bool is_deletion)
 {
-    int err = write_check_content(w, t, t->format = t->head->format);
+    t->format = t->head->format;
+    int err = is_deletion ? OK : write_check_content(w, t, t->format);
     if (!err)
-        err = write_release(w, t, CONFIG_GRAY);
+        err = write_release(w, t, is_deletion ? CONFIG_DELETE : CONFIG_GRAY);
     if (err)
         return err;
     write_head(w, t)->last_seq = t->seq;
@@ -44,7 +44,7 @@ static int decide_put(struct write *w, struct target *t)
         return write_refuse(w, t, ERR_NOT_FOUND, "there is no release %llu (any more)",
                             (unsigned long long)t->source_seq);
     if (t->has_content) {
-        int err = add_release(w, t);
+        int err = write_gray_release(w, t, false);
         if (err)
             return err;
         rule.seq = t->seq;
@@ -56,8 +56,8 @@ static int decide_put(struct write *w, struct target *t)
     return OK;
 }
 
-/* Copies the rule into the arena, through its form in a head. */
-static bool copy_rule(struct write *w, const struct gray_rule *rule)
+/* Copies through the rule's form in a head. */
+bool write_copy_rule(struct write *w, const struct gray_rule *rule)
 {
     struct target *t = &w->targets[0];
     struct gray_rule named = *rule;
@@ -87,7 +87,7 @@ void config_put_gray(struct config *c, struct config_request *q, const struct co
 {
     struct write *w = write_new(c, q, 1);
     struct target *t = &w->targets[0];
-    if (!write_target(w, 0, key, decide_put, condition) || !copy_rule(w, rule))
+    if (!write_target(w, 0, key, decide_put, condition) || !write_copy_rule(w, rule))
         return;
     if (!content && (rule->seq == 0 || rule->seq > CONFIG_SEQ_MAX)) {
         pending_op_refuse(&w->op.pending_ops, ERR_INVALID, "the rule needs either seq or content");
@@ -108,6 +108,7 @@ static int decide_delete(struct write *w, struct target *t)
     if (!find_rule(t))
         return no_rule(w, t);
     struct config_head *head = write_head(w, t);
+    t->is_reviewed = true; /* its clients get what is live */
     return gray_rules_remove(&t->head->gray, t->rule_name, &w->op.pending_ops.arena, &head->gray);
 }
 

@@ -9,7 +9,9 @@
 #include "config/config.h"
 #include "config/heads.h"
 #include "config/janitor.h"
+#include "config/policies.h"
 #include "config/recent.h"
+#include "config/runner.h"
 #include "config/task.h"
 #include "consensus/pending_op.h"
 #include "proto/txn.h"
@@ -23,6 +25,8 @@ struct config {
     struct feed *feed;
     struct heads *heads;
     struct config_janitor *janitor;
+    struct policies policies;
+    struct runner *runner;
     struct buf names; /* of the key being parsed */
     struct recent recent;
     struct task_queue *tasks;

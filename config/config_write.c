@@ -5,10 +5,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/mutant.h"
 #include "consensus/write_limits.h"
 
 #define BLOCKED_BYTES_MAX (64u << 20) /* of writes that wait in queues */
 #define BLOCKED_ROOM      2048        /* bytes of one of them beside its content */
+#define POLICIES_SEARCHED 64
 
 /* --- for deciders -------------------------------------------------------------------------------------- */
 
@@ -121,6 +123,7 @@ int write_release(struct write *w, struct target *t, enum config_operation opera
     r->title = t->title;
     r->note = t->note;
     r->author = w->author;
+    r->emergency = w->emergency;
     r->time_ms = config_wall_ms(w->op.config);
     r->previous_seq = t->head ? t->head->seq : 0;
     r->format = t->format;
@@ -197,9 +200,23 @@ static void free_write(struct pending_op *op)
 
 /* --- the stored state ---------------------------------------------------------------------------------- */
 
-/* Takes the heads from the view: valid until the return to the loop. */
+static void take_policy(struct write *w, struct write_policy *p, int64_t revision, struct slice text)
+{
+    struct workflow_policy *policy = arena_new(&w->op.pending_ops.arena, sizeof *policy);
+    p->side.revision = revision;
+    p->policy = NULL;
+    if (revision && workflow_policy_read(text, &w->op.pending_ops.arena, policy) == OK)
+        p->policy = policy;
+}
+
+/* Takes the heads and the policies from the view: heads are valid until the return to the loop. */
 static void take_view(struct write *w)
 {
+    for (size_t i = 0; i < w->policy_count; i++) {
+        struct policy_entry *e = policies_find(&w->op.config->policies, w->policies[i].ns);
+        take_policy(w, &w->policies[i], e ? e->revision : 0,
+                    e ? slice_of(e->text, e->size) : (struct slice){0});
+    }
     for (size_t i = 0; i < w->count; i++) {
         struct target *t = &w->targets[i];
         const struct heads_item *item = heads_find(w->op.config->heads, &t->key);
@@ -217,9 +234,14 @@ static void forget_view(struct write *w)
 
 static void add_reads(struct write *w, enum txn_side side)
 {
+    for (size_t i = 0; i < w->policy_count; i++)
+        txn_range(&w->txn, side, w->policies[i].side.key, false);
     for (size_t i = 0; i < w->count; i++) {
         struct target *t = &w->targets[i];
         struct arena *a = &w->op.pending_ops.arena;
+        for (int k = 0; k < SIDES; k++)
+            if (t->sides[k].is_used)
+                txn_range(&w->txn, side, t->sides[k].key, false);
         txn_range(&w->txn, side, t->head_key, false);
         txn_last(&w->txn, side, t->release_prefix);
         if (t->source == SOURCE_DRAFT)
@@ -262,14 +284,28 @@ static void take_source(struct write *w, struct target *t, const Mvccpb__KeyValu
         t->source_revision = 0; /* unreadable: treated as missing */
 }
 
+static void take_side(struct write *w, struct side *s, const Mvccpb__KeyValue *pair)
+{
+    s->revision = pair ? pair->mod_revision : 0;
+    s->text = pair ? config_copy(&w->op.pending_ops.arena, pair_value(pair)) : (struct slice){0};
+}
+
 static void take_reads(struct write *w, const Etcdserverpb__TxnResponse *response)
 {
     size_t at = 0;
     w->is_fresh = true;
+    for (size_t i = 0; i < w->policy_count; i++) {
+        const Mvccpb__KeyValue *pair = next_pair(response, &at);
+        take_policy(w, &w->policies[i], pair ? pair->mod_revision : 0,
+                    pair ? pair_value(pair) : (struct slice){0});
+    }
     for (size_t i = 0; i < w->count; i++) {
         struct target *t = &w->targets[i];
         struct buf scratch = {0};
         struct config_name name;
+        for (int k = 0; k < SIDES; k++)
+            if (t->sides[k].is_used)
+                take_side(w, &t->sides[k], next_pair(response, &at));
         take_head(w, t, next_pair(response, &at));
         const Mvccpb__KeyValue *last = next_pair(response, &at);
         if (last && config_name_parse(slice_of(last->key.data, last->key.len), &scratch, &name) == OK)
@@ -313,10 +349,22 @@ static struct slice config_write_take_text(struct write *w, struct buf *text)
     return copy;
 }
 
+static void add_side(struct write *w, const struct side *s)
+{
+    if (s->is_used)
+        txn_if_revision(&w->txn, s->key, s->revision);
+    if (s->is_changed && s->change.size)
+        txn_put(&w->txn, s->key, s->change, 0);
+    else if (s->is_changed && s->revision)
+        txn_delete(&w->txn, s->key);
+}
+
 static int add_target(struct write *w, struct target *t)
 {
     struct arena *a = &w->op.pending_ops.arena;
     txn_if_revision(&w->txn, t->head_key, t->revision);
+    for (int k = 0; k < SIDES; k++)
+        add_side(w, &t->sides[k]);
     if (t->source == SOURCE_DRAFT)
         txn_if_revision(&w->txn, t->draft_key, t->source_revision);
     if (t->source == SOURCE_EXISTS)
@@ -366,13 +414,19 @@ static int claim_room(struct write *w, size_t at)
  * releases; a draft has its own. */
 static void sign(struct write *w)
 {
-    struct auth_need *needs = arena_alloc(&w->op.pending_ops.arena, 2 * w->count * sizeof *needs);
+    struct arena *a = &w->op.pending_ops.arena;
+    struct auth_need *needs = arena_alloc(a, 4 * w->count * sizeof *needs);
     size_t count = 0;
     for (size_t i = 0; i < w->count; i++) {
         const struct target *t = &w->targets[i];
-        if (t->new_head || t->new_release)
+        if (w->emergency.size)
+            needs[count++] =
+                (struct auth_need){.key = config_key(a, CONFIG_EMERGENCY, &t->key, 0), .is_write = true};
+        if (t->needs_review_key)
+            needs[count++] = (struct auth_need){.key = t->sides[SIDE_REVIEW].key, .is_write = true};
+        if (t->new_head || t->new_release || t->needs_head)
             needs[count++] = (struct auth_need){.key = t->head_key, .is_write = true};
-        if (t->new_draft.size || t->deletes_draft)
+        if (t->new_draft.size || t->deletes_draft || t->needs_draft)
             needs[count++] = (struct auth_need){.key = t->draft_key, .is_write = true};
     }
     pending_op_sign(&w->op.pending_ops, needs, count);
@@ -400,6 +454,8 @@ static int charge_limits(struct write *w)
 
 static const char *operation_name(const struct target *t)
 {
+    if (t->act)
+        return t->act;
     if (t->new_release)
         return config_operation_name(t->new_release->operation);
     return t->new_draft.size ? "draft" : t->deletes_draft ? "discard_draft" : "end_gray";
@@ -417,10 +473,11 @@ static void add_record(struct write *w)
                                                          .ns = t->key.ns,
                                                          .group = t->key.group,
                                                          .name = t->key.name,
+                                                         .emergency = w->emergency,
                                                          .seq = t->seq};
     }
     w->record = audit_add(w->op.config->options.audit, &w->txn, TXN_THEN, &r);
-    w->op.pending_ops.kv.extra_ops = AUDIT_OPS;
+    w->op.pending_ops.kv.extra_ops = AUDIT_OPS + SIDES + (unsigned)w->policy_count;
 }
 
 static int build_transaction(struct write *w)
@@ -428,6 +485,8 @@ static int build_transaction(struct write *w)
     uint64_t max = w->op.config->options.request_bytes_max;
     int err = OK;
     txn_init(&w->txn, &w->op.pending_ops.arena);
+    for (size_t i = 0; i < w->policy_count; i++)
+        txn_if_revision(&w->txn, w->policies[i].side.key, w->policies[i].side.revision);
     for (size_t i = 0; !err && i < w->count; i++)
         err = add_target(w, &w->targets[i]);
     if (!err) {
@@ -509,6 +568,18 @@ static bool needs_fresh(const struct write *w)
     return false;
 }
 
+/* A change of the head that nobody has approved. */
+static int check_policy(struct write *w, struct target *t)
+{
+    if (!t->new_head || t->is_reviewed || w->emergency.size || w->only_validate ||
+        !write_needs_review(w, t) || MUTANT(REVIEW_SKIPPED))
+        return OK;
+    return write_refuse(w, t, ERR_REVIEW_REQUIRED,
+                        "%.*s needs a review: put a draft, submit it, have another user approve it, and "
+                        "publish the draft",
+                        (int)t->key.name.size, (const char *)t->key.name.data);
+}
+
 /* Decides all targets. An error in one target comes before what another one still needs. */
 static int config_write_decide(struct write *w, size_t *ret_changed)
 {
@@ -516,7 +587,10 @@ static int config_write_decide(struct write *w, size_t *ret_changed)
     *ret_changed = 0;
     for (size_t i = 0; !err && i < w->count; i++) {
         struct target *t = &w->targets[i];
-        t->is_unchanged = t->deletes_draft = t->is_unchecked = false;
+        t->is_unchanged = t->deletes_draft = t->is_unchecked = t->is_reviewed = false;
+        t->act = NULL;
+        for (int k = 0; k < SIDES; k++)
+            t->sides[k].is_changed = false;
         t->new_head = NULL;
         t->new_release = NULL;
         t->new_draft = (struct slice){0};
@@ -524,6 +598,8 @@ static int config_write_decide(struct write *w, size_t *ret_changed)
         err = write_check_condition(w, t);
         if (!err)
             err = t->decide(w, t);
+        if (!err)
+            err = check_policy(w, t);
         if (err == DECIDE_CHECK || (err == DECIDE_FETCH && needed != DECIDE_CHECK)) {
             needed = err;
             err = OK;
@@ -580,8 +656,46 @@ struct write *write_new(struct config *c, struct config_request *q, size_t count
     w->claims = arena_new(&w->op.pending_ops.arena, (count + 1) * sizeof *w->claims);
     w->client = config_client(&w->op.pending_ops.arena, q);
     w->author = author_copy(&w->op.pending_ops.arena, &q->author);
+    w->emergency = config_copy(&w->op.pending_ops.arena, q->emergency);
+    w->policies = arena_new(&w->op.pending_ops.arena, (count + 1) * sizeof *w->policies);
     w->op.pending_ops.on_free = free_write;
     return w;
+}
+
+/* The policy of a namespace, once for all targets in it. Only the last ones are looked through: a policy that
+ * stands there twice is compared twice. */
+static struct write_policy *use_policy(struct write *w, struct slice ns)
+{
+    for (size_t i = w->policy_count; i > 0 && w->policy_count - i < POLICIES_SEARCHED; i--)
+        if (slice_equal(w->policies[i - 1].ns, ns))
+            return &w->policies[i - 1];
+    struct write_policy *p = &w->policies[w->policy_count++];
+    p->ns = ns;
+    p->side.key = config_key(&w->op.pending_ops.arena, CONFIG_POLICY, &(struct config_id){.ns = ns}, 0);
+    return p;
+}
+
+void write_use_side(struct write *w, struct target *t, enum write_side side)
+{
+    static const enum config_key kinds[SIDES] = {
+        [SIDE_REVIEW] = CONFIG_REVIEW, [SIDE_SCHEDULE] = CONFIG_SCHEDULE, [SIDE_ROLLOUT] = CONFIG_ROLLOUT};
+    t->sides[side] =
+        (struct side){.key = config_key(&w->op.pending_ops.arena, kinds[side], &t->key, 0), .is_used = true};
+}
+
+void write_change_side(struct write *w, struct target *t, enum write_side side, struct buf *text)
+{
+    t->sides[side].is_changed = true;
+    t->sides[side].change = config_write_take_text(w, text);
+}
+
+bool write_needs_review(const struct write *w, const struct target *t)
+{
+    const struct write_policy *p = t->policy;
+    (void)w;
+    if (p->side.revision && !p->policy)
+        return true; /* it cannot be read: nothing passes until it is repaired */
+    return p->policy && workflow_policy_matches(p->policy, t->key.group, t->key.name);
 }
 
 bool write_target(struct write *w, size_t at, const struct config_id *key,
@@ -597,6 +711,7 @@ bool write_target(struct write *w, size_t at, const struct config_id *key,
     t->draft_key = config_key(a, CONFIG_DRAFT, &t->key, 0);
     t->release_prefix = config_prefix(a, CONFIG_RELEASE, &t->key);
     t->decide = decide_it;
+    t->policy = use_policy(w, t->key.ns);
     if (condition) {
         t->condition = *condition;
         t->condition.if_md5 = config_copy(a, condition->if_md5);

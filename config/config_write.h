@@ -21,6 +21,7 @@
 #include "config/config_private.h"
 #include "config/content.h"
 #include "config/task.h"
+#include "config/workflow.h"
 #include "consensus/audit.h"
 
 #define CONFIG_ATTEMPTS_MAX 8    /* failed compares, then ERR_CONFLICT */
@@ -35,13 +36,32 @@ struct ticket { /* a target's place in the queue of its configuration */
     struct link link;
 };
 
+/* Another document that a write reads, compares in its transaction, and perhaps changes. */
+struct side {
+    struct slice key;
+    bool is_used;
+    int64_t revision;    /* of the key; 0 = there is none */
+    struct slice text;   /* in the arena */
+    bool is_changed;     /* by the decision */
+    struct slice change; /* the new text; empty = it is deleted */
+};
+enum write_side { SIDE_REVIEW, SIDE_SCHEDULE, SIDE_ROLLOUT, SIDES };
+
+/* The policy of a namespace. It is compared in the transaction too, so a write never goes past a policy that
+ * was put before it. The view's is only a guess, as everything of the view. */
+struct write_policy {
+    struct slice ns;
+    struct side side;
+    const struct workflow_policy *policy; /* NULL = none, or unreadable */
+};
+
 struct target {
     struct config_id key;
     struct slice head_key, release_prefix, draft_key;
     struct config_condition condition;
     int (*decide)(struct write *w, struct target *t);
     /* From the client. */
-    bool has_format, is_import;
+    bool has_format, is_import, is_deletion, approves;
     enum format format;
     struct slice content;
     struct slice title, note;
@@ -49,6 +69,9 @@ struct target {
     struct slice rule_name;  /* gray */
     struct gray_rules rules; /* the rule to put, as a list of one */
     bool has_content;
+    const struct workflow_rollout *rollout; /* to start */
+    int action;                             /* upon a rollout */
+    struct slice reason;
     /* The stored state. */
     bool is_unreadable;             /* the key exists, but its value is no readable head */
     const struct config_head *head; /* NULL = none */
@@ -63,8 +86,15 @@ struct target {
     struct config_draft draft;
     struct content checked; /* the result of the content's one check */
     bool is_unchecked;      /* the worker must check it before the next decision */
+    struct side sides[SIDES];
+    struct write_policy *policy; /* of its namespace */
     /* The decision. */
     bool is_unchanged, deletes_draft;
+    bool is_reviewed;             /* the policy allows the change: it was approved, or only takes back */
+    bool needs_draft;             /* the author must be able to write the draft, though it is not written */
+    bool needs_head;              /* the author must be able to write the head, though it is not written */
+    bool needs_review_key;        /* the author must be able to write the review */
+    const char *act;              /* in the audit trail; NULL: what was made of release and draft */
     struct config_head *new_head; /* NULL = no change */
     uint64_t seq;                 /* the release that is put; 0 = none */
     struct config_release *new_release;
@@ -88,13 +118,16 @@ struct write {
     struct format_error where;
     struct target *failed_target;
     char error[512];
-    struct slice client;  /* for the turns at the worker */
-    struct author author; /* of the releases */
-    struct slice record;  /* of the audit trail, in the transaction under way */
-    struct check *check;  /* under way; NULL = none */
-    bool is_blocked;      /* it waits in a queue */
-    size_t blocked_bytes; /* counted in config.blocked_bytes while it exists */
-    struct link ready;    /* in config.ready: it has reached the front of its queues */
+    struct write_policy *policies; /* of its namespaces */
+    size_t policy_count;
+    struct slice client;    /* for the turns at the worker */
+    struct author author;   /* of the releases */
+    struct slice emergency; /* the reason for a publish without a review; empty = none */
+    struct slice record;    /* of the audit trail, in the transaction under way */
+    struct check *check;    /* under way; NULL = none */
+    bool is_blocked;        /* it waits in a queue */
+    size_t blocked_bytes;   /* counted in config.blocked_bytes while it exists */
+    struct link ready;      /* in config.ready: it has reached the front of its queues */
 };
 
 /* Results of decide beside OK and errors. */
@@ -128,6 +161,22 @@ int write_release(struct write *w, struct target *t, enum config_operation opera
 /* A copy of the head to change; the gray rules are kept. */
 struct config_head *write_head(struct write *w, struct target *t);
 bool write_is_live(const struct target *t);
+/* Reads this document of the target's item with every read, and compares it in the transaction. */
+void write_use_side(struct write *w, struct target *t, enum write_side side);
+/* Puts this text, or deletes the document if it is empty. The text is copied and the buffer freed. */
+void write_change_side(struct write *w, struct target *t, enum write_side side, struct buf *text);
+/* True: a policy says that changes of this configuration need a review. */
+bool write_needs_review(const struct write *w, const struct target *t);
+/* config_review.c. OK: the draft that was read (SOURCE_DRAFT, SIDE_REVIEW) was approved as it is, or needs no
+ * review; ret_review gets the review if it was. ERR_REVIEW_REQUIRED with a sentence. */
+int write_check_review(struct write *w, struct target *t, struct workflow_review *ret_review);
+/* config_draft.c. Decides the publish of the draft that was read. */
+int write_publish_draft(struct write *w, struct target *t);
+
+/* config_gray.c. Makes a release for a rule's clients. The live release does not change. */
+int write_gray_release(struct write *w, struct target *t, bool is_deletion);
+/* Copies the rule into the arena, as t->rules of the first target. False: the write has ended. */
+bool write_copy_rule(struct write *w, const struct gray_rule *rule);
 
 /* config_check.c. Calls write_step at the end. ERR_TOO_MANY_REQUESTS: nothing was started. */
 MUST_CHECK int write_check_start(struct write *w);

@@ -188,6 +188,8 @@ int config_release_read(struct slice text, struct arena *a, struct config_releas
     read_note(&r, &release.note);
     author_read(&r, &release.author);
     read_time(&r, &release.time_ms);
+    document_text(&r, "emergency", &release.emergency);
+    document_text(&r, "approved_by", &release.approved);
     read_seq(&r, "previous_seq", &release.previous_seq);
     read_seq(&r, "origin_seq", &release.origin_seq);
     if (release.operation != CONFIG_DELETE) {
@@ -208,6 +210,8 @@ void config_release_write_members(const struct config_release *r, bool with_cont
     document_add_text(w, "note", r->note);
     author_write_members(&r->author, w);
     document_add_number(w, "time_ms", r->time_ms);
+    document_add_text(w, "emergency", r->emergency);
+    document_add_text(w, "approved_by", r->approved);
     add_seq(w, "previous_seq", r->previous_seq);
     add_seq(w, "origin_seq", r->origin_seq);
     if (r->operation == CONFIG_DELETE)
@@ -240,7 +244,9 @@ int config_draft_read(struct slice text, struct arena *a, struct config_draft *r
     author_read(&r, &d.author);
     read_seq(&r, "base_seq", &d.base_seq);
     read_time(&r, &d.time_ms);
-    read_content(&r, &d.content);
+    document_bool(&r, "deletion", &d.is_deletion);
+    if (!d.is_deletion)
+        read_content(&r, &d.content);
     int err = document_end(&r);
     if (!err)
         *ret = d;
@@ -257,8 +263,13 @@ void config_draft_write(const struct config_draft *d, struct buf *out)
     author_write_members(&d->author, &w);
     add_seq(&w, "base_seq", d->base_seq);
     document_add_number(&w, "time_ms", d->time_ms);
-    document_add_number(&w, "size", (int64_t)d->content.size);
-    add_content(&w, d->content, d->encoded);
+    if (d->is_deletion) {
+        jw_key(&w, "deletion");
+        jw_bool(&w, true);
+    } else {
+        document_add_number(&w, "size", (int64_t)d->content.size);
+        add_content(&w, d->content, d->encoded);
+    }
     jw_close(&w, '}');
 }
 

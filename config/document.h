@@ -52,13 +52,16 @@ struct config_release {
                              encoding takes milliseconds. Empty: it is encoded again */
     struct digest digest;
     struct slice title, note;
-    struct author author;  /* empty in releases of older versions */
-    int64_t time_ms;       /* since 1970, by the writer's clock */
-    uint64_t previous_seq; /* live before it; 0 = none */
-    uint64_t origin_seq;   /* ROLLBACK, PROMOTE: the release that the content is from; 0 = its own */
+    struct author author;   /* empty in releases of older versions */
+    int64_t time_ms;        /* since 1970, by the writer's clock */
+    uint64_t previous_seq;  /* live before it; 0 = none */
+    struct slice emergency; /* the reason for a publish without a review; empty = none */
+    struct slice approved;  /* the user that approved it; empty = nobody had to */
+    uint64_t origin_seq;    /* ROLLBACK, PROMOTE: the release that the content is from; 0 = its own */
 };
 
 struct config_draft {
+    bool is_deletion; /* publishing it deletes the configuration; it has no content */
     enum format format;
     struct slice content;
     struct slice encoded; /* as a release's */

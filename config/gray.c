@@ -241,14 +241,20 @@ static void read_match(struct document_reader *r, struct gray_rule *rule)
     qsort(rule->labels, rule->label_count, sizeof *rule->labels, compare_labels);
 }
 
+void gray_match_read(struct document_reader *r, struct gray_rule *ret)
+{
+    int64_t priority = 0;
+    document_number(r, "priority", -GRAY_PRIORITY_MAX, GRAY_PRIORITY_MAX, &priority);
+    read_match(r, ret);
+    ret->priority = (int32_t)priority;
+}
+
 static void read_rule(struct document_reader *r, struct gray_rule *rule)
 {
-    int64_t priority = 0, percent = 100, seq = 0;
-    document_number(r, "priority", -GRAY_PRIORITY_MAX, GRAY_PRIORITY_MAX, &priority);
-    read_match(r, rule);
+    int64_t percent = 100, seq = 0;
+    gray_match_read(r, rule);
     document_number(r, "percent", 0, 100, &percent);
     document_number(r, "seq", 1, INT64_MAX, &seq);
-    rule->priority = (int32_t)priority;
     rule->percent = (uint8_t)percent;
     rule->seq = (uint64_t)seq;
 }

@@ -79,6 +79,8 @@ struct slice gray_address(const char *peer);
  * network's prefix are dropped. error (at least 200 bytes) as in base/document.h. */
 MUST_CHECK int gray_request_read(struct slice text, struct arena *a, struct gray_request *ret, char *error,
                                  size_t error_size);
+/* Reads the fields priority and match alone, of a document that has a rule among other fields. */
+void gray_match_read(struct document_reader *r, struct gray_rule *ret);
 /* Reads the list in a head tolerantly; rules there have a "name". */
 MUST_CHECK int gray_rules_read(json_t *array, struct arena *a, struct gray_rules *ret, char *error,
                                size_t error_size);

@@ -15,6 +15,7 @@
 #define EXAMINED_MAX 8  /* items in one turn */
 #define KEYS_MAX     64 /* of releases, in one examination */
 #define DELETES_MAX  32 /* in one transaction */
+#define ITEM_KEYS    2  /* beside the releases: the head, the rollout */
 #define BYTES_MAX                                                                                            \
     (256u << 10)         /* of releases read for one item; also of one turn, which then starts no more */
 #define OVER_MS     1000 /* interval of examinations of an item over a bound */
@@ -121,7 +122,7 @@ static void config_janitor_on_done(struct kv_request *r, int err, const Protobuf
     struct config_janitor *j = container_of(r, struct config_janitor, request);
     const Etcdserverpb__TxnResponse *response = (const void *)message;
     struct heads_item *i = heads_find(j->heads, &j->key);
-    uint64_t deletes = j->txn.message.n_success - j->does_remove_item;
+    uint64_t deletes = j->txn.message.n_success - (j->does_remove_item ? ITEM_KEYS : 0);
     uint64_t again_ms = 0;
     j->is_busy = false;
     if (err) {
@@ -293,8 +294,10 @@ static bool config_janitor_examine(struct config_janitor *j, struct heads_item *
     if (all || head->last_seq > j->kept)
         due = add_releases(j, i, all ? CONFIG_SEQ_MAX : head->last_seq - j->kept + 1, all);
     j->does_remove_item = all && due == UINT64_MAX;
-    if (j->does_remove_item)
+    if (j->does_remove_item) { /* ITEM_KEYS */
         txn_delete(&j->txn, config_janitor_key_of(j, i, CONFIG_HEAD, 0));
+        txn_delete(&j->txn, config_janitor_key_of(j, i, CONFIG_ROLLOUT, 0));
+    }
     if (j->txn.message.n_success == 0) {
         due = gone_ms < due ? gone_ms : due;
         if (due == UINT64_MAX)

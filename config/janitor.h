@@ -3,7 +3,7 @@
  * transactions that compare the head of the decision. It deletes
  *   - releases that are not among the newest of their item, not young, not live, and in no gray rule
  *   - the oldest releases, however young, of an item that has too many or too many bytes
- *   - items that were deleted long ago, with all their releases
+ *   - items that were deleted long ago, with all their releases and their rollout
  * It does not delete drafts: they are somebody's work. It does not keep a release because it is a draft's
  * base.
  *

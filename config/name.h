@@ -13,13 +13,20 @@ enum config_key {
     CONFIG_HEAD,    /* heads/<ns>/<group>/<name> */
     CONFIG_RELEASE, /* releases/<ns>/<group>/<name>/<seq> */
     CONFIG_DRAFT,   /* drafts/<ns>/<group>/<name> */
+    /* config/workflow.h */
+    CONFIG_POLICY,   /* policies/<ns>/review */
+    CONFIG_REVIEW,   /* reviews/<ns>/<group>/<name> */
+    CONFIG_SCHEDULE, /* schedules/<ns>/<group>/<name> */
+    CONFIG_ROLLOUT,  /* rollouts/<ns>/<group>/<name> */
+    /* Not stored: WRITE on such a key is the right to publish without a review. */
+    CONFIG_EMERGENCY, /* emergency/<ns>/<group>/<name> */
     CONFIG_KEYS
 };
 
 struct config_name {
     enum config_key kind;
-    struct slice ns, group, name;
-    uint64_t seq; /* RELEASE: from 1 on */
+    struct slice ns, group, name; /* POLICY: group and name are empty */
+    uint64_t seq;                 /* RELEASE: from 1 on */
 };
 
 void config_name_add_key(struct buf *out, const struct config_name *name);

@@ -82,6 +82,7 @@ static void add_change_members(const struct audit_change *c, struct json_writer 
     document_add_text(w, "group", c->group);
     document_add_text(w, "name", c->name);
     document_add_text(w, "id", c->id);
+    document_add_text(w, "emergency", c->emergency);
     if (c->seq)
         document_add_number(w, "seq", (int64_t)c->seq);
 }
@@ -139,6 +140,7 @@ static int read_change(json_t *object, struct arena *a, struct audit_change *ret
     document_text(&r, "group", &ret->group);
     document_text(&r, "name", &ret->name);
     document_text(&r, "id", &ret->id);
+    document_text(&r, "emergency", &ret->emergency);
     if (document_number(&r, "seq", 1, INT64_MAX, &seq))
         ret->seq = (uint64_t)seq;
     return document_end(&r);

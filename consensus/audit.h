@@ -41,8 +41,9 @@ struct audit_change {
     const char *kind;      /* "config", "service", "override" */
     const char *operation; /* "publish", "delete", … */
     struct slice ns, group, name;
-    struct slice id; /* of an instance; empty = none */
-    uint64_t seq;    /* of the release; 0 = none */
+    struct slice id;        /* of an instance; empty = none */
+    struct slice emergency; /* the reason for a change without a review; empty = none */
+    uint64_t seq;           /* of the release; 0 = none */
 };
 
 struct audit_record {

@@ -25,6 +25,7 @@ enum ctl_exit ctl_audit(struct ctl *c)
         {"NAME", "name", CTL_CELL_PLAIN},
         {"INSTANCE", "id", CTL_CELL_PLAIN},
         {"SEQ", "seq", CTL_CELL_PLAIN},
+        {"EMERGENCY", "emergency", CTL_CELL_PLAIN},
         {"ERROR", "error", CTL_CELL_PLAIN},
     };
     static const char *const filters[] = {"kind", "name", "namespace"};

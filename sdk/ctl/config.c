@@ -129,6 +129,7 @@ enum ctl_exit ctl_config_set(struct ctl *c)
         for (size_t i = 0; i < sizeof same / sizeof *same; i++)
             ctl_query(&call, same[i], ctl_flag_value(t, same[i]));
         ctl_query(&call, "if_seq", ctl_flag_value(t, "if-seq"));
+        ctl_query(&call, "emergency", ctl_flag_value(t, "emergency"));
         ctl_query(&call, "validate", ctl_bool(t, "check") ? "only" : NULL);
         if (ctl_flag_value(t, "if-md5"))
             buf_addf(&call.fields, "If-Match: \"%s\"\r\n", ctl_flag_value(t, "if-md5"));
@@ -152,6 +153,7 @@ enum ctl_exit ctl_config_rollback(struct ctl *c)
     struct ctl_call call = {.method = "POST", .body = buf_slice(&text), .has_body = true};
     ctl_config_path(c, &call, ctl_config_arg(c, 0), "/rollback");
     ctl_query(&call, "if_seq", ctl_flag_value(&c->line, "if-seq"));
+    ctl_query(&call, "emergency", ctl_flag_value(&c->line, "emergency"));
     enum ctl_exit how = call_write(c, &call);
     buf_done(&text);
     json_decref(body);
@@ -164,6 +166,7 @@ enum ctl_exit ctl_config_rm(struct ctl *c)
     ctl_config_path(c, &call, ctl_config_arg(c, 0), "");
     ctl_query(&call, "note", ctl_flag_value(&c->line, "note"));
     ctl_query(&call, "if_seq", ctl_flag_value(&c->line, "if-seq"));
+    ctl_query(&call, "emergency", ctl_flag_value(&c->line, "emergency"));
     return call_write(c, &call);
 }
 

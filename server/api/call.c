@@ -157,6 +157,12 @@ bool api_page_take(struct api_page *p, struct slice group, struct slice name)
     return true;
 }
 
+void api_page_end(const struct api_page *p, struct json_writer *w, bool has_more)
+{
+    if (has_more)
+        continue_write(w, p->group, p->name);
+}
+
 void api_page_close(struct api_page *p)
 {
     jw_close(p->w, ']');
@@ -549,9 +555,14 @@ static bool authorize_route(struct api_call *c)
         {OF_OVERRIDE, {GUARD_OVERRIDE, is_write, false, c->ns, c->group, c->service, c->id}},
         {OF_SESSIONS, {.kind = GUARD_SESSIONS, .is_write = true}},
         {OF_CONFIG, {GUARD_CONFIG, is_write, prefix.size, c->ns, group, prefix.size ? prefix : c->name, {0}}},
-        {OF_DRAFT, {GUARD_DRAFT, is_write, false, c->ns, c->group, c->name, {0}}},
+        {OF_DRAFT, {GUARD_DRAFT, is_write, false, c->ns, group, c->name, {0}}},
         {OF_AUDIT, {.kind = GUARD_AUDIT}},
+        {OF_REVIEW, {GUARD_REVIEW, is_write, false, c->ns, group, c->name, {0}}},
+        {OF_POLICY, {.kind = GUARD_POLICY, .is_write = is_write, .ns = c->ns}},
     };
+    const struct guard_need emergency = {GUARD_EMERGENCY, true, false, c->ns, group, c->name, {0}};
+    if (api_has_param(c, PARAM_EMERGENCY) && c->name.size && !authorize(c, &emergency))
+        return false; /* the names of a bundle are in its body */
     for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
         if ((flags & needs[i].flag) && !authorize(c, &needs[i].need))
             return false;

@@ -90,6 +90,8 @@ void api_page_open(struct api_page *p, const struct api_call *c, struct json_wri
  * texts must live until close. */
 bool api_page_take(struct api_page *p, struct slice group, struct slice name);
 void api_page_close(struct api_page *p);
+/* Writes `continue` alone, if there is more after the entry with the page's group and name. */
+void api_page_end(const struct api_page *p, struct json_writer *w, bool has_more);
 
 /* Scratch for one answer, valid until the next call of it: begins with '{' and, unless negative, the
  * revision. */

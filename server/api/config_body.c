@@ -4,18 +4,35 @@
 
 #include <stdio.h>
 
+#include "base/text.h"
+
 enum { ERROR_SIZE = 200 };
 
-int api_annotation_read(struct slice body, bool has_seq, bool has_title, struct arena *a,
+static void read_at(struct document_reader *r, struct api_annotation *ret)
+{
+    struct slice at = {0};
+    int64_t s = 0;
+    ret->has_at = document_text(r, "at", &at);
+    if (ret->has_at && (text_to_time(at, &s) != OK || s < 0))
+        document_refuse(r, "at", "is not a time as in 2026-01-31T12:00:00Z");
+    ret->at_ms = s * 1000;
+}
+
+int api_annotation_read(struct slice body, enum api_annotation_kind kind, struct arena *a,
                         struct api_annotation *ret, char *error)
 {
     struct document_reader r = document_reader_of(DOCUMENT_STRICT, a, error, ERROR_SIZE);
     *ret = (struct api_annotation){0};
     document_begin(&r, body);
-    if (has_seq && !document_number(&r, "seq", 1, CONFIG_SEQ_MAX, &ret->seq))
+    if (kind == ANNOTATION_SEQ && !document_number(&r, "seq", 1, CONFIG_SEQ_MAX, &ret->seq))
         document_refuse(&r, "seq", "is missing");
-    if (has_title)
+    if (kind == ANNOTATION_REVIEW &&
+        !document_number(&r, "draft_revision", 1, INT64_MAX, &ret->draft_revision))
+        document_refuse_last(&r, "draft_revision", "is missing");
+    if (kind == ANNOTATION_PUBLISH) {
         document_text(&r, "title", &ret->title);
+        read_at(&r, ret);
+    }
     document_string(&r, "note", CONFIG_NOTE_MAX, &ret->note);
     return document_end(&r);
 }

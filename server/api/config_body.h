@@ -9,11 +9,20 @@
 
 /* error has 200 bytes and gets one sentence; the result lies in the arena. ERR_INVALID, ERR_MALFORMED. */
 
-struct api_annotation { /* of a rollback, a draft's publish, a promotion */
+struct api_annotation { /* of a rollback, a draft's publish, a promotion, a review */
     int64_t seq;
     struct slice title, note;
+    bool has_at;
+    int64_t at_ms;          /* of a scheduled publish */
+    int64_t draft_revision; /* of a review */
 };
-MUST_CHECK int api_annotation_read(struct slice body, bool has_seq, bool has_title, struct arena *a,
+enum api_annotation_kind {
+    ANNOTATION_NOTE,
+    ANNOTATION_SEQ,     /* also seq, which must be there */
+    ANNOTATION_PUBLISH, /* also title and at */
+    ANNOTATION_REVIEW,  /* also draft_revision, which must be there */
+};
+MUST_CHECK int api_annotation_read(struct slice body, enum api_annotation_kind kind, struct arena *a,
                                    struct api_annotation *ret, char *error);
 
 struct api_bundle {

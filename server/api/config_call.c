@@ -48,6 +48,7 @@ api_config_request(struct api_call *c, void (*answer)(struct api_call *c, const 
     a->request.done = api_config_call_on_done;
     a->request.who = api_who(c);
     a->request.author = api_author(c);
+    a->request.emergency = api_param(c, PARAM_EMERGENCY);
     a->call = c;
     a->answer = answer;
     c->state = a;
@@ -73,6 +74,15 @@ void api_config_fail(struct api_call *c, int err, const struct config_result *re
     detail.current = buf_slice(&current);
     api_fail_with(c, error, result ? result->error : NULL, &detail);
     buf_done(&current);
+}
+
+bool api_config_annotation(struct api_call *c, enum api_annotation_kind kind, struct api_annotation *ret)
+{
+    char error[200];
+    int err = api_annotation_read(buf_slice(&c->q->body), kind, &c->q->arena, ret, error);
+    if (err)
+        api_fail_err(c, err, error);
+    return !err;
 }
 
 /* --- request fields --------------------------------------------------------------------------------- */

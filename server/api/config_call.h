@@ -4,6 +4,7 @@
 #define SERVER_API_CONFIG_CALL_H
 
 #include "server/api/call.h"
+#include "server/api/config_body.h"
 
 struct config *api_config(const struct api_call *c);
 struct config_id api_config_id(const struct api_call *c);
@@ -15,6 +16,12 @@ struct config_request *api_config_request(struct api_call *c,
                                                          const struct config_result *result));
 void api_config_fail(struct api_call *c, int err, const struct config_result *result);
 
+/* Answers of writes: with the release that is live, and of those that made none. */
+void api_answer_written(struct api_call *c, const struct config_result *result);
+void api_answer_unreleased(struct api_call *c, const struct config_result *result);
+
+/* Reads the body of a POST strictly. false: answered. */
+bool api_config_annotation(struct api_call *c, enum api_annotation_kind kind, struct api_annotation *ret);
 /* If-Match, If-None-Match, if_seq and if_revision. false: answered. */
 bool api_config_condition(struct api_call *c, struct config_condition *ret);
 /* The format of the body. *ret_is_known false: keep the format of the existing configuration, because there

@@ -59,6 +59,10 @@ void api_show_release(struct api_call *c, int64_t revision, const struct config_
 void api_show_draft(struct api_call *c, const struct config_result *result, bool as_json)
 {
     const struct config_draft *d = result->draft;
+    if (!as_json && d->is_deletion) {
+        api_fail(c, API_NOT_FOUND, "this draft is a deletion: it has no content");
+        return;
+    }
     if (!as_json) {
         const struct digest digest = digest_of(d->content);
         answer_content(c, result->revision, d->format, digest.md5, d->content);
@@ -72,7 +76,12 @@ void api_show_draft(struct api_call *c, const struct config_result *result, bool
     author_write_members(&d->author, w);
     document_add_number(w, "base_seq", (int64_t)d->base_seq);
     document_add_number(w, "time_ms", d->time_ms);
-    document_add_number(w, "size", (int64_t)d->content.size);
-    document_add_bytes(w, "content", d->content);
+    if (d->is_deletion) {
+        jw_key(w, "deletion");
+        jw_bool(w, true);
+    } else {
+        document_add_number(w, "size", (int64_t)d->content.size);
+        document_add_bytes(w, "content", d->content);
+    }
     api_answer(c, result->revision);
 }

@@ -30,7 +30,7 @@ static void add_unchanged(struct json_writer *w, bool is_unchanged)
     jw_bool(w, true);
 }
 
-static void answer_written(struct api_call *c, const struct config_result *result)
+void api_answer_written(struct api_call *c, const struct config_result *result)
 {
     struct json_writer *w = api_json(c, result->revision);
     bool is_checked = api_has_param(c, PARAM_VALIDATE);
@@ -44,10 +44,23 @@ static void answer_written(struct api_call *c, const struct config_result *resul
 }
 
 /* Answers a write that made no release. */
-static void answer_unreleased(struct api_call *c, const struct config_result *result)
+void api_answer_unreleased(struct api_call *c, const struct config_result *result)
 {
     struct json_writer *w = api_json(c, result->revision);
     add_unchanged(w, result->is_unchanged);
+    api_answer(c, result->revision);
+}
+
+static void answer_scheduled(struct api_call *c, const struct config_result *result)
+{
+    struct json_writer *w = api_json(c, result->revision);
+    struct api_annotation said;
+    struct buf at = {0};
+    char error[200];
+    if (api_annotation_read(buf_slice(&c->q->body), ANNOTATION_PUBLISH, &c->q->arena, &said, error) == OK)
+        text_add_time(&at, said.at_ms / 1000);
+    document_add_text(w, "at", buf_slice(&at));
+    buf_done(&at);
     api_answer(c, result->revision);
 }
 
@@ -62,6 +75,7 @@ static bool take_publish(struct api_call *c, struct config_publish *p)
         .title = api_param(c, PARAM_TITLE),
         .note = api_param(c, PARAM_NOTE),
         .only_validate = api_has_param(c, PARAM_VALIDATE),
+        .is_deletion = api_has_param(c, PARAM_DELETION) && api_flag(api_param(c, PARAM_DELETION)),
     };
     if (!api_config_condition(c, &p->condition))
         return false;
@@ -75,7 +89,7 @@ void api_config_put(struct api_call *c)
 {
     struct config_publish p;
     if (take_publish(c, &p))
-        config_publish(api_config(c), api_config_request(c, answer_written), &p);
+        config_publish(api_config(c), api_config_request(c, api_answer_written), &p);
 }
 
 void api_config_delete(struct api_call *c)
@@ -83,18 +97,8 @@ void api_config_delete(struct api_call *c)
     const struct config_id key = api_config_id(c);
     struct config_condition condition;
     if (api_config_condition(c, &condition))
-        config_delete(api_config(c), api_config_request(c, answer_written), &key, api_param(c, PARAM_NOTE),
-                      &condition);
-}
-
-/* Reads the body of a POST strictly. false: answered. */
-static bool read_annotation(struct api_call *c, bool has_seq, bool has_title, struct api_annotation *ret)
-{
-    char error[200];
-    int err = api_annotation_read(buf_slice(&c->q->body), has_seq, has_title, &c->q->arena, ret, error);
-    if (err)
-        api_fail_err(c, err, error);
-    return !err;
+        config_delete(api_config(c), api_config_request(c, api_answer_written), &key,
+                      api_param(c, PARAM_NOTE), &condition);
 }
 
 void api_config_rollback(struct api_call *c)
@@ -102,8 +106,8 @@ void api_config_rollback(struct api_call *c)
     const struct config_id key = api_config_id(c);
     struct config_condition condition;
     struct api_annotation said;
-    if (read_annotation(c, true, false, &said) && api_config_condition(c, &condition))
-        config_rollback(api_config(c), api_config_request(c, answer_written), &key, (uint64_t)said.seq,
+    if (api_config_annotation(c, ANNOTATION_SEQ, &said) && api_config_condition(c, &condition))
+        config_rollback(api_config(c), api_config_request(c, api_answer_written), &key, (uint64_t)said.seq,
                         said.note, &condition);
 }
 
@@ -113,13 +117,13 @@ void api_draft_put(struct api_call *c)
 {
     struct config_publish p;
     if (take_publish(c, &p))
-        config_put_draft(api_config(c), api_config_request(c, answer_unreleased), &p);
+        config_put_draft(api_config(c), api_config_request(c, api_answer_unreleased), &p);
 }
 
 void api_draft_delete(struct api_call *c)
 {
     const struct config_id key = api_config_id(c);
-    config_delete_draft(api_config(c), api_config_request(c, answer_unreleased), &key);
+    config_delete_draft(api_config(c), api_config_request(c, api_answer_unreleased), &key);
 }
 
 void api_draft_publish(struct api_call *c)
@@ -127,8 +131,15 @@ void api_draft_publish(struct api_call *c)
     const struct config_id key = api_config_id(c);
     struct config_condition condition;
     struct api_annotation said;
-    if (read_annotation(c, false, true, &said) && api_config_condition(c, &condition))
-        config_publish_draft(api_config(c), api_config_request(c, answer_written), &key, said.title,
+    if (!api_config_annotation(c, ANNOTATION_PUBLISH, &said) || !api_config_condition(c, &condition))
+        return;
+    if (said.has_at && api_has_param(c, PARAM_EMERGENCY))
+        api_fail(c, API_BAD_REQUEST, "an emergency is published now: leave out at or emergency");
+    else if (said.has_at)
+        config_schedule_draft(api_config(c), api_config_request(c, answer_scheduled), &key, said.at_ms,
+                              said.title, said.note, &condition);
+    else
+        config_publish_draft(api_config(c), api_config_request(c, api_answer_written), &key, said.title,
                              said.note, &condition);
 }
 
@@ -147,7 +158,7 @@ void api_gray_put(struct api_call *c)
     }
     asked.rule.name = c->rule;
     if (api_config_condition(c, &condition))
-        config_put_gray(api_config(c), api_config_request(c, answer_written), &key, &asked.rule,
+        config_put_gray(api_config(c), api_config_request(c, api_answer_written), &key, &asked.rule,
                         asked.has_content ? &asked.content : NULL, &condition);
 }
 
@@ -156,7 +167,7 @@ void api_gray_delete(struct api_call *c)
     const struct config_id key = api_config_id(c);
     struct config_condition condition;
     if (api_config_condition(c, &condition))
-        config_delete_gray(api_config(c), api_config_request(c, answer_unreleased), &key, c->rule,
+        config_delete_gray(api_config(c), api_config_request(c, api_answer_unreleased), &key, c->rule,
                            &condition);
 }
 
@@ -165,9 +176,9 @@ void api_gray_promote(struct api_call *c)
     const struct config_id key = api_config_id(c);
     struct config_condition condition;
     struct api_annotation said;
-    if (read_annotation(c, false, false, &said) && api_config_condition(c, &condition))
-        config_promote_gray(api_config(c), api_config_request(c, answer_written), &key, c->rule, said.note,
-                            &condition);
+    if (api_config_annotation(c, ANNOTATION_NOTE, &said) && api_config_condition(c, &condition))
+        config_promote_gray(api_config(c), api_config_request(c, api_answer_written), &key, c->rule,
+                            said.note, &condition);
 }
 
 /* --- bundles -------------------------------------------------------------------------------------------- */
@@ -199,16 +210,23 @@ static void answer_bundle(struct api_call *c, const struct config_result *result
     api_answer(c, result->revision);
 }
 
+static bool authorize_item(struct api_call *c, const struct config_id *key)
+{
+    return api_authorize(c, GUARD_CONFIG, true, key->ns, key->group, key->name) &&
+           (!api_has_param(c, PARAM_EMERGENCY) ||
+            api_authorize(c, GUARD_EMERGENCY, true, key->ns, key->group, key->name));
+}
+
 static bool authorize_bundle(struct api_call *c, const struct api_bundle *b)
 {
     bool may = true;
     for (size_t i = 0; may && i < b->publish_count; i++) {
         const struct config_id *key = &b->publish[i].key;
-        may = api_authorize(c, GUARD_CONFIG, true, key->ns, key->group, key->name);
+        may = authorize_item(c, key);
     }
     for (size_t i = 0; may && i < b->remove_count; i++) {
         const struct config_id *key = &b->remove[i].key;
-        may = api_authorize(c, GUARD_CONFIG, true, key->ns, key->group, key->name);
+        may = authorize_item(c, key);
     }
     return may;
 }

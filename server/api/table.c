@@ -11,12 +11,12 @@
 
 #define P(id)       (1ull << PARAM_##id)
 #define E(id)       (1ull << API_##id)
-#define S(id)       (1ull << SCHEMA_##id)
+#define S(id)       (__extension__(unsigned __int128) 1 << SCHEMA_##id)
 #define P_NAMES     (P(NAMESPACE) | P(GROUP))
 #define P_AUTHOR    P(ON_BEHALF_OF)
 #define P_RELEASE   (P(TYPE) | P(TITLE) | P(NOTE))
 #define P_CONDITION (P(IF_SEQ) | P(IF_REVISION))
-#define E_CONDITION (E(PRECONDITION_FAILED) | E(CONFLICT))
+#define E_CONDITION (E(PRECONDITION_FAILED) | E(CONFLICT) | E(REVIEW_REQUIRED))
 #define P_READ      (P(CONSISTENCY) | P(WAIT_REVISION) | P(TIMEOUT))
 
 const struct api_error_row api_errors[API_ERRORS] = {

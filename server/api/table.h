@@ -90,7 +90,7 @@ struct api_schema_row {
     const char *name, *what;
 };
 struct api_field_row {
-    uint64_t schemas; /* 1 << enum api_schema */
+    __extension__ unsigned __int128 schemas; /* 1 << enum api_schema */
     const char *name;
     bool is_required;
     const char *type, *example; /* fields of a JSON schema; JSON or NULL */
@@ -119,10 +119,12 @@ enum {
     OF_DRAFT = 1 << 19,
     OF_ANY = 1 << 20,        /* the handler checks, by api_authorize */
     OF_AUDIT = 1 << 21,      /* the whole audit trail */
+    OF_REVIEW = 1 << 22,     /* to review changes of a configuration */
+    OF_POLICY = 1 << 23,     /* the policy of a namespace */
     OF_NOTHING = 1 << 28,    /* no permission is needed */
     FOR_ANONYMOUS = 1 << 29, /* without credentials: the permissions of the role `anonymous` */
     OF_MASK = OF_SERVICE | OF_SETTINGS | OF_INSTANCE | OF_OVERRIDE | OF_SESSION | OF_SESSIONS | OF_CONFIG |
-              OF_DRAFT | OF_ANY | OF_AUDIT | OF_NOTHING,
+              OF_DRAFT | OF_ANY | OF_AUDIT | OF_REVIEW | OF_POLICY | OF_NOTHING,
     BODY_STREAM = 64,
     ANSWER_FILE = 128
 };

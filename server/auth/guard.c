@@ -158,6 +158,9 @@ static const char *const folders[] = {
     [GUARD_CONFIG] = "/cairn/config/heads/",
     [GUARD_DRAFT] = "/cairn/config/drafts/",
     [GUARD_AUDIT] = "/cairn/audit/",
+    [GUARD_REVIEW] = "/cairn/config/reviews/",
+    [GUARD_EMERGENCY] = "/cairn/config/emergency/",
+    [GUARD_POLICY] = "/cairn/config/policies/",
 };
 
 /* The stored key, or the prefix of all stored keys that the need covers. */

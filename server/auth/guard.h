@@ -57,7 +57,10 @@ enum guard_kind {
     GUARD_SESSIONS,
     GUARD_CONFIG,
     GUARD_DRAFT,
-    GUARD_AUDIT, /* no names */
+    GUARD_AUDIT,     /* no names */
+    GUARD_REVIEW,    /* to review changes of a configuration */
+    GUARD_EMERGENCY, /* to publish it without a review */
+    GUARD_POLICY,    /* of a namespace: no other names */
 };
 
 struct guard_need {

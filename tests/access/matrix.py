@@ -66,7 +66,11 @@ class Samples:
         'draft_put': 'a: 2', 'draft_delete': None, 'draft_publish': None, 'gray_get': None,
         'gray_put': {'match': {'zone': ['b']}, 'content': 'a: 3'}, 'gray_delete': None, 'gray_promote': None,
         'listeners_get': None, 'delivery_get': None, 'bundle_post': {'publish': [{'name': 'app.yaml', 'content': 'a: 4'}]},
-        'config_export': None, 'config_import': 'no archive', 'prometheus_get': None, 'audit_get': None, 'openapi_get': None,
+        'config_export': None, 'config_import': 'no archive', 'draft_submit': {}, 'review_get': None, 'draft_approve': {'draft_revision': 1}, 'draft_reject': {'draft_revision': 1},
+        'review_list': None, 'schedule_get': None, 'schedule_delete': None, 'schedule_list': None, 'rollout_get': None,
+        'rollout_put': {'seq': 1, 'steps': [{'percent': 5, 'for': '1h'}]}, 'rollout_pause': {}, 'rollout_resume': {},
+        'rollout_promote': {}, 'rollout_abort': {}, 'rollout_list': None, 'policy_get': None, 'policy_put': {'review': []},
+        'policy_delete': None, 'prometheus_get': None, 'audit_get': None, 'openapi_get': None,
     }
     FRAMES = {
         'hello': {}, 'subscribe': {'sid': 1, 'kind': 'service', 'name': 'orders'}, 'unsubscribe': {'sid': 9},

@@ -82,16 +82,61 @@ static void bundle(struct slice text)
     arena_done(&arena);
 }
 
-static void said(struct slice text, bool has_seq, bool has_title)
+static void said(struct slice text, enum api_annotation_kind kind)
 {
     char error[200] = "";
     struct arena arena = {0};
     struct api_annotation s;
-    int err = api_annotation_read(text, has_seq, has_title, &arena, &s, error);
+    int err = api_annotation_read(text, kind, &arena, &s, error);
     assert(err == OK || err == ERR_INVALID || err == ERR_MALFORMED);
     assert(!err == !*error);
-    assert(err || !has_seq || s.seq > 0);
-    assert(err || has_title || !s.title.size);
+    assert(err || kind != ANNOTATION_SEQ || s.seq > 0);
+    assert(err || kind != ANNOTATION_REVIEW || s.draft_revision > 0);
+    assert(err || kind == ANNOTATION_PUBLISH || (!s.title.size && !s.has_at));
+    arena_done(&arena);
+}
+
+static void rollout(struct slice text)
+{
+    char error[200] = "";
+    struct arena arena = {0};
+    struct workflow_rollout_request q;
+    struct workflow_rollout back;
+    struct buf once = {0}, twice = {0};
+    int err = workflow_rollout_request_read(text, &arena, &q, error, sizeof error);
+    assert(!err == !*error);
+    if (!err) {
+        q.rollout.seq = q.rollout.seq ? q.rollout.seq : 1;
+        assert(q.rollout.step_count && q.rule.percent == q.rollout.steps[0].percent);
+        workflow_rollout_write(&q.rollout, &once);
+        err = workflow_rollout_read(buf_slice(&once), &arena, &back);
+        assert(err == OK || !q.rollout.rule.size);
+    }
+    if (!err && once.size) {
+        workflow_rollout_write(&back, &twice);
+        assert(slice_equal(buf_slice(&once), buf_slice(&twice)));
+    }
+    buf_done(&once);
+    buf_done(&twice);
+    arena_done(&arena);
+}
+
+static void policy(struct slice text)
+{
+    char error[200] = "";
+    struct arena arena = {0};
+    struct workflow_policy p, back;
+    struct buf once = {0};
+    int err = workflow_policy_request_read(text, &arena, &p, error, sizeof error);
+    assert(!err == !*error);
+    if (!err) {
+        workflow_policy_write(&p, &once);
+        err = workflow_policy_read(buf_slice(&once), &arena, &back);
+        assert(err == OK && back.count == p.count);
+        bool matches = workflow_policy_matches(&p, slice_text("g"), text);
+        assert(matches == workflow_policy_matches(&back, slice_text("g"), text));
+    }
+    buf_done(&once);
     arena_done(&arena);
 }
 
@@ -109,8 +154,16 @@ static void body(enum api_schema schema, struct slice text)
         ROUND_TRIP(session, text);
     else if (schema == SCHEMA_BUNDLE)
         bundle(text);
-    else if (schema == SCHEMA_ROLLBACK || schema == SCHEMA_DRAFT_PUBLISH || schema == SCHEMA_PROMOTE)
-        said(text, schema == SCHEMA_ROLLBACK, schema == SCHEMA_DRAFT_PUBLISH);
+    else if (schema == SCHEMA_ROLLOUT)
+        rollout(text);
+    else if (schema == SCHEMA_POLICY)
+        policy(text);
+    else if (schema == SCHEMA_ROLLBACK || schema == SCHEMA_DRAFT_PUBLISH || schema == SCHEMA_PROMOTE ||
+             schema == SCHEMA_REVIEW_DECISION)
+        said(text, schema == SCHEMA_ROLLBACK          ? ANNOTATION_SEQ
+                   : schema == SCHEMA_DRAFT_PUBLISH   ? ANNOTATION_PUBLISH
+                   : schema == SCHEMA_REVIEW_DECISION ? ANNOTATION_REVIEW
+                                                      : ANNOTATION_NOTE);
     arena_done(&arena);
 }
 
