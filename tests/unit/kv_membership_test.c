@@ -295,6 +295,7 @@ static void test_quorum_of_an_addition(void **state)
     assert_int_equal(try_add(kv, false), OK);
 }
 
+/* With --strict-reconfig-check, and without. */
 static void test_quorum_of_a_removal(void **state)
 {
     (void)state;
