@@ -610,6 +610,7 @@ static int open_kv(struct server *s, const struct kv_join *join)
         .pre_vote = o->pre_vote,
         .strict_reconfig_check = o->strict_reconfig_check,
         .advances_ticks = o->advance_ticks,
+        .max_learners = o->max_learners > 0 ? o->max_learners : -1,
         .promotes_learners = o->promote_learners,
         .requires_peer_proof = o->require_peer_proof,
         .snapshot_bytes_per_s = o->snapshot_rate,

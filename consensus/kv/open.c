@@ -263,6 +263,10 @@ static struct kv *new_kv(const struct kv_options *o)
     kv->settings.limit_ms = 5000 + 2 * o->election_ms;
     kv->settings.log_disk_bytes_max = o->snapshot_catchup_disk_bytes;
     kv->peers = o->peers;
+    kv->settings.learners_max = o->max_learners == 0                 ? 1
+                                : o->max_learners < 0                ? 0
+                                : o->max_learners > RAFT_MEMBERS_MAX ? RAFT_MEMBERS_MAX
+                                                                     : (unsigned)o->max_learners;
     kv->settings.strict_reconfig = o->strict_reconfig_check;
     kv->settings.promotes_learners = o->promotes_learners;
     kv->settings.requires_peer_proof = o->requires_peer_proof;

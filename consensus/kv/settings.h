@@ -16,6 +16,7 @@ struct kv_settings {
     uint64_t log_disk_bytes_max; /* 0 = no limit */
     uint64_t check_interval_ms;  /* between two comparisons of the members' states; 0 = never */
     int64_t slice_units;         /* for tests: each slice is so long; 0 = by the clock */
+    unsigned learners_max;       /* for the changes that this member proposes */
     bool strict_reconfig, promotes_learners, requires_peer_proof;
 };
 

@@ -145,6 +145,18 @@ stop_server
 start_server "$work/pause" "$port" --compaction-batch-limit=10 --compaction-sleep-interval=1ms || fails "it does not start"
 check "--compaction-sleep-interval=1ms: it is" etcdctl --endpoints "$url" compaction --physical 31 >"$work/compaction"
 stop_server
+# --- members -------------------------------------------------------------------------------------------------------
+start_server "$work/learners" "$port" --max-learners=2 || fails "it does not start"
+learn() { etcdctl $impatient --endpoints "$url" member add "l$1" --learner --peer-urls "http://127.0.0.1:$1" >"$work/learn" 2>&1; }
+has_level() { [ "$(curl -s "$url/metrics" | awk '$1 == "cairn_feature_level" { print $2 }')" -ge 3 ]; }
+within $LIMIT_S has_level # a learner that does not run would hold it back
+check "--max-learners=2: a learner" learn 1
+check "and a second one" learn 2
+check "but no third" fails_to learn 3
+check "with etcd's words" has "$work/learn" 'too many learner members in cluster'
+stop_server
+
+# --- connections again -----------------------------------------------------------------------------------------------
 # A connection that the server closed leaves its port in TIME_WAIT.
 check "--socket-reuse-address: it starts again on the port" start_server "$work/ping" "$port" --socket-reuse-address --auth-token-ttl=1
 

@@ -441,7 +441,6 @@ static void flags_without_effect_are_warned_about(void **state)
         "--distributed-tracing-sampling-rate=1",
         "--warning-apply-duration=1s",
         "--bootstrap-defrag-threshold-megabytes=1",
-        "--max-learners=2",
         "--downgrade-check-time=1s",
         "--snapshot-count=5",
     };
