@@ -145,6 +145,31 @@ stop_server
 start_server "$work/pause" "$port" --compaction-batch-limit=10 --compaction-sleep-interval=1ms || fails "it does not start"
 check "--compaction-sleep-interval=1ms: it is" etcdctl --endpoints "$url" compaction --physical 31 >"$work/compaction"
 stop_server
+# --- memory, warnings ------------------------------------------------------------------------------------------------
+# limited COMMAND...: it may lock 64 KiB, and cannot raise the limit.
+limited() {
+    ulimit -l 64
+    [ "$(id -u)" = 0 ] && exec setpriv --bounding-set -sys_resource "$@"
+    exec "$@"
+}
+(limited timeout $LIMIT_S "$CAIRND" --data-dir "$work/mlock" --memory-mlock) >"$work/mlock.log" 2>&1
+expect "--memory-mlock where the limit is too low: exit code" 1 $?
+check "and the sentence" has "$work/mlock.log" 'the limit of locked memory is 65536 bytes; it must be unlimited'
+check "and no folder" test ! -e "$work/mlock"
+locked() { awk '$1 == "VmLck:" { print $2 }' "/proc/$server_pid/status"; }
+if start_server "$work/locked" "$port" --memory-mlock --warning-apply-duration=0s; then
+    check "--memory-mlock: pages are locked" test "$(locked)" -gt 0
+else
+    check "--memory-mlock: this user may not lock memory" has "$work/locked/log" '--memory-mlock: the '
+    start_server "$work/locked" "$port" --warning-apply-duration=0s || fails "it does not start"
+fi
+etcdctl --endpoints "$url" put a b >"$work/put"
+etcdctl --endpoints "$url" get a >"$work/get"
+slow='"apply request took too long","took":"[0-9.]*[mµn]*s","expected-duration":"1ns"'
+check "--warning-apply-duration: an applied entry is logged" within $LIMIT_S has "$work/locked/log" "$slow,\"prefix\":\"\",\"request\":\"Put\""
+check "and a range" within $LIMIT_S has "$work/locked/log" "$slow,\"prefix\":\"read-only range \",\"request\":\"Range\""
+stop_server
+
 # --- members -------------------------------------------------------------------------------------------------------
 start_server "$work/learners" "$port" --max-learners=2 || fails "it does not start"
 learn() { etcdctl $impatient --endpoints "$url" member add "l$1" --learner --peer-urls "http://127.0.0.1:$1" >"$work/learn" 2>&1; }

@@ -427,7 +427,6 @@ static void flags_without_effect_are_warned_about(void **state)
     (void)state;
     static const char *const accepted[] = {
         "--max-wals=3",
-        "--memory-mlock=true",
         "--backend-bbolt-freelist-type=array",
         "--raft-read-timeout=3s",
         "--raft-write-timeout=3s",
@@ -439,7 +438,6 @@ static void flags_without_effect_are_warned_about(void **state)
         "--distributed-tracing-service-name=s",
         "--distributed-tracing-instance-id=i",
         "--distributed-tracing-sampling-rate=1",
-        "--warning-apply-duration=1s",
         "--bootstrap-defrag-threshold-megabytes=1",
         "--downgrade-check-time=1s",
         "--snapshot-count=5",
