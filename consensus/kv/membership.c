@@ -451,7 +451,8 @@ void kv_propose_alone(struct kv *kv)
 /* --- apply ------------------------------------------------------------------------------------------- */
 
 /* Depends on the member list and the cluster's level alone, so that every member decides alike. */
-static int check_change(const struct members *members, const Etcdserverpb__MembershipChange *c, unsigned level)
+static int check_change(const struct members *members, const Etcdserverpb__MembershipChange *c,
+                        unsigned level)
 {
     const struct member *member = member_find(members, c->member->id);
     if (member_is_removed(members, c->member->id) && !MUTANT(MEMBER_ID_REUSED))

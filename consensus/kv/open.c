@@ -27,8 +27,8 @@
 #define BOOTSTRAP_TERM    1
 #define STORE_MAP_BYTES   (1ULL << 36) /* address space only; four times the quota if that is more */
 #define QUOTA_DEFAULT     (2LL << 30)
-#define ADVANCE_MS        5000 /* after the start; as long as etcd waits for its peers */
-#define SLOW_APPLY_NS 100000000 /* etcd's */
+#define ADVANCE_MS        5000      /* after the start; as long as etcd waits for its peers */
+#define SLOW_APPLY_NS     100000000 /* etcd's */
 #define FRAGMENT_SLACK    (512u << 10)
 #define AUTH_TOKEN_TTL_MS 300000
 

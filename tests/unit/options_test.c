@@ -446,7 +446,8 @@ static void flags_without_effect_are_warned_about(void **state)
         struct options o;
         char warning[128];
         assert_int_equal(LOAD(&o, accepted[i]), OPTIONS_START);
-        snprintf(warning, sizeof warning, "flag %.*s is accepted", (int)strcspn(accepted[i], "="), accepted[i]);
+        snprintf(warning, sizeof warning, "flag %.*s is accepted", (int)strcspn(accepted[i], "="),
+                 accepted[i]);
         if (!strstr(buf_text(&o.set.warnings), warning))
             fail_msg("no warning: %s", accepted[i]);
         options_done(&o);
