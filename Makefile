@@ -489,9 +489,9 @@ sdk: $(BIN)/cairnd sdk-build
 	@for san in address,undefined thread; do $(MAKE) --no-print-directory SAN=$$san sdk-build || exit 1; done
 	@CAIRND=$(BIN)/cairnd tests/sdk/run.sh $(BUILD) build/address-undefined build/thread
 
-## Run other projects' clients against this server, beside a real etcd
+## Run other projects' clients against this server, beside a real etcd; PARTS='usual' or 'long' or names of parts
 interop: $(BIN)/cairnd $(BIN)/cairnctl $(FORMATS) $(WS_ECHO) $(LWS_TESTS)
-	@CAIRND=$(BIN)/cairnd FORMATS=$(FORMATS) TOOLS=$(BUILD)/tools tests/interop/run.sh
+	@CAIRND=$(BIN)/cairnd FORMATS=$(FORMATS) TOOLS=$(BUILD)/tools tests/interop/run.sh $(PARTS)
 
 ## The same with all of the long suites
 interop-all: export LONG = 1
