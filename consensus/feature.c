@@ -37,6 +37,14 @@ const char *feature_version(unsigned level)
     return level >= FEATURE_LEVEL_FIRST && level <= FEATURE_LEVEL_LAST ? versions[level] : "?";
 }
 
+unsigned feature_level_below(unsigned level)
+{
+    unsigned below = level;
+    while (below > FEATURE_LEVEL_FIRST && strcmp(feature_version(below), feature_version(level)) == 0)
+        below--;
+    return below;
+}
+
 struct feature_state feature_state_first(void)
 {
     struct feature_state s = {.level = FEATURE_LEVEL_FIRST, .minor = FEATURE_ETCD_MINOR};

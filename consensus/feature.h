@@ -20,7 +20,8 @@ enum {
     ,
     /* A level of tests (kv_options.feature_level), which stands for a newer version: it has ENTRY_TRIAL. */
     FEATURE_LEVEL_TRIAL = FEATURE_LEVEL_LAST + 1,
-    FEATURE_VERSION_MAX = 31 /* bytes of a version's text */
+    FEATURE_LEVEL_LEARNERS = 3, /* MembershipChange.learners_max counts */
+    FEATURE_VERSION_MAX = 31    /* bytes of a version's text */
 };
 
 /* The cluster version in etcd's terms is 3.7. */
@@ -40,6 +41,8 @@ struct feature_state {
 unsigned feature_level_here(unsigned option);
 /* The level that an entry of this kind needs. */
 unsigned feature_level_of(enum entry_op op);
+/* The level that a downgrade leads to: the last one of an earlier version, or the first. */
+unsigned feature_level_below(unsigned level);
 /* Cairn's version that added the level; "?" if this build does not know it. */
 const char *feature_version(unsigned level);
 

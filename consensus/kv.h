@@ -86,6 +86,8 @@ struct kv_options {
     uint64_t lease_checkpoint_ms;      /* 0 = LEASE_CHECKPOINT_INTERVAL_MS; tests have less time */
     bool force_new_cluster;
     bool pre_vote, strict_reconfig_check;
+    uint64_t slow_apply_ns;        /* an applied entry or a range that takes longer is logged; 0 = 100 ms */
+    int64_t max_learners;          /* that this member adds learners up to; 0 = 1, less than 0 = none */
     bool advances_ticks;           /* a start that reaches a majority does not wait an election timeout */
     bool promotes_learners;        /* a learner that joined by itself becomes a voter when it has caught up */
     uint64_t snapshot_bytes_per_s; /* to one follower; 0 = no limit */

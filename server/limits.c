@@ -3,6 +3,10 @@
  * of the loop closes some of the connections that hold too much. */
 #include "server/limits.h"
 
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 #include "base/clock.h"
@@ -33,6 +37,25 @@ size_t limits_raise_files(void)
     }
     size_t connections = files > FILES_KEPT * 2 ? (size_t)files - FILES_KEPT : FILES_KEPT;
     return connections < CONNECTIONS_MAX ? connections : CONNECTIONS_MAX;
+}
+
+/* A limit below "unlimited" would make an allocation fail later, at any place: so it is refused at the start. Pages
+ * are locked when they are used: the store's mapping is much larger than its file. */
+int limits_lock_memory(char *error, size_t error_size)
+{
+    struct rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY}, limit = unlimited;
+    int failed = setrlimit(RLIMIT_MEMLOCK, &unlimited);
+    if (failed && getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+        snprintf(error, error_size,
+                 "--memory-mlock: the limit of locked memory is %llu bytes; it must be unlimited (ulimit -l, "
+                 "LimitMEMLOCK=infinity of systemd)",
+                 (unsigned long long)limit.rlim_cur);
+        return ERR_LIMIT;
+    }
+    if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) == 0)
+        return OK;
+    snprintf(error, error_size, "--memory-mlock: the memory cannot be locked: %s", strerror(errno));
+    return ERR_LIMIT;
 }
 
 static void print_count(struct buf *out, const char *name, const char *reason, uint64_t n)

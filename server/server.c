@@ -610,6 +610,8 @@ static int open_kv(struct server *s, const struct kv_join *join)
         .pre_vote = o->pre_vote,
         .strict_reconfig_check = o->strict_reconfig_check,
         .advances_ticks = o->advance_ticks,
+        .slow_apply_ns = o->warning_apply_ns > 0 ? (uint64_t)o->warning_apply_ns : 1,
+        .max_learners = o->max_learners > 0 ? o->max_learners : -1,
         .promotes_learners = o->promote_learners,
         .requires_peer_proof = o->require_peer_proof,
         .snapshot_bytes_per_s = o->snapshot_rate,
@@ -810,7 +812,9 @@ static int set_aside(struct server *s)
 static void server_start(struct server *s)
 {
     struct boot_options boot;
-    int err = check_data_dir(s->options->dir, s->error, sizeof s->error);
+    int err = s->options->memory_mlock ? limits_lock_memory(s->error, sizeof s->error) : OK;
+    if (!err)
+        err = check_data_dir(s->options->dir, s->error, sizeof s->error);
     s->io = io_real_new(&s->loop, s->options->unsafe_no_fsync);
     if (!err)
         err = set_aside(s);

@@ -5,7 +5,8 @@
  *                          the lowest level and the ids of the members that answered
  *   every member           an entry of a higher level than the cluster's is void, on all alike; one that is
  *                          not void and not understood stops the member, before anything of it is applied
- *   downgrade enable       an entry (downgrade_info_set); then the leader lowers level and version by one
+ *   downgrade enable       an entry (downgrade_info_set); then the leader lowers the version by one, and the level below
+ *                          those of this version
  *   downgrade cancel, or every member runs the older version: the job ends
  *
  * Members of the first level announce nothing and refuse the question: as long as one is there the level
@@ -233,7 +234,7 @@ static bool get_range(const struct kv *kv, unsigned *ret_least, unsigned *ret_mo
 static void kv_feature_decide(struct kv *kv)
 {
     const struct feature_state *s = &kv->feature_level.state;
-    unsigned least, most, lowered = s->level > FEATURE_LEVEL_FIRST ? s->level - 1 : s->level;
+    unsigned least, most, lowered = feature_level_below(s->level);
     kv->feature_level.due_ms = kv_now_ms(kv) + CHECK_MS;
     if (!get_range(kv, &least, &most)) {
         kv->feature_level.due_ms = kv_now_ms(kv) + RETRY_MS;

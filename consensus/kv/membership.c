@@ -3,7 +3,10 @@
  *
  * A change is checked twice, as in etcd:
  *   before it is proposed, on the member with the request: is the quorum safe (strict reconfiguration)?
- *   when it is applied, on all alike: is it valid (no id twice or again, no URL twice, one learner at most)?
+ *   when it is applied, on all alike: is it valid (no id twice or again, no URL twice, not too many learners)?
+ * In etcd each member applies its own --max-learners, and members with different values may disagree. Here the
+ * entry carries the value of its proposer.
+ *
  * Raft skips a change that is not valid, and its request gets the error. The member list, the configuration
  * that raft made of it and the applied index are one store transaction.
  *
@@ -22,7 +25,7 @@
 #include "consensus/node/identity.h"
 
 #define HEALTH_MS           5000 /* a member is there when its connection has stood for so long */
-#define LEARNERS_MAX        1    /* etcd's */
+#define LEARNERS_MAX        1    /* etcd's default; and of an entry without a number */
 #define PEER_URLS_MAX       32
 #define PEER_URL_SIZE_MAX   512
 #define READY_PERCENT       90  /* of the leader's log: a learner can be promoted on request */
@@ -262,13 +265,19 @@ static size_t count_learners(const struct members *members, uint64_t without)
     return count;
 }
 
-static int check_new(const struct members *members, const Etcdserverpb__MembershipChange *c, uint64_t leaving)
+static unsigned learners_max_of(const Etcdserverpb__MembershipChange *c, unsigned level)
+{
+    return level >= FEATURE_LEVEL_LEARNERS && c->learners_max ? c->learners_max - 1 : LEARNERS_MAX;
+}
+
+static int check_new(const struct members *members, const Etcdserverpb__MembershipChange *c, uint64_t leaving,
+                     unsigned level)
 {
     if (member_find(members, c->member->id))
         return ERR_MEMBER_EXISTS;
     if (are_urls_taken(members, c->member, leaving))
         return ERR_PEER_URL_EXISTS;
-    if (c->member->islearner && count_learners(members, leaving) >= LEARNERS_MAX)
+    if (c->member->islearner && count_learners(members, leaving) >= learners_max_of(c, level))
         return ERR_TOO_MANY_LEARNERS;
     return OK;
 }
@@ -296,9 +305,10 @@ static void add_member(struct kv *kv, struct kv_request *r, const Etcdserverpb__
     c.kind = ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__ADD;
     c.member = &member;
     c.promotes_itself = promotes_itself;
+    c.learners_max = kv->settings.learners_max + 1;
     /* A process that joins asks until it has a place; without this each time would be an entry of the log. */
     if (!err && promotes_itself)
-        err = check_new(&kv->members, &c, 0);
+        err = check_new(&kv->members, &c, 0, kv_feature_level(kv));
     start_change(kv, r, KV_MEMBER_ADD, &m->base, &c, err);
     arena_done(&arena);
 }
@@ -330,6 +340,7 @@ void kv_member_replace(struct kv *kv, struct kv_request *r, uint64_t old_id,
     c.member = &member;
     c.replaces = old_id;
     c.promotes_itself = true;
+    c.learners_max = kv->settings.learners_max + 1;
     start_change(kv, r, KV_MEMBER_REPLACE, &m->base, &c, err);
     arena_done(&arena);
 }
@@ -439,17 +450,19 @@ void kv_propose_alone(struct kv *kv)
 
 /* --- apply ------------------------------------------------------------------------------------------- */
 
-/* Depends on the member list alone, so that every member decides alike. */
-static int check_change(const struct members *members, const Etcdserverpb__MembershipChange *c)
+/* Depends on the member list and the cluster's level alone, so that every member decides alike. */
+static int check_change(const struct members *members, const Etcdserverpb__MembershipChange *c,
+                        unsigned level)
 {
     const struct member *member = member_find(members, c->member->id);
     if (member_is_removed(members, c->member->id) && !MUTANT(MEMBER_ID_REUSED))
         return ERR_MEMBER_NOT_FOUND; /* as etcd reports that an id was removed */
     switch (c->kind) {
     case ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__ADD:
-        return check_new(members, c, 0);
+        return check_new(members, c, 0, level);
     case ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__REPLACE:
-        return member_find(members, c->replaces) ? check_new(members, c, c->replaces) : ERR_MEMBER_NOT_FOUND;
+        return member_find(members, c->replaces) ? check_new(members, c, c->replaces, level)
+                                                 : ERR_MEMBER_NOT_FOUND;
     case ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__UPDATE:
         return !member                                          ? ERR_MEMBER_NOT_FOUND
                : are_urls_taken(members, c->member, member->id) ? ERR_PEER_URL_EXISTS
@@ -594,7 +607,7 @@ int kv_apply_membership(struct kv *kv, const struct raft_entry *entry)
     }
     Etcdserverpb__MembershipChange *c = unpack_change(kv, &change);
     if (c)
-        err = check_change(&kv->members, c);
+        err = check_change(&kv->members, c, kv_feature_level(kv));
     else if (change.count)
         err = ERR_MALFORMED;
     bool is_alone = c && c->kind == ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__ALONE;

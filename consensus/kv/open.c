@@ -27,7 +27,8 @@
 #define BOOTSTRAP_TERM    1
 #define STORE_MAP_BYTES   (1ULL << 36) /* address space only; four times the quota if that is more */
 #define QUOTA_DEFAULT     (2LL << 30)
-#define ADVANCE_MS        5000 /* after the start; as long as etcd waits for its peers */
+#define ADVANCE_MS        5000      /* after the start; as long as etcd waits for its peers */
+#define SLOW_APPLY_NS     100000000 /* etcd's */
 #define FRAGMENT_SLACK    (512u << 10)
 #define AUTH_TOKEN_TTL_MS 300000
 
@@ -263,6 +264,11 @@ static struct kv *new_kv(const struct kv_options *o)
     kv->settings.limit_ms = 5000 + 2 * o->election_ms;
     kv->settings.log_disk_bytes_max = o->snapshot_catchup_disk_bytes;
     kv->peers = o->peers;
+    kv->settings.learners_max = o->max_learners == 0                 ? 1
+                                : o->max_learners < 0                ? 0
+                                : o->max_learners > RAFT_MEMBERS_MAX ? RAFT_MEMBERS_MAX
+                                                                     : (unsigned)o->max_learners;
+    kv->settings.slow_apply_ns = o->slow_apply_ns ? o->slow_apply_ns : SLOW_APPLY_NS;
     kv->settings.strict_reconfig = o->strict_reconfig_check;
     kv->settings.promotes_learners = o->promotes_learners;
     kv->settings.requires_peer_proof = o->requires_peer_proof;

@@ -15,7 +15,9 @@ struct kv_settings {
     uint64_t limit_ms;           /* how long a request waits at most */
     uint64_t log_disk_bytes_max; /* 0 = no limit */
     uint64_t check_interval_ms;  /* between two comparisons of the members' states; 0 = never */
+    uint64_t slow_apply_ns;      /* a warning comes for what takes longer */
     int64_t slice_units;         /* for tests: each slice is so long; 0 = by the clock */
+    unsigned learners_max;       /* for the changes that this member proposes */
     bool strict_reconfig, promotes_learners, requires_peer_proof;
 };
 

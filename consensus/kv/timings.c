@@ -6,9 +6,9 @@
 
 #include <stdio.h>
 
+#include "base/log.h"
 #include "base/metric_family.h"
-
-#define SLOW_NS 100000000 /* etcd warns of an operation that takes longer, and counts it */
+#include "base/text.h"
 
 static struct kind {
     enum entry_op op;
@@ -66,6 +66,19 @@ static double seconds(uint64_t ns)
     return (double)ns / 1e9;
 }
 
+/* As etcd warns: --warning-apply-duration. The line names the operation, not keys and values. */
+static void warn_of_slow(const struct kv *kv, const char *prefix, const char *request, uint64_t took_ns)
+{
+    struct buf took = {0}, expected = {0};
+    text_add_duration(&took, (int64_t)took_ns);
+    text_add_duration(&expected, (int64_t)kv->settings.slow_apply_ns);
+    log_warn("apply request took too long", F_STR("took", buf_text(&took)),
+             F_STR("expected-duration", buf_text(&expected)), F_STR("prefix", prefix),
+             F_STR("request", request));
+    buf_done(&took);
+    buf_done(&expected);
+}
+
 uint64_t kv_clock_ns(struct kv *kv)
 {
     kv->timings.now_ns = kv->io->ops->mono_ns(kv->io);
@@ -99,8 +112,10 @@ void kv_time_apply(struct kv *kv, enum entry_op op, int err)
 {
     struct kind *k = kind_of(op);
     uint64_t took = kv_clock_ns(kv) - kv->timings.entry_ns;
-    if (took > SLOW_NS)
+    if (took > kv->settings.slow_apply_ns) {
         metric_add(METRIC_SLOW_APPLY, 1);
+        warn_of_slow(kv, "", k ? k->name : "an entry of Cairn's own", took);
+    }
     if (!k)
         return;
     struct metric_series **series = &k->apply[!err];
@@ -137,14 +152,16 @@ void kv_time_request(struct kv *kv, struct kv_request *r, bool is_success)
     metric_series_observe(*series, now_ns > begun_ns ? seconds(now_ns - begun_ns) : 0, 1);
 }
 
-static void observe_ranges(bool is_success, uint64_t took_ns, unsigned n)
+static void observe_ranges(const struct kv *kv, bool is_success, uint64_t took_ns, unsigned n)
 {
     if (!ranges[is_success])
         ranges[is_success] =
             metric_series_get(FAMILY_RANGE, is_success ? "success=\"true\"" : "success=\"false\"");
     metric_series_observe(ranges[is_success], seconds(took_ns), n);
-    if (took_ns > SLOW_NS)
+    if (took_ns > kv->settings.slow_apply_ns) {
         metric_add(METRIC_SLOW_APPLY, n);
+        warn_of_slow(kv, "read-only range ", read_kinds[0].name, took_ns);
+    }
 }
 
 void kv_time_reads_begin(struct kv *kv, uint64_t now_ns)
@@ -160,7 +177,7 @@ void kv_time_reads_note(struct kv *kv, uint64_t now_ns)
     uint64_t count = t->ranges[0] + t->ranges[1], took = now_ns - t->reads_ns;
     for (unsigned i = 0; i < 2; i++)
         if (t->ranges[i])
-            observe_ranges(i, took / count, t->ranges[i]);
+            observe_ranges(kv, i, took / count, t->ranges[i]);
     kv_time_reads_begin(kv, now_ns);
 }
 
@@ -177,5 +194,5 @@ void kv_time_range(struct kv *kv, bool is_success)
 
 void kv_time_long_range(struct kv *kv, uint64_t begin_ns, bool is_success)
 {
-    observe_ranges(is_success, kv_clock_ns(kv) - begin_ns, 1);
+    observe_ranges(kv, is_success, kv_clock_ns(kv) - begin_ns, 1);
 }

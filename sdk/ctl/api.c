@@ -118,6 +118,10 @@ int ctl_send(struct ctl *c, struct ctl_call *call)
 {
     struct http_request request = request_of(c, call);
     int err = ERR_CLOSED;
+    if (c->line.is_etcdctl && timeout_of(c, call) == 0) {
+        snprintf(c->why, sizeof c->why, "context deadline exceeded"); /* --command-timeout=0s, as etcdctl */
+        return ERR_DEADLINE;
+    }
     for (size_t tries = 0; tries < c->endpoint_count; tries++) {
         struct ctl_endpoint *e = &c->endpoints[c->at];
         if (!e->client)

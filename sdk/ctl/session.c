@@ -286,7 +286,7 @@ enum ctl_exit ctl_set_endpoints(struct ctl *c, const char *const *list, size_t c
             if (c->endpoint_count == CTL_ENDPOINTS_MAX)
                 return ctl_fail(c, CTL_BAD_ARGS, "more than %d endpoints", CTL_ENDPOINTS_MAX);
             if (!read_endpoint(c, one, &c->endpoints[c->endpoint_count]))
-                return ctl_fail(c, CTL_BAD_ARGS,
+                return ctl_fail(c, c->line.is_etcdctl ? CTL_ERROR : CTL_BAD_ARGS, /* etcdctl only times out */
                                 "\"%s\" is not an endpoint; use host:port or https://host:port", one);
             c->endpoint_count++;
         }

@@ -18,6 +18,22 @@ says() {
     expect "$name: one note" 1 "$(grep -c '^note: .* of etcd.s API v2; ".*" is used$' "$work/err")"
 }
 
+# --- limits and endpoints that no command can have --------------------------------------------------------------------------
+v2 put kept 1 >said
+for words in "get kept" "put kept 2" "member list"; do
+    # shellcheck disable=SC2086
+    v2 --command-timeout=0s $words >said
+    expect "--command-timeout=0s $words: exit code" 1 $?
+    expect "and etcdctl's error" "Error: context deadline exceeded" "$(cat err)"
+done
+expect "nothing was sent" 1 "$(etcdctl get kept --print-value-only)"
+env -u ETCDCTL_ENDPOINTS "$CTL" etcdctl --endpoints=127.0.0.1:notaport get kept >said 2>err
+expect "a malformed endpoint: etcdctl's exit code" 1 $?
+check "and which one it is" has err '"127.0.0.1:notaport" is not an endpoint'
+"$CTL" --endpoints=127.0.0.1:notaport get kept >said 2>&1
+expect "the exit code of cairnctl itself" 128 $?
+v2 del kept >said
+
 # --- words of API v2 -------------------------------------------------------------------------------------------------------
 says "set" 0 bar set /foo bar
 expect "set is put" bar "$(etcdctl get /foo --print-value-only)"

@@ -135,7 +135,8 @@ ctl_on 9 put /_etcd/registry/bad/_config/size many >/dev/null
 found_member 1 "$CAIRND" --discovery-token bad --discovery-endpoints "$(client_url 9)"
 ended 1
 check "a size that is no number" has "$work/n1.log.last" 'discovery: size key is bad'
-found_member 1 "$CAIRND" --discovery-token x --discovery-endpoints "$(client_url 8)" --discovery-dial-timeout 200ms --discovery-request-timeout 500ms
+found_member 1 "$CAIRND" --discovery-token x --discovery-endpoints "$(client_url 8)" --discovery-dial-timeout 200ms --discovery-request-timeout 500ms \
+    --discovery-keepalive-time 1s --discovery-keepalive-timeout 2s
 check "no service: it tries again" within $LIMIT_S has "$work/n1.log" 'retry connecting to discovery service'
 stop_member 1 TERM
 expect "and SIGTERM ends it at once" 0 "$member_status"

@@ -602,8 +602,24 @@ part_coredns() {
     answers orders.svc.cairn A 10.0.0.7 && echo 'CoreDNS 1.15: etcd plugin (A, SRV, a key that goes), and forward to our DNS'
 }
 
+# etcd's own sample configuration file, unchanged but for the ports.
+sample_file() {
+    local file pid port
+    file=$(go mod download -json go.etcd.io/etcd/v3@v3.7.1 2>"$peers/sample.log" |
+        python3 -c 'import json, sys; print(json.load(sys.stdin)["Dir"])' 2>>"$peers/sample.log")/etcd.conf.yml.sample
+    [ -f "$file" ] || { echo "skipped: the sample file of etcd cannot be fetched, see build/interop/sample.log"; return 0; }
+    port=$(free_port)
+    mkdir -p "$work/sample"
+    sed "s/:2380/:$((port + 1))/; s/:2379/:$port/" "$file" >"$work/sample/etcd.conf.yml"
+    (cd "$work/sample" && exec "$CAIRND" --config-file etcd.conf.yml) >"$work/sample.log" 2>&1 &
+    pid=$!
+    started+=($pid)
+    within answers "http://127.0.0.1:$port" || return 1
+    echo "the sample file of etcd starts it"
+}
 part_flags() {
     [ -x "$peers/etcd37" ] || { echo 'no etcd 3.7.1: make interop builds it for etcdctl37'; return $SKIPPED; }
+    sample_file || return 1
     python3 "$here/server_flags.py" "$peers/etcd37" "$CAIRND"
 }
 

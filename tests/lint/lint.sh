@@ -83,6 +83,9 @@ result start $? "each function of server/start.order exists"
 bash $here/promises.sh docs/reliability.md >"$out" 2>&1
 result promises $? "docs/reliability.md names mutants, tests, files and make targets that exist"
 
+bash $here/flag_tests.sh tests/docs/etcd_flag.def >"$out" 2>&1
+result flags $? "each flag of tests/docs/etcd_flag.def names a test that uses it"
+
 "$ACCESS" docs tests/access/security.md.in | diff - docs/security.md >"$out" 2>&1
 result docs $? "docs/security.md is what its tables say (make docs writes it)"
 

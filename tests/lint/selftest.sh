@@ -233,6 +233,20 @@ END
 (cd page && bash tests/lint/promises.sh docs/bad.md) >got && { echo "promises.sh: exit 0"; exit 1; }
 diff want got || { echo "promises.sh does not say what it should"; exit 1; }
 
+# flag_tests.sh reads the repository that it stands in; tables of one row each.
+cp "$here/flag_tests.sh" page/tests/lint
+mkdir page/tests/e2e && printf 'x --name=1\nx --data-directory 2\n' >page/tests/e2e/x.sh
+printf 'ETCD("name", "works", "e2e/x.sh")\n' >page/good.def
+printf 'ETCD("data-dir", "works", "e2e/x.sh")\nETCD("name", "works", "")\nETCD("name", "works", "e2e/y.sh")\n' >page/bad.def
+cat >want <<END
+bad.def: tests/e2e/x.sh does not contain --data-dir
+bad.def: --name names no test that exists: ""
+bad.def: --name names no test that exists: "e2e/y.sh"
+END
+(cd page && bash tests/lint/flag_tests.sh good.def) || { echo "flag_tests.sh: exit 1 on a good table"; exit 1; }
+(cd page && bash tests/lint/flag_tests.sh bad.def) >got && { echo "flag_tests.sh: exit 0"; exit 1; }
+diff want got || { echo "flag_tests.sh does not say what it should"; exit 1; }
+
 # pages.py reads the repository that it stands in: one with good pages, then one mistake of each kind.
 mkdir -p pages/docs pages/base pages/core/part pages/tests/interop && cd pages && git init -q . || exit 1
 printf 'MUTANT_ROW(ONE, "a")\nMUTANT_ROW(TWO, "b")\n' >base/mutant.def

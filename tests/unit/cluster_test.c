@@ -195,7 +195,8 @@ static uint64_t restart_all(struct world *w)
     return w->clock.now_ns - before;
 }
 
-/* A member that reaches a majority at its start does not wait longer than a leader's heartbeat would take. */
+/* --initial-election-tick-advance: a member that reaches a majority at its start does not wait longer than a
+ * leader's heartbeat would take. */
 static void members_that_start_together_elect_soon(void **state)
 {
     (void)state;

@@ -211,6 +211,7 @@ static int try_open(struct machine *m, bool force_new_cluster, const struct kv_j
     struct kv_options o = options_of(m, members);
     o.force_new_cluster = force_new_cluster;
     o.promotes_learners = m->promotes_learners;
+    o.max_learners = m->max_learners;
     o.join = join;
     int err = kv_open(&o, error, size, &m->kv);
     if (!err)

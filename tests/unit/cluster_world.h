@@ -31,6 +31,7 @@ struct machine {
     uint64_t known[16], removed[16];
     size_t known_count, removed_count;
     unsigned feature_level; /* of the build that starts next; 0 = this one's */
+    int64_t max_learners;   /* as kv_options */
     bool is_cut, is_ready, is_closed, promotes_learners;
     unsigned done_count;     /* of world_count_done */
     void (*turn)(void *arg); /* after kv_turn, in each step while it runs; may be NULL */

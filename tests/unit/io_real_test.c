@@ -170,6 +170,25 @@ static void check_synced_writes(struct place *p, const char *path)
     free(expected);
 }
 
+/* --unsafe-no-fsync: a sync returns without the system call. */
+static void without_fsync_nothing_is_synced(void **state)
+{
+    struct place *p = *state;
+    struct io *io = io_real_new(&p->loop, true);
+    struct io_file *file;
+    assert_int_equal(io->ops->open(io, path_of(p, "f"), true, &file), 0);
+    assert_int_equal(io->ops->write(io, file, 0, "hello", 5), 0);
+    assert_int_equal(io->ops->sync(io, file), 0);
+    assert_int_equal(calls.synced, 0);
+    io->ops->close(io, file);
+    io_real_free(io);
+    assert_int_equal(p->io->ops->open(p->io, path_of(p, "f"), true, &file), 0);
+    assert_int_equal(p->io->ops->write(p->io, file, 0, "hello", 5), 0);
+    assert_int_equal(p->io->ops->sync(p->io, file), 0);
+    assert_int_equal(calls.synced, 1);
+    p->io->ops->close(p->io, file);
+}
+
 static void synced_writes_are_read(void **state)
 {
     struct place *p = *state;
@@ -434,6 +453,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(files, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_fsync_nothing_is_synced, setup, teardown),
         cmocka_unit_test_setup_teardown(synced_writes_are_read, setup, teardown),
         cmocka_unit_test_setup_teardown(synced_writes_in_memory_are_read, setup, teardown),
         cmocka_unit_test_setup_teardown(without_direct_io_writes_are_synced, setup, teardown),

@@ -14,7 +14,7 @@
 #include "consensus/kv/kv_impl.h"
 #include "consensus/store/state.h"
 
-enum { INTERVAL_MS = 2000 };
+enum { INTERVAL_MS = 2000 }; /* --compact-hash-check-time */
 
 static int setup(void **state)
 {

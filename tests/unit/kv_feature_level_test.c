@@ -3,6 +3,8 @@
  * raises and lowers the level. The answers of the other members come from the test. level_test has it between
  * real members. */
 #define KV_PARTS_REAL_FEATURE_LEVEL
+#include <stdio.h>
+
 #include "kv_parts.h"
 
 enum { FIRST = FEATURE_LEVEL_FIRST, LAST = FEATURE_LEVEL_LAST, NEWER = FEATURE_LEVEL_TRIAL };
@@ -240,8 +242,10 @@ static void test_entries_that_stop(void **state)
     set.level = LAST;
     assert_false(kv_feature_stops(kv, 5, &e, &set.base));
     set.level = NEWER;
-    assert_stops(kv, &e, &set.base,
-                 "the cluster needs feature level 3, this build has 2: start cairnd 9.8.7");
+    char text[100];
+    snprintf(text, sizeof text, "the cluster needs feature level %u, this build has %u: start cairnd 9.8.7",
+             (unsigned)NEWER, (unsigned)LAST);
+    assert_stops(kv, &e, &set.base, text);
 }
 
 static void apply_version(struct kv *kv, unsigned level, const char *ver, size_t member_count)
@@ -405,7 +409,7 @@ static void test_downgrade(void **state)
     (void)state;
     struct kv *kv = start_leader(LAST, MINOR, MINOR - 1);
     end_round(kv, LAST, LAST);
-    assert_version_proposed(0, LAST - 1, "3.6.0", 3);
+    assert_version_proposed(0, FIRST, "3.6.0", 3);
     kv = start_leader(LAST, MINOR - 1, MINOR - 1);
     end_round(kv, LAST, NEWER);
     assert_int_equal(parts.proposal_count, 0);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "consensus/feature.h"
 
 static int add_by(struct machine *m, const char *url, bool is_learner, bool is_joining, uint64_t *ret_id)
 {
@@ -506,6 +507,36 @@ static void a_promotion_may_arrive_at_any_time(void **state)
     }
 }
 
+/* --max-learners of the member with the request counts, and all members decide alike, the one without it too. An
+ * older member does not know the number: while one is there it is one learner. */
+static void the_adding_member_limits_learners(void **state)
+{
+    (void)state;
+    for (unsigned is_old = 0; is_old < 2; is_old++) {
+        struct world *w = world_new(3);
+        world_wait_for_leader(w);
+        struct machine *wide = &w->machines[0], *plain = &w->machines[1], *none = &w->machines[2];
+        machine_stop(wide);
+        wide->max_learners = 2;
+        machine_start(wide, false);
+        machine_stop(none);
+        none->max_learners = -1;
+        none->feature_level = is_old ? FEATURE_LEVEL_LEARNERS - 1 : 0;
+        machine_start(none, false);
+        world_wait_for_leader(w);
+        world_run_ms(w, 8000);
+        uint64_t id = 0;
+        assert_int_equal(add(none, "http://10.0.0.9:2380", true, &id), is_old ? OK : ERR_TOO_MANY_LEARNERS);
+        if (!is_old)
+            assert_int_equal(add(plain, "http://10.0.0.9:2380", true, &id), OK);
+        assert_int_equal(add(plain, "http://10.0.0.8:2380", true, &id), ERR_TOO_MANY_LEARNERS);
+        assert_int_equal(add(wide, "http://10.0.0.8:2380", true, &id), is_old ? ERR_TOO_MANY_LEARNERS : OK);
+        assert_int_equal(add(wide, "http://10.0.0.7:2380", true, &id), ERR_TOO_MANY_LEARNERS);
+        expect_equal_lists(w);
+        world_free(w);
+    }
+}
+
 /* The mark is on disk: a leader that restarts still promotes the one and leaves the other alone. */
 static void a_learner_of_member_add_waits_for_a_promotion(void **state)
 {
@@ -535,6 +566,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nonsense_is_refused_everywhere),
         cmocka_unit_test(every_member_knows_of_a_change),
+        cmocka_unit_test(the_adding_member_limits_learners),
         cmocka_unit_test(a_change_waits_for_the_one_before),
         cmocka_unit_test(changes_that_wait_have_a_limit),
         cmocka_unit_test(a_removed_follower_learns_it),

@@ -25,6 +25,7 @@ static struct {
     unsigned proposals, saved_confs, stored;
     int propose_err, apply_err;
     bool has_queued_change;
+    unsigned level; /* of the cluster */
     uint64_t disconnected[4], set;
     size_t disconnected_count;
 } fake;
@@ -104,6 +105,12 @@ static void set_member(struct peers *p, uint64_t id, const char *const *urls, si
     fake.set = id;
 }
 
+unsigned kv_feature_level(const struct kv *kv)
+{
+    (void)kv;
+    return fake.level;
+}
+
 void kv_disconnect_later(struct kv *kv, uint64_t id)
 {
     (void)kv;
@@ -126,6 +133,7 @@ static struct kv *start(void)
         member_set_attributes(member_set(&kv->members, id, &urls[id - 1], 1, false), "started", NULL, 0);
     parts.peer_ops.set_member = set_member;
     kv->settings.strict_reconfig = true;
+    kv->settings.learners_max = 3;
     parts_set_leader(PARTS_SELF);
     parts.status.role = RAFT_LEADER;
     return kv;
@@ -187,6 +195,7 @@ static void test_add(void **state)
     assert_proposed(ADD, id, RAFT_ADD_LEARNER);
     assert_waits_for_entry(0);
     assert_string_equal(fake.context->member->peerurls[0], late); /* byte order */
+    assert_int_equal(fake.context->learners_max, 4);              /* --max-learners=3 */
     m.islearner = false;
     member_remove(&kv->members, id); /* it was there and is gone: another id */
     kv_member_add(kv, parts_request(1), &m);
@@ -295,6 +304,7 @@ static void test_quorum_of_an_addition(void **state)
     assert_int_equal(try_add(kv, false), OK);
 }
 
+/* With --strict-reconfig-check, and without. */
 static void test_quorum_of_a_removal(void **state)
 {
     (void)state;
@@ -423,6 +433,7 @@ struct change {
     const char *url; /* NULL = none */
     bool is_learner;
     uint64_t replaces;
+    unsigned learners_max; /* as in the entry: one more; 0 = none */
 };
 
 static struct raft_conf_change_single raft_part(const struct change *c)
@@ -448,6 +459,7 @@ static struct raft_entry new_entry(const struct change *c)
     m.kind = (Etcdserverpb__MembershipChange__Kind)c->kind;
     m.member = &member;
     m.replaces = c->replaces;
+    m.learners_max = c->learners_max;
     m.proposer = PARTS_SELF;
     m.request = 1;
     struct raft_conf_change change = {.count = 1, .changes = {raft_part(c)}};
@@ -481,28 +493,62 @@ static void test_apply(void **state)
 {
     (void)state;
     struct kv *kv = start();
-    assert_int_equal(apply(kv, (struct change){ADD, NEW, "http://d:1", true, 0}), OK);
+    assert_int_equal(apply(kv, (struct change){ADD, NEW, "http://d:1", true, 0, 0}), OK);
     assert_same_members(kv, 4);
     assert_int_equal(fake.set, NEW);
     assert_int_equal(fake.stored, 1);
-    assert_int_equal(apply(kv, (struct change){UPDATE, NEW, "http://e:1", false, 0}), OK);
+    assert_int_equal(apply(kv, (struct change){UPDATE, NEW, "http://e:1", false, 0, 0}), OK);
     assert_string_equal(member_find(&kv->members, NEW)->peer_urls[0], "http://e:1");
     assert_same_members(kv, 4); /* still a learner */
-    assert_int_equal(apply(kv, (struct change){PROMOTE, NEW, NULL, false, 0}), OK);
+    assert_int_equal(apply(kv, (struct change){PROMOTE, NEW, NULL, false, 0, 0}), OK);
     assert_same_members(kv, 4);
     assert_int_equal(parts.conf.voters.count, 4);
-    assert_int_equal(apply(kv, (struct change){REMOVE, OTHER, NULL, false, 0}), OK);
+    assert_int_equal(apply(kv, (struct change){REMOVE, OTHER, NULL, false, 0, 0}), OK);
     assert_same_members(kv, 3);
     assert_int_equal(fake.disconnected[0], OTHER);
     assert_true(member_is_removed(&kv->members, OTHER));
     /* The new member has the URL of the one that it replaces. */
-    assert_int_equal(apply(kv, (struct change){REPLACE, NEW + 1, "http://a:1", true, LEADER}), OK);
+    assert_int_equal(apply(kv, (struct change){REPLACE, NEW + 1, "http://a:1", true, LEADER, 0}), OK);
     assert_same_members(kv, 3);
     assert_int_equal(fake.disconnected[1], LEADER);
     /* A voter may come beside a learner. */
-    assert_int_equal(apply(kv, (struct change){ADD, NEW + 2, "http://f:1", false, 0}), OK);
+    assert_int_equal(apply(kv, (struct change){ADD, NEW + 2, "http://f:1", false, 0, 0}), OK);
     assert_same_members(kv, 4);
     assert_int_equal(fake.saved_confs, 6);
+}
+
+/* --max-learners of the proposer, once all members understand it. */
+static void test_apply_counts_learners(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned level, learners_max;
+        int err;
+    } rows[] = {
+        {FEATURE_LEVEL_LEARNERS, 0, ERR_TOO_MANY_LEARNERS},
+        {FEATURE_LEVEL_LEARNERS, 2, ERR_TOO_MANY_LEARNERS},
+        {FEATURE_LEVEL_LEARNERS, 3, OK},
+        {FEATURE_LEVEL_LEARNERS - 1, 3, ERR_TOO_MANY_LEARNERS}, /* an older member does not read the number */
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct kv *kv = start();
+        fake.level = rows[i].level;
+        member_set(&kv->members, NEW + 1, &urls[3], 1, true);
+        raft_ids_add(&parts.conf.learners, NEW + 1);
+        assert_int_equal(apply(kv, (struct change){ADD, NEW, "http://d:1", true, 0, rows[i].learners_max}),
+                         rows[i].err);
+        assert_same_members(kv, rows[i].err ? 4 : 5);
+    }
+    struct kv *kv = start();
+    fake.level = FEATURE_LEVEL_LEARNERS;
+    assert_int_equal(apply(kv, (struct change){ADD, NEW, "http://d:1", true, 0, 1}), ERR_TOO_MANY_LEARNERS);
+    assert_int_equal(apply(kv, (struct change){ADD, NEW, "http://d:1", false, 0, 1}), OK); /* a voter */
+    /* The learner that leaves makes room. */
+    kv = start();
+    fake.level = FEATURE_LEVEL_LEARNERS;
+    member_set(&kv->members, NEW + 1, &urls[3], 1, true);
+    raft_ids_add(&parts.conf.learners, NEW + 1);
+    assert_int_equal(apply(kv, (struct change){REPLACE, NEW, "http://d:1", true, NEW + 1, 2}), OK);
 }
 
 /* Refused on all members alike: neither the list nor raft moves, but the entry's place is saved. */
@@ -513,19 +559,19 @@ static void test_apply_refuses(void **state)
         struct change change;
         int err;
     } rows[] = {
-        {{ADD, OTHER, "http://new:1", false, 0}, ERR_MEMBER_EXISTS},
-        {{ADD, NEW, "http://c:1", false, 0}, ERR_PEER_URL_EXISTS},
-        {{ADD, NEW, "http://new:2", true, 0}, ERR_TOO_MANY_LEARNERS},
-        {{ADD, NEW + 9, "http://new:2", false, 0}, ERR_MEMBER_NOT_FOUND}, /* a removed id */
-        {{REPLACE, NEW, "http://new:2", true, 99}, ERR_MEMBER_NOT_FOUND},
-        {{REPLACE, NEW, "http://a:1", true, OTHER}, ERR_PEER_URL_EXISTS},
-        {{UPDATE, NEW, "http://new:2", false, 0}, ERR_MEMBER_NOT_FOUND},
-        {{UPDATE, OTHER, "http://a:1", false, 0}, ERR_PEER_URL_EXISTS},
-        {{PROMOTE, OTHER, NULL, false, 0}, ERR_MEMBER_NOT_LEARNER},
-        {{PROMOTE, NEW, NULL, false, 0}, ERR_MEMBER_NOT_FOUND},
-        {{REMOVE, NEW, NULL, false, 0}, ERR_MEMBER_NOT_FOUND},
-        {{ALONE, NEW, NULL, false, 0}, ERR_MEMBER_NOT_FOUND},
-        {{77, OTHER, NULL, false, 0}, ERR_MALFORMED}, /* of a later version */
+        {{ADD, OTHER, "http://new:1", false, 0, 0}, ERR_MEMBER_EXISTS},
+        {{ADD, NEW, "http://c:1", false, 0, 0}, ERR_PEER_URL_EXISTS},
+        {{ADD, NEW, "http://new:2", true, 0, 0}, ERR_TOO_MANY_LEARNERS},
+        {{ADD, NEW + 9, "http://new:2", false, 0, 0}, ERR_MEMBER_NOT_FOUND}, /* a removed id */
+        {{REPLACE, NEW, "http://new:2", true, 99, 0}, ERR_MEMBER_NOT_FOUND},
+        {{REPLACE, NEW, "http://a:1", true, OTHER, 0}, ERR_PEER_URL_EXISTS},
+        {{UPDATE, NEW, "http://new:2", false, 0, 0}, ERR_MEMBER_NOT_FOUND},
+        {{UPDATE, OTHER, "http://a:1", false, 0, 0}, ERR_PEER_URL_EXISTS},
+        {{PROMOTE, OTHER, NULL, false, 0, 0}, ERR_MEMBER_NOT_LEARNER},
+        {{PROMOTE, NEW, NULL, false, 0, 0}, ERR_MEMBER_NOT_FOUND},
+        {{REMOVE, NEW, NULL, false, 0, 0}, ERR_MEMBER_NOT_FOUND},
+        {{ALONE, NEW, NULL, false, 0, 0}, ERR_MEMBER_NOT_FOUND},
+        {{77, OTHER, NULL, false, 0, 0}, ERR_MALFORMED}, /* of a later version */
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         struct kv *kv = start();
@@ -562,9 +608,9 @@ static void test_raft_refuses(void **state)
     (void)state;
     struct kv *kv = start();
     fake.apply_err = ERR_LIMIT;
-    assert_int_equal(apply(kv, (struct change){ADD, NEW, "http://d:1", true, 0}), ERR_LIMIT);
+    assert_int_equal(apply(kv, (struct change){ADD, NEW, "http://d:1", true, 0, 0}), ERR_LIMIT);
     fake.apply_err = ERR_INVALID;
-    assert_int_equal(apply(kv, (struct change){REMOVE, OTHER, NULL, false, 0}),
+    assert_int_equal(apply(kv, (struct change){REMOVE, OTHER, NULL, false, 0, 0}),
                      ERR_MEMBER_NOT_ENOUGH_STARTED);
     assert_int_equal(kv->members.count, 3);
     assert_int_equal(fake.saved_confs, 0);
@@ -577,7 +623,7 @@ static void test_removed_itself(void **state)
     (void)state;
     struct kv *kv = start();
     assert_false(kv_is_removed(kv));
-    assert_int_equal(apply(kv, (struct change){REMOVE, PARTS_SELF, NULL, false, 0}), OK);
+    assert_int_equal(apply(kv, (struct change){REMOVE, PARTS_SELF, NULL, false, 0, 0}), OK);
     assert_int_equal(kv_removed_ms(kv), parts.now_ms);
     assert_int_equal(fake.disconnected_count, 0);
     parts.now_ms += LINGER_MS - 1; /* the others hear of it first */
@@ -599,11 +645,11 @@ static void test_alone(void **state)
     kv_force_alone(kv);
     kv_propose_alone(kv);
     assert_proposed(ALONE, PARTS_SELF, RAFT_UPDATE_NODE);
-    (void)apply(kv, (struct change){ADD, NEW, "http://d:1", false, 0});
+    (void)apply(kv, (struct change){ADD, NEW, "http://d:1", false, 0, 0});
     assert_false(raft_ids_has(&parts.conf.voters, NEW));
     parts.conf.voters_outgoing = (struct raft_ids){.count = 1, .id = {OTHER}};
     raft_ids_add(&parts.conf.learners, 60);
-    assert_int_equal(apply(kv, (struct change){ALONE, PARTS_SELF, NULL, false, 0}), OK);
+    assert_int_equal(apply(kv, (struct change){ALONE, PARTS_SELF, NULL, false, 0, 0}), OK);
     assert_same_members(kv, 1);
     assert_int_equal(parts.conf.voters_outgoing.count, 0);
     assert_int_equal(kv->members.list[0].id, PARTS_SELF);
@@ -632,7 +678,7 @@ static void test_answers(void **state)
 {
     (void)state;
     struct kv *kv = start();
-    struct change add = {ADD, NEW, "http://d:1", true, 0};
+    struct change add = {ADD, NEW, "http://d:1", true, 0, 0};
     answer(kv, add, OK); /* of a request that was canceled */
     wait_as(kv, 0, KV_MEMBER_ADD);
     answer(kv, add, OK);
@@ -660,7 +706,7 @@ static void test_proposer(void **state)
 {
     (void)state;
     uint64_t member = 5, number = 6;
-    struct raft_entry e = new_entry(&(struct change){REMOVE, OTHER, NULL, false, 0});
+    struct raft_entry e = new_entry(&(struct change){REMOVE, OTHER, NULL, false, 0, 0});
     kv_change_proposer(&e, &member, &number);
     assert_int_equal(member, PARTS_SELF);
     assert_int_equal(number, 1);
@@ -684,6 +730,7 @@ int main(void)
         cmocka_unit_test(test_promoted_by_itself),
         cmocka_unit_test(test_not_promoted_by_itself),
         cmocka_unit_test(test_apply),
+        cmocka_unit_test(test_apply_counts_learners),
         cmocka_unit_test(test_apply_refuses),
         cmocka_unit_test(test_entries_that_do_not_decode),
         cmocka_unit_test(test_raft_refuses),

@@ -401,6 +401,15 @@ static void a_downgrade_makes_room_for_older_members(void **state)
     world_free(w);
 }
 
+/* Levels of one version number fall together: members of the earlier version know none of them. */
+static void a_downgrade_leads_below_all_levels_of_the_version(void **state)
+{
+    (void)state;
+    assert_int_equal(feature_level_below(NEW), THIS);
+    assert_int_equal(feature_level_below(THIS), OLD);
+    assert_int_equal(feature_level_below(OLD), OLD);
+}
+
 static void a_downgrade_is_cancelled(void **state)
 {
     (void)state;
@@ -466,6 +475,7 @@ int main(void)
         TEST(an_entry_above_the_level_is_void_for_all),
         TEST(a_snapshot_brings_the_level),
         TEST(a_downgrade_makes_room_for_older_members),
+        TEST(a_downgrade_leads_below_all_levels_of_the_version),
         TEST(a_downgrade_is_cancelled),
         TEST(an_older_member_gets_the_reason_of_its_refusal),
         TEST(the_state_is_written_and_read),

@@ -421,6 +421,41 @@ static void etcds_sample_file_starts(void **state)
     options_done(&o);
 }
 
+/* They are checked, and a warning says that they change nothing. */
+static void flags_without_effect_are_warned_about(void **state)
+{
+    (void)state;
+    static const char *const accepted[] = {
+        "--max-wals=3",
+        "--backend-bbolt-freelist-type=array",
+        "--raft-read-timeout=3s",
+        "--raft-write-timeout=3s",
+        "--client-cert-file=/c",
+        "--client-key-file=/k",
+        "--enable-pprof=true",
+        "--enable-distributed-tracing=true",
+        "--distributed-tracing-address=localhost:1",
+        "--distributed-tracing-service-name=s",
+        "--distributed-tracing-instance-id=i",
+        "--distributed-tracing-sampling-rate=1",
+        "--bootstrap-defrag-threshold-megabytes=1",
+        "--downgrade-check-time=1s",
+        "--snapshot-count=5",
+    };
+    for (size_t i = 0; i < COUNT_OF(accepted); i++) {
+        struct options o;
+        char warning[128];
+        assert_int_equal(LOAD(&o, accepted[i]), OPTIONS_START);
+        snprintf(warning, sizeof warning, "flag %.*s is accepted", (int)strcspn(accepted[i], "="),
+                 accepted[i]);
+        if (!strstr(buf_text(&o.set.warnings), warning))
+            fail_msg("no warning: %s", accepted[i]);
+        options_done(&o);
+    }
+    USAGE("flag provided but not defined: -discovery", "--discovery=http://x");
+    USAGE("flag provided but not defined: -discovery-proxy", "--discovery-proxy=http://x");
+}
+
 static void bad_files_are_one_sentence(void **state)
 {
     (void)state;
@@ -714,6 +749,7 @@ int main(void)
         cmocka_unit_test(environment_is_read),
         cmocka_unit_test(file_stands_alone),
         cmocka_unit_test(etcds_sample_file_starts),
+        cmocka_unit_test(flags_without_effect_are_warned_about),
         cmocka_unit_test(bad_files_are_one_sentence),
         cmocka_unit_test(version_and_help),
         cmocka_unit_test(bad_flags),

@@ -134,8 +134,8 @@ static void test_revoked(void **state)
     expect_apart(o);
 }
 
-/* The name is not the one that b dials, and a is not there: b refuses it, except where names are not checked.
- */
+/* The name is not the one that b dials, and a is not there: b refuses it, except where names are not checked
+ * (--peer-skip-client-san-verification). */
 static void test_wrong_name(void **state)
 {
     (void)state;
@@ -155,7 +155,7 @@ static void know_at(struct node *n, struct node *other, const char *host)
 }
 
 /* A name in the certificate is one of the member's URLs, as the others know it; the member's own claim does
- * not count then. */
+ * not count then. The certificate is that of --peer-client-cert-file and --peer-client-key-file. */
 static void test_name_of_a_url(void **state)
 {
     (void)state;
@@ -188,7 +188,7 @@ static void test_no_name(void **state)
     close_both();
 }
 
-/* Dials without a certificate of its own; allowed names. */
+/* Dials without a certificate of its own; --peer-cert-allowed-cn and --peer-cert-allowed-hostname. */
 static void test_names_allowed(void **state)
 {
     (void)state;

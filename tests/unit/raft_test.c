@@ -439,6 +439,25 @@ static void test_acknowledgement_beyond_the_log(void **state)
     raft_free(r);
 }
 
+/* --pre-vote: a member asks the others before it begins a term; without it the term begins at once. */
+static void test_pre_vote_keeps_the_term(void **state)
+{
+    (void)state;
+    struct raft_conf_state three = voters(3);
+    for (unsigned pre = 0; pre < 2; pre++) {
+        struct raft_config config = config_of(1);
+        config.pre_vote = pre;
+        struct host h = {0};
+        struct raft *r = start(&config, &three);
+        uint64_t term = raft_term(r);
+        raft_campaign(r);
+        turn(r, &h);
+        assert_int_equal(raft_role(r), pre ? RAFT_PRE_CANDIDATE : RAFT_CANDIDATE);
+        assert_int_equal(raft_term(r), pre ? term : term + 1);
+        raft_free(r);
+    }
+}
+
 /* Figure 8 of the paper, thesis 3.6.2: an entry of an older term is not committed by counting replicas. */
 static void test_older_terms_are_not_counted(void **state)
 {
@@ -776,6 +795,7 @@ int main(void)
         cmocka_unit_test(test_hostile_messages),
         cmocka_unit_test(test_heartbeat_beyond_the_log),
         cmocka_unit_test(test_acknowledgement_beyond_the_log),
+        cmocka_unit_test(test_pre_vote_keeps_the_term),
         cmocka_unit_test(test_older_terms_are_not_counted),
         cmocka_unit_test(test_impossible_conf_change),
         cmocka_unit_test(test_snapshot_is_wanted),

@@ -24,6 +24,8 @@ roll() { # MEMBER PROGRAM
 }
 roll_all() { local i; for i in $(all); do roll "$i" "$1"; sleep "${STAY:-1}"; done; } # each mixture gets its traffic
 metric() { curl -s --max-time 5 "http://${ep[$1]}/metrics" | awk -v n="$2" '$1 == n { print $2 }'; }
+this=$(grep -c '^FEATURE(' "$(dirname "${BASH_SOURCE[0]}")/../../consensus/feature.def") # the level of this build
+newer=$((this + 1))
 level_is() { # LEVEL: on all members, in time
     local i end=$((SECONDS + PATIENCE)) seen
     for i in $(all); do
@@ -120,7 +122,7 @@ oldest_formats() {
     ready || fail "this build does not start on the old one's folder: $(tail -1 "$out/log0" | cut -c1-300)"
     everything >"$out/after" || fail "this build does not tell what the old one held"
     diff "$out/before" "$out/after" >"$out/difference" || fail "this build tells something else: $(head -3 "$out/difference")"
-    level_is 2
+    level_is $this
     api PUT "sessions/$session/heartbeat" >/dev/null || fail "the old build's session does not go on"
     api DELETE configs/app.yaml >/dev/null || fail "delete"
     "$(dirname "$SERVER")/cairnctl" --endpoints="${ep[0]}" config import "$out/old.tar.gz" >>"$out/steps" 2>&1 || fail "the old archive is not taken: $(tail -1 "$out/steps")"
@@ -149,7 +151,7 @@ upgrade() {
     sleep 6 # longer than a leader waits between two questions
     still_level 1 0 1
     roll 2 "$SERVER"
-    level_is 2
+    level_is $this
     end_well
 }
 # Half-way up and down again, before the level was raised: nothing has to be enabled.
@@ -211,9 +213,9 @@ snapshots_both_ways() {
     still_level 1 2
     roll 0 "$SERVER"
     roll 1 "$SERVER"
-    level_is 2
+    level_is $this
     by_snapshot 0 "$SERVER" 2 # with the level in it
-    level_is 2
+    level_is $this
     end_well
 }
 # The old build takes in what a cluster of this one holds after its level was lowered.
@@ -222,7 +224,7 @@ snapshots_after_downgrade() {
     need_old
     # shellcheck disable=SC2086
     begin "$SERVER" $SHORT_LOG
-    level_is 2
+    level_is $this
     fault
     enable_downgrade
     by_snapshot 2 "$OLD" 0
@@ -232,7 +234,7 @@ snapshots_after_downgrade() {
     roll 2 "$SERVER"
     said=$(maintenance '{"action":"CANCEL"}')
     grep -q '"version"' <<<"$said" || fail "downgrade cancel: $said"
-    level_is 2
+    level_is $this
     end_well
 }
 # Both of the above in one history: CI's form.
@@ -247,7 +249,7 @@ upgrade_and_back() {
     roll 0 "$OLD"
     roll 1 "$OLD"
     roll_all "$SERVER"
-    level_is 2
+    level_is $this
     end_well
 }
 # Down by an enabled downgrade, with old members until the last, and up again by its cancellation.
@@ -255,7 +257,7 @@ downgrade_and_up() {
     local said
     need_old
     begin "$SERVER"
-    level_is 2
+    level_is $this
     fault
     said=$(maintenance '{"action":"ENABLE","version":"3.5"}')
     grep -q 'invalid downgrade target version' <<<"$said" || fail "downgrade to 3.5: $said"
@@ -264,7 +266,7 @@ downgrade_and_up() {
     roll_all "$SERVER"
     said=$(maintenance '{"action":"CANCEL"}')
     grep -q '"version"' <<<"$said" || fail "downgrade cancel: $said"
-    level_is 2
+    level_is $this
     [ "$(cluster_version 0)" = 3.7.0 ] || fail "cluster version $(cluster_version 0) after all are new again"
     end_well
 }
@@ -272,7 +274,7 @@ downgrade_and_up() {
 refused_without_downgrade() {
     need_old
     begin "$SERVER"
-    level_is 2
+    level_is $this
     fault
     stop_member 2
     server_of[2]=$OLD
@@ -294,7 +296,7 @@ unknown_entry() {
     members=3
     newer
     begin "$FAILPOINT_SERVER"
-    level_is 3
+    level_is $newer
     fault
     stop_member 2
     prefix[2]=""
@@ -307,7 +309,7 @@ unknown_entry() {
     done
     wait "${pid[2]}" && fail "a member that cannot go on ends with status 0"
     pid[2]=""
-    grep -q 'needs feature level 3, this build has 2: start cairnd trial or later' "$out/log2" || fail "it does not say why: $(tail -1 "$out/log2")"
+    grep -q "needs feature level $newer, this build has $this: start cairnd trial or later" "$out/log2" || fail "it does not say why: $(tail -1 "$out/log2")"
     wait_writes 2 300 || fail "the others do not go on"
     newer
     server_of[2]=$FAILPOINT_SERVER
@@ -323,13 +325,13 @@ newer_with_this() {
     server_of[2]=$SERVER
     cluster 3
     record --compact 1000 400
-    level_is 2
+    level_is $this
     fault
     sleep 6
-    still_level 2 0 1 2
+    still_level $this 0 1 2
     newer
     roll 2 "$FAILPOINT_SERVER"
-    level_is 3
+    level_is $newer
     end_well
 }
 # Up and down some times while members die.
@@ -351,7 +353,7 @@ storm_of_versions() {
         ready || fail "member 1 does not come back"
     done
     roll_all "$SERVER"
-    level_is 2
+    level_is $this
     enable_downgrade
     kill_member 2
     start 2

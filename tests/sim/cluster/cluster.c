@@ -213,6 +213,7 @@ static void fill_options(struct machine *m, struct process *p, struct kv_options
         .strict_reconfig_check = true,
         .advances_ticks = true,
         .promotes_learners = true,
+        .max_learners = 1 + m->slot % 2, /* members may differ */
         .snapshot_bytes_per_s = plan->snapshot_rate,
         .corrupt_check_interval_ms = 5000,
         .feature_level = m->level,
