@@ -47,7 +47,8 @@ static bool is_grpc(struct slice content_type)
 }
 
 static int probe_on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
-                           size_t name_size, const uint8_t *value, size_t value_size, uint8_t flags, void *arg)
+                           size_t name_size, const uint8_t *value, size_t value_size, uint8_t flags,
+                           void *arg)
 {
     struct probe_grpc *g = arg;
     struct slice field = slice_of(name, name_size), text = slice_of(value, value_size);
@@ -112,11 +113,10 @@ static bool read_message(const struct probe_grpc *g, int *ret_serving)
 static enum check_outcome status_outcome(int status, char *output, size_t size)
 {
     static const char *const names[] = {
-        "OK",           "CANCELLED",           "UNKNOWN",           "INVALID_ARGUMENT",
-        "DEADLINE_EXCEEDED", "NOT_FOUND",      "ALREADY_EXISTS",    "PERMISSION_DENIED",
-        "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED",     "OUT_OF_RANGE",
-        "UNIMPLEMENTED", "INTERNAL",           "UNAVAILABLE",       "DATA_LOSS",
-        "UNAUTHENTICATED",
+        "OK",        "CANCELLED",       "UNKNOWN",           "INVALID_ARGUMENT",   "DEADLINE_EXCEEDED",
+        "NOT_FOUND", "ALREADY_EXISTS",  "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION",
+        "ABORTED",   "OUT_OF_RANGE",    "UNIMPLEMENTED",     "INTERNAL",           "UNAVAILABLE",
+        "DATA_LOSS", "UNAUTHENTICATED",
     };
     const char *why = status == 12  ? " (the server has no health service)"
                       : status == 5 ? " (the server does not know this service)"
@@ -147,7 +147,9 @@ bool probe_grpc_outcome(const struct probe_grpc *g, enum check_outcome *ret_outc
     else if (!read_message(g, &serving) || serving < 0 || serving >= (int)(sizeof texts / sizeof *texts))
         snprintf(output, output_size, "the response is no HealthCheckResponse");
     else {
-        *ret_outcome = serving == GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING ? CHECK_PASS : CHECK_FAIL;
+        *ret_outcome = serving == GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__SERVING_STATUS__SERVING
+                           ? CHECK_PASS
+                           : CHECK_FAIL;
         snprintf(output, output_size, "gRPC %s", texts[serving]);
     }
     return true;
@@ -155,8 +157,8 @@ bool probe_grpc_outcome(const struct probe_grpc *g, enum check_outcome *ret_outc
 
 /* --- the request ---------------------------------------------------------------------------------------- */
 
-static ssize_t probe_on_read(nghttp2_session *session, int32_t stream, uint8_t *to, size_t size, uint32_t *flags,
-                             nghttp2_data_source *source, void *arg)
+static ssize_t probe_on_read(nghttp2_session *session, int32_t stream, uint8_t *to, size_t size,
+                             uint32_t *flags, nghttp2_data_source *source, void *arg)
 {
     struct probe_grpc *g = arg;
     size_t n = g->request.size - g->sent < size ? g->request.size - g->sent : size;
@@ -213,11 +215,11 @@ static int submit(struct probe_grpc *g, const char *host, uint16_t port, bool is
         field_of("te", "trailers"),
         field_of("user-agent", "cairn-check"),
     };
-    int rc = nghttp2_submit_settings(g->session, NGHTTP2_FLAG_NONE, settings,
-                                     sizeof settings / sizeof *settings);
+    int rc =
+        nghttp2_submit_settings(g->session, NGHTTP2_FLAG_NONE, settings, sizeof settings / sizeof *settings);
     if (!rc)
-        g->stream = nghttp2_submit_request(g->session, NULL, fields, sizeof fields / sizeof *fields, &provider,
-                                           NULL);
+        g->stream =
+            nghttp2_submit_request(g->session, NULL, fields, sizeof fields / sizeof *fields, &provider, NULL);
     buf_done(&authority);
     return rc || g->stream < 0 ? -1 : 0;
 }

@@ -6,7 +6,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
-#include "registry/check_plan.h"
+#include "registry/check_prober.h"
 
 enum {
     PROBE_GRPC_BYTES_MAX = 64 << 10, /* of a server's bytes, until the call has ended */

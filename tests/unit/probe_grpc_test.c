@@ -16,7 +16,7 @@ static void add_frame(struct buf *out, uint8_t type, uint8_t flags, uint32_t str
     frame_add(out, (struct frame){(uint32_t)size, type, flags, stream}, payload);
 }
 
-/* What a server sends: SETTINGS, headers, a message, trailers. NULL leaves a part out. */
+/* The answer of a server: SETTINGS, headers, a message, trailers. NULL leaves a part out. */
 struct answer {
     const char *status, *type, *message, *grpc_status;
     uint32_t message_size;
