@@ -9,7 +9,7 @@
 
 #define MS_NS 1000000
 
-static const char *const type_names[CHECK_TYPES] = {"tcp", "http", "https"};
+static const char *const type_names[CHECK_TYPES] = {"tcp", "http", "https", "grpc"};
 
 const char *check_type_name(enum check_type type)
 {
@@ -23,7 +23,7 @@ static void take_type(struct document_reader *r, struct check *c)
     struct slice text = {0};
     document_text(r, "type", &text);
     if (!text.size)
-        document_refuse_last(r, "type", "is missing: give tcp, http or https");
+        document_refuse_last(r, "type", "is missing: give tcp, http, https or grpc");
     for (int i = 0; i < CHECK_TYPES; i++)
         if (slice_equal(text, slice_text(type_names[i]))) {
             c->type = (enum check_type)i;
@@ -32,7 +32,7 @@ static void take_type(struct document_reader *r, struct check *c)
     if (slice_equal(text, slice_text("ttl")))
         document_refuse(r, "type", "ttl is an instance without a check: leave out check and set ttl");
     else if (text.size)
-        document_refuse(r, "type", "is not one of tcp, http, https");
+        document_refuse(r, "type", "is not one of tcp, http, https, grpc");
 }
 
 static void take_ms(struct document_reader *r, const char *field, uint32_t min_ms, uint32_t max_ms,
@@ -56,21 +56,47 @@ static void take_ms(struct document_reader *r, const char *field, uint32_t min_m
     *ret_ms = (uint32_t)(ns / MS_NS);
 }
 
+/* A field that only some types have: types is a mask of 1 << type. */
+static void refuse_unless(struct document_reader *r, const struct check *c, const char *field, bool is_given,
+                          unsigned types)
+{
+    char why[60];
+    if (!is_given || types & 1u << c->type)
+        return;
+    snprintf(why, sizeof why, "is given, but the type is %s", type_names[c->type]);
+    document_refuse(r, field, why);
+}
+
+static bool is_printable(struct slice text)
+{
+    for (size_t i = 0; i < text.size; i++)
+        if (text.data[i] <= 0x20 || text.data[i] >= 0x7f)
+            return false;
+    return true;
+}
+
 /* It is sent as it is: no blank or control character that would end the request's first line. */
 static void take_path(struct document_reader *r, struct check *c)
 {
     document_text(r, "path", &c->path);
     if (!c->path.size)
         return;
-    bool is_wrong = c->path.data[0] != '/';
-    for (size_t i = 0; i < c->path.size; i++)
-        is_wrong = is_wrong || c->path.data[i] <= 0x20 || c->path.data[i] >= 0x7f;
-    if (is_wrong)
+    if (c->path.data[0] != '/' || !is_printable(c->path))
         document_refuse(r, "path", "is not a path that begins with / and is printable ASCII without blanks");
-    else if (c->type == CHECK_TCP)
-        document_refuse(r, "path", "is given, but the type is tcp");
+    else
+        refuse_unless(r, c, "path", true, 1u << CHECK_HTTP | 1u << CHECK_HTTPS);
     if (slice_equal(c->path, slice_text("/")))
         c->path = (struct slice){0};
+}
+
+static void take_grpc(struct document_reader *r, struct check *c)
+{
+    document_bool(r, "tls", &c->is_tls);
+    refuse_unless(r, c, "tls", c->is_tls, 1u << CHECK_GRPC);
+    document_text(r, "service", &c->service);
+    if (!is_printable(c->service) || c->service.size > CHECK_SERVICE_MAX)
+        document_refuse(r, "service", "is not printable ASCII without blanks, of at most 200 bytes");
+    refuse_unless(r, c, "service", c->service.size > 0, 1u << CHECK_GRPC);
 }
 
 static void take_run(struct document_reader *r, const char *field, uint16_t *ret)
@@ -91,9 +117,11 @@ static int read_config(struct document_reader *r, struct check *c)
     if (document_number(r, "port", 1, 65535, &port))
         c->port = (uint16_t)port;
     take_path(r, c);
+    take_grpc(r, c);
     document_bool(r, "insecure", &c->is_insecure);
-    if (c->is_insecure && c->type != CHECK_HTTPS)
-        document_refuse(r, "insecure", "is given, but the type is not https");
+    refuse_unless(r, c, "insecure", c->is_insecure, 1u << CHECK_HTTPS | 1u << CHECK_GRPC);
+    if (c->is_insecure && c->type == CHECK_GRPC && !c->is_tls)
+        document_refuse(r, "insecure", "is given, but tls is not");
     take_ms(r, "interval", CHECK_INTERVAL_MIN_MS, CHECK_INTERVAL_MAX_MS, &c->interval_ms);
     c->timeout_ms = c->interval_ms < CHECK_TIMEOUT_MS ? c->interval_ms : CHECK_TIMEOUT_MS;
     take_ms(r, "timeout", CHECK_TIMEOUT_MIN_MS, CHECK_TIMEOUT_MAX_MS, &c->timeout_ms);
@@ -186,6 +214,11 @@ static void add_config(const struct check *c, struct json_writer *w)
     if (c->port)
         document_add_number(w, "port", c->port);
     document_add_text(w, "path", c->path);
+    document_add_text(w, "service", c->service);
+    if (c->is_tls) {
+        jw_key(w, "tls");
+        jw_bool(w, true);
+    }
     if (c->is_insecure) {
         jw_key(w, "insecure");
         jw_bool(w, true);
@@ -236,8 +269,9 @@ bool check_is_valid(const struct check *c)
 
 bool check_equal(const struct check *a, const struct check *b)
 {
-    return a->type == b->type && a->port == b->port && a->is_insecure == b->is_insecure &&
-           slice_equal(a->path, b->path) && a->interval_ms == b->interval_ms &&
+    return a->type == b->type && a->port == b->port && a->is_tls == b->is_tls &&
+           a->is_insecure == b->is_insecure && slice_equal(a->path, b->path) &&
+           slice_equal(a->service, b->service) && a->interval_ms == b->interval_ms &&
            a->timeout_ms == b->timeout_ms && a->deregister_after_s == b->deregister_after_s &&
            a->failures == b->failures && a->successes == b->successes;
 }

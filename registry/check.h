@@ -11,7 +11,7 @@
 #include "base/document.h"
 #include "registry/state.h"
 
-enum check_type { CHECK_TCP, CHECK_HTTP, CHECK_HTTPS, CHECK_TYPES };
+enum check_type { CHECK_TCP, CHECK_HTTP, CHECK_HTTPS, CHECK_GRPC, CHECK_TYPES };
 
 #define CHECK_INTERVAL_MS     10000
 #define CHECK_INTERVAL_MIN_MS 1000
@@ -21,12 +21,15 @@ enum check_type { CHECK_TCP, CHECK_HTTP, CHECK_HTTPS, CHECK_TYPES };
 #define CHECK_TIMEOUT_MAX_MS  60000
 #define CHECK_RUNS_MAX        100 /* of failures and successes */
 #define CHECK_OUTPUT_MAX      200 /* bytes */
+#define CHECK_SERVICE_MAX     200 /* bytes */
 
 struct check {
     enum check_type type;
-    uint16_t port;     /* 0 = the instance's */
-    bool is_insecure;  /* https: the certificate is not verified */
-    struct slice path; /* http, https; empty = "/" */
+    uint16_t port;        /* 0 = the instance's */
+    bool is_tls;          /* grpc: over TLS */
+    bool is_insecure;     /* https, grpc over TLS: the certificate is not verified */
+    struct slice path;    /* http, https; empty = "/" */
+    struct slice service; /* grpc: the name in the question; empty = the server as a whole */
     uint32_t interval_ms, timeout_ms;
     uint32_t deregister_after_s;  /* an instance that is down for so long is deregistered; 0 = never */
     uint16_t failures, successes; /* outcomes in a row until a worse, a better state */

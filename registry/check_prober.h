@@ -10,10 +10,10 @@
  * not after cancel. */
 struct check_probe {
     enum check_type type;
-    bool is_insecure;
+    bool is_tls, is_insecure;
     uint16_t port;
     uint32_t timeout_ms;
-    const char *host, *path; /* borrowed until done; host: an address or a name */
+    const char *host, *path, *service; /* borrowed until done; host: an address or a name */
     /* output: one line of printable ASCII, at most CHECK_OUTPUT_MAX bytes; valid during done. */
     void (*done)(struct check_probe *p, enum check_outcome outcome, const char *output);
     void *impl; /* private to the prober */

@@ -171,7 +171,7 @@ static size_t bytes_of(const struct instance *i)
     size_t n = i->host.size + i->protocol.size + i->zone.size + i->region.size + i->cluster.size +
                i->version.size + i->source.size + i->origin.size;
     if (i->check)
-        n += i->check->path.size + i->check->output.size;
+        n += i->check->path.size + i->check->service.size + i->check->output.size;
     for (size_t k = 0; k < i->port_count; k++)
         n += i->ports[k].name.size;
     for (size_t k = 0; k < i->tag_count; k++)
@@ -204,6 +204,7 @@ struct instance *instance_copy(const struct instance *i)
         *texts[k] = move_slice(&at, *texts[k]);
     if (c->check) {
         c->check->path = move_slice(&at, i->check->path);
+        c->check->service = move_slice(&at, i->check->service);
         c->check->output = move_slice(&at, i->check->output);
     }
     for (size_t k = 0; k < i->port_count; k++)

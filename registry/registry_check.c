@@ -28,7 +28,7 @@ struct run {                  /* of one check */
     struct checks *checks;
     struct link link;
     uint64_t ticket;
-    char *host, *path;
+    char *host, *path, *service;
 };
 
 struct checks {
@@ -149,6 +149,7 @@ static void free_run(struct run *run)
     run->checks->running--;
     mem_free(run->host);
     mem_free(run->path);
+    mem_free(run->service);
     mem_free(run);
 }
 
@@ -181,13 +182,16 @@ static void start_run(struct checks *c, const struct check_run *due)
     run->ticket = due->ticket;
     run->host = c_string(doc->host);
     run->path = c_string(doc->check->path.size ? doc->check->path : slice_text("/"));
+    run->service = c_string(doc->check->service);
     run->probe = (struct check_probe){
         .type = doc->check->type,
+        .is_tls = doc->check->is_tls,
         .is_insecure = doc->check->is_insecure,
         .port = doc->check->port ? doc->check->port : doc->port,
         .timeout_ms = doc->check->timeout_ms,
         .host = run->host,
         .path = run->path,
+        .service = run->service,
         .done = on_probed,
     };
     list_add_last(&c->runs, &run->link);

@@ -398,13 +398,18 @@ struct tls *tls_accept(struct tls_context *c)
 
 struct tls *tls_connect(struct tls_context *c, const char *host)
 {
+    return tls_connect_for(c, host, c->alpn);
+}
+
+struct tls *tls_connect_for(struct tls_context *c, const char *host, const char *alpn)
+{
     struct tls *t = tls_new(c, false);
     SSL_set_connect_state(t->ssl);
-    if (c->alpn) {
+    if (alpn) {
         uint8_t protocols[64];
-        size_t n = strlen(c->alpn) < sizeof protocols - 1 ? strlen(c->alpn) : sizeof protocols - 1;
+        size_t n = strlen(alpn) < sizeof protocols - 1 ? strlen(alpn) : sizeof protocols - 1;
         protocols[0] = (uint8_t)n;
-        memcpy(protocols + 1, c->alpn, n);
+        memcpy(protocols + 1, alpn, n);
         SSL_set_alpn_protos(t->ssl, protocols, (unsigned)n + 1);
     }
     if (host) {

@@ -39,6 +39,8 @@ MUST_CHECK int tls_self_signed(const char *dir, const char *const *hosts, size_t
 
 struct tls *tls_accept(struct tls_context *c);
 struct tls *tls_connect(struct tls_context *c, const char *host);
+/* With this protocol instead of the context's; NULL: none. */
+struct tls *tls_connect_for(struct tls_context *c, const char *host, const char *alpn);
 void tls_free(struct tls *t);
 /* Reads ciphertext from the peer and appends the plaintext to out. ERR_CLOSED: close_notify. ERR_MALFORMED:
  * any other error, see tls_error. */

@@ -3,7 +3,8 @@
  *
  *     lookup (a name only; LOOKUPS_MAX at once) ──► rules ──► connect ──► tcp: passed
  *                                                               │
- *                                        https: TLS handshake ◄─┴─► http: request ──► status line
+ *                                       TLS handshake, if any ◄─┴─► http: request ──► status line
+ *                                                                   grpc: call ──► status of the call
  *
  * Any step may end it with an outcome, and the timer ends it anywhere. A run is freed when its handles are
  * closed and its lookup has returned. */
@@ -19,6 +20,7 @@
 #include "base/metric.h"
 #include "base/net/tls.h"
 #include "base/turn.h"
+#include "server/probe/probe_grpc.h"
 #include "server/probe/probe_http.h"
 
 enum {
@@ -55,6 +57,7 @@ struct probe_run {
     bool has_tcp, is_sent;
     struct tls *tls;
     struct probe_answer answer;
+    struct probe_grpc *grpc;
     /* of an outcome that is reported in the next turn of the loop */
     bool has_outcome;
     char output[CHECK_OUTPUT_MAX + 1];
@@ -79,6 +82,7 @@ static void release(struct probe_run *r)
     if (--r->open)
         return;
     tls_free(r->tls);
+    probe_grpc_free(r->grpc);
     mem_free(r);
     p->runs--;
     free_prober_if_done(p);
@@ -130,7 +134,7 @@ static void probe_on_timer(uv_timer_t *timer)
 
 /* --- answers -------------------------------------------------------------------------------------------- */
 
-static void take_plain(struct probe_run *r, struct slice bytes)
+static void take_http(struct probe_run *r, struct slice bytes)
 {
     char output[CHECK_OUTPUT_MAX];
     int err = probe_answer_feed(&r->answer, bytes);
@@ -160,23 +164,68 @@ static bool send_bytes(struct probe_run *r, const struct buf *bytes)
     return false;
 }
 
-static void send_request(struct probe_run *r)
+static void send_plain(struct probe_run *r, const struct buf *bytes)
 {
-    const struct check_probe *q = r->probe;
-    struct buf out = {0}, sealed = {0};
-    uint16_t usual = q->type == CHECK_HTTPS ? HTTPS_PORT : HTTP_PORT;
-    r->is_sent = true;
-    probe_http_request(&out, q->host, q->port == usual ? 0 : q->port, q->path);
-    if (!r->tls) {
-        send_bytes(r, &out);
-    } else if (tls_send(r->tls, buf_slice(&out)) != OK) {
+    struct buf sealed = {0};
+    if (!bytes->size) {
+        return;
+    } else if (!r->tls) {
+        send_bytes(r, bytes);
+    } else if (tls_send(r->tls, buf_slice(bytes)) != OK) {
         end_run(r, CHECK_FAIL, "the request could not be encrypted");
     } else {
         tls_take_output(r->tls, &sealed);
         send_bytes(r, &sealed);
     }
-    buf_done(&out);
     buf_done(&sealed);
+}
+
+static void take_grpc(struct probe_run *r, struct slice bytes)
+{
+    char output[CHECK_OUTPUT_MAX];
+    enum check_outcome outcome;
+    struct buf out = {0};
+    int err = probe_grpc_feed(r->grpc, bytes);
+    if (!err && probe_grpc_outcome(r->grpc, &outcome, output, sizeof output)) {
+        end_run(r, outcome, output);
+        return;
+    }
+    if (!err)
+        err = probe_grpc_take_output(r->grpc, &out);
+    if (err)
+        end_run(r, CHECK_FAIL,
+                err == ERR_LIMIT ? "the answer is too long" : "the answer is no HTTP/2 answer");
+    else
+        send_plain(r, &out);
+    buf_done(&out);
+}
+
+static void take_plain(struct probe_run *r, struct slice bytes)
+{
+    if (r->grpc)
+        take_grpc(r, bytes);
+    else
+        take_http(r, bytes);
+}
+
+static void send_request(struct probe_run *r)
+{
+    const struct check_probe *q = r->probe;
+    struct buf out = {0};
+    uint16_t usual = q->type == CHECK_HTTPS ? HTTPS_PORT : HTTP_PORT;
+    int err = OK;
+    r->is_sent = true;
+    if (q->type == CHECK_GRPC) {
+        r->grpc = probe_grpc_new(q->host, q->port, q->is_tls, q->service);
+        err = r->grpc ? probe_grpc_take_output(r->grpc, &out) : ERR_LIMIT;
+    } else {
+        probe_http_request(&out, q->host, q->port == usual ? 0 : q->port, q->path);
+    }
+    if (err)
+        end_run(r, CHECK_FAIL, "the request could not be made");
+    else
+        send_plain(r, &out);
+    buf_done(&out);
 }
 
 /* OpenSSL's text may hold text of the peer. */
@@ -363,7 +412,7 @@ static void begin_tls(struct probe_run *r)
         fail_later(r, "tls: the certificates of this machine could not be loaded");
         return;
     }
-    r->tls = tls_connect(context, r->probe->host);
+    r->tls = tls_connect_for(context, r->probe->host, r->probe->type == CHECK_GRPC ? "h2" : NULL);
     find_address(r);
 }
 
@@ -416,7 +465,7 @@ static void prober_start(struct check_prober *ops, struct check_probe *probe)
     uv_timer_start(&r->timer, probe_on_timer, probe->timeout_ms, 0);
     if (!probe_host_is_valid(probe->host))
         fail_later(r, "the host is neither an address nor a name");
-    else if (probe->type == CHECK_HTTPS)
+    else if (probe->type == CHECK_HTTPS || probe->is_tls)
         wait_for_tls(r);
     else
         find_address(r);

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Health checks on three members: the members divide them, also when one is killed and comes back; a result is written once a
-# change; TCP, HTTP and HTTPS; and no connection to an address that is refused, in whatever form a client gives it.
+# change; TCP, HTTP, HTTPS and gRPC; and no connection to an address that is refused, in whatever form a client gives it.
 . "$(dirname "$0")/lib.sh"
 . tests/e2e/members.sh
 instances=$((base + 5)) tls=$((base + 6)) trap=$((base + 7)) closed=$((base + 8))
 count=40
-flags=(--registry-check-allow 127.0.0.2/32 --registry-max-checks 60)
+flags=(--registry-check-allow 127.0.0.2/32 --registry-max-checks 70)
 server=""
 eval "end_members() $(declare -f end_more | tail -n +2)"
 end_more() {
@@ -112,11 +112,29 @@ check "HTTPS with any certificate" within $LIMIT_S is_state 1 sealed "up true HT
 is_untrusted() { state_of 1 unknown-ca | grep -q '^down false tls: failed to verify certificate'; }
 check "HTTPS with a certificate that this machine does not trust" within $LIMIT_S is_untrusted
 
+# --- gRPC: one more node is the server
+grpc=$((base + 50))
+start_grpc() {
+    "$CAIRND" --name grpc --data-dir "$work/grpc" --listen-client-urls "http://127.0.0.2:$grpc" --advertise-client-urls "http://127.0.0.2:$grpc" \
+        --listen-peer-urls "http://127.0.0.2:$((grpc + 1))" --initial-advertise-peer-urls "http://127.0.0.2:$((grpc + 1))" \
+        --initial-cluster "grpc=http://127.0.0.2:$((grpc + 1))" >"$work/grpc.log" 2>&1 &
+    member_pids[grpc]=$!
+}
+start_grpc
+put 1 grpc 127.0.0.2 $grpc "{\"type\":\"grpc\",$quick}"
+put 1 nobody 127.0.0.2 $grpc "{\"type\":\"grpc\",\"service\":\"shop.v1.Nobody\",$quick}"
+put 1 http1 127.0.0.2 $instances "{\"type\":\"grpc\",$quick}"
+check "gRPC" within $LIMIT_S is_state 1 grpc "up true gRPC SERVING"
+check "gRPC: an unknown service" within $LIMIT_S is_state 1 nobody "down false gRPC status 5 NOT_FOUND (the server does not know this service)"
+check "gRPC: a server of HTTP/1.1" within $LIMIT_S is_state 1 http1 "down false the answer is no HTTP/2 answer"
+
 # --- no connection to what is refused
 n=0
 for host in 127.0.0.1 localhost 127.1 0x7f000001 ::1 ::ffff:127.0.0.1 ::ffff:127.0.0.2 0.0.0.0 :: 169.254.169.254; do
     n=$((n + 1))
-    put 1 "refused$n" "$host" $trap "{\"type\":\"http\",$quick}"
+    type=http
+    [ $((n % 2)) = 0 ] || type=grpc
+    put 1 "refused$n" "$host" $trap "{\"type\":\"$type\",$quick}"
     is_refused() { state_of 1 "refused$n" | grep -q '^down false the address is not allowed: '; }
     check "refused: $host" within $LIMIT_S is_refused
 done

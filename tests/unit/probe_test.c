@@ -129,6 +129,7 @@ static struct question question(struct fixture *f, enum check_type type, const c
                               .host = host,
                               .port = port,
                               .path = "/health?a=b",
+                              .service = "",
                               .timeout_ms = 60000,
                               .done = on_done},
                              f};
@@ -196,6 +197,14 @@ static void test_tcp_and_names(void **state)
     q = question(f, CHECK_TCP, "127.0.0.1", 1);
     ask(f, &q);
     expect(f, CHECK_FAIL, "connection refused");
+    q = question(f, CHECK_GRPC, "127.0.0.1", f->port);
+    f->answer = "HTTP/1.1 400 No HTTP/2 here\r\n\r\n";
+    ask(f, &q);
+    expect(f, CHECK_FAIL, "the answer is no HTTP/2 answer");
+    q.probe.is_tls = true;
+    ask(f, (f->is_done = false, &q));
+    assert_int_equal(f->outcome, CHECK_FAIL);
+    assert_non_null(strstr(f->output, "tls: "));
     q = question(f, CHECK_HTTPS, "127.0.0.1", f->port);
     f->answer = "HTTP/1.1 400 No TLS here\r\n\r\n";
     ask(f, &q);
@@ -235,14 +244,16 @@ static void test_refused_addresses(void **state)
         {"169.254.169.254", "cloud metadata"},
         {"fe80::1", "link-local"},
     };
+    static const enum check_type types[] = {CHECK_TCP, CHECK_HTTP, CHECK_GRPC};
     struct fixture *f = *state;
     open_prober(f, "");
-    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+    for (size_t i = 0; i < COUNT_OF(rows) * COUNT_OF(types); i++) {
+        const size_t row = i / COUNT_OF(types);
         char output[200];
-        struct question q = question(f, i % 2 ? CHECK_HTTP : CHECK_TCP, rows[i].host, f->port);
+        struct question q = question(f, types[i % COUNT_OF(types)], rows[row].host, f->port);
         ask(f, &q);
         snprintf(output, sizeof output, "the address is not allowed: %s (--registry-check-allow)",
-                 rows[i].reason);
+                 rows[row].reason);
         expect(f, CHECK_FAIL, output);
     }
     uv_run(&f->loop, UV_RUN_NOWAIT);

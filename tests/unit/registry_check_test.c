@@ -56,6 +56,21 @@ static void test_documents(void **state)
     assert_int_equal(i.check->timeout_ms, 1000); /* never longer than the interval */
     assert_int_equal(i.check->failures, 3);
     assert_int_equal(i.check->successes, 1);
+    static const char grpc[] =
+        "{\"host\":\"h\",\"port\":1,\"weight\":100,\"ttl\":15,\"grace\":15,\"state\":\"starting\","
+        "\"check\":{\"type\":\"grpc\",\"service\":\"shop.v1.Orders\",\"tls\":true,\"insecure\":true,"
+        "\"interval\":\"10s\",\"timeout\":\"2s\",\"failures\":3,\"successes\":1},"
+        "\"checked\":{\"state\":\"starting\"}}";
+    assert_int_equal(read_instance(grpc, DOCUMENT_TOLERANT, &a, &i, error), OK);
+    copy = instance_copy(&i);
+    check_written(copy, grpc);
+    assert_true(check_equal(i.check, copy->check));
+    copy->check->is_tls = false;
+    assert_false(check_equal(i.check, copy->check));
+    *copy->check = *i.check;
+    copy->check->service.size--;
+    assert_false(check_equal(i.check, copy->check));
+    mem_free(copy);
     /* The result decides the state, also if the stored state says something else. */
     assert_int_equal(
         read_instance("{\"host\":\"h\",\"port\":1,\"state\":\"up\",\"check\":{\"type\":\"tcp\"},"
@@ -73,8 +88,8 @@ static void test_wrong_documents(void **state)
         const char *check, *error;
     } rows[] = {
         {"1", "check is not an object"},
-        {"{}", "check is wrong: type is missing: give tcp, http or https"},
-        {"{\"type\":\"udp\"}", "check is wrong: type is not one of tcp, http, https"},
+        {"{}", "check is wrong: type is missing: give tcp, http, https or grpc"},
+        {"{\"type\":\"udp\"}", "check is wrong: type is not one of tcp, http, https, grpc"},
         {"{\"type\":\"ttl\"}",
          "check is wrong: type ttl is an instance without a check: leave out check and set ttl"},
         {"{\"type\":\"tcp\",\"host\":\"10.0.0.1\"}", "check is wrong: unknown field \"host\""},
@@ -85,8 +100,13 @@ static void test_wrong_documents(void **state)
         {"{\"type\":\"http\",\"path\":\"/ HTTP/1.1\"}",
          "check is wrong: path is not a path that begins with / and is printable ASCII without blanks"},
         {"{\"type\":\"http\",\"path\":\"/\\r\\nX: y\"}", "check is wrong: path holds a control character"},
-        {"{\"type\":\"http\",\"insecure\":true}",
-         "check is wrong: insecure is given, but the type is not https"},
+        {"{\"type\":\"http\",\"insecure\":true}", "check is wrong: insecure is given, but the type is http"},
+        {"{\"type\":\"grpc\",\"insecure\":true}", "check is wrong: insecure is given, but tls is not"},
+        {"{\"type\":\"grpc\",\"path\":\"/x\"}", "check is wrong: path is given, but the type is grpc"},
+        {"{\"type\":\"http\",\"service\":\"x\"}", "check is wrong: service is given, but the type is http"},
+        {"{\"type\":\"https\",\"tls\":true}", "check is wrong: tls is given, but the type is https"},
+        {"{\"type\":\"grpc\",\"service\":\"a b\"}",
+         "check is wrong: service is not printable ASCII without blanks, of at most 200 bytes"},
         {"{\"type\":\"tcp\",\"interval\":\"999ms\"}",
          "check is wrong: interval is not a duration from 1s to 1h0m0s"},
         {"{\"type\":\"tcp\",\"interval\":\"61m\"}",
