@@ -199,8 +199,9 @@ static const char *kind_of(const struct api_call *c)
         unsigned flag;
         const char *kind;
     } kinds[] = {
-        {OF_CONFIG | OF_DRAFT, "config"}, {OF_OVERRIDE, "override"}, {OF_SETTINGS, "service"},
-        {OF_INSTANCE, "instance"},        {OF_SESSIONS, "session"},  {OF_SESSION, "session"},
+        {OF_CONFIG | OF_DRAFT, "config"}, {OF_OVERRIDE, "override"},   {OF_SETTINGS, "service"},
+        {OF_INSTANCE, "instance"},        {OF_NAMESPACE, "namespace"}, {OF_SESSIONS, "session"},
+        {OF_SESSION, "session"},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (c->route->flags & kinds[i].flag)

@@ -410,6 +410,8 @@ static void api_call_take_name(struct api_call *c, enum api_param p, struct slic
         c->rule = value;
     else if (p == PARAM_RELEASE)
         c->release = api_number(value);
+    else if (p == PARAM_NS)
+        c->ns = value;
     else if (p == PARAM_LEASE && view_session_read(value, &c->lease))
         c->lease = 0; /* checked before */
 }
@@ -429,7 +431,8 @@ static bool admit_values(struct api_call *c, const struct api_match *m)
         api_fail(c, wrong, error);
         return false;
     }
-    c->ns = api_param(c, PARAM_NAMESPACE);
+    if (!c->ns.size) /* the path names it */
+        c->ns = api_param(c, PARAM_NAMESPACE);
     c->group = api_param(c, PARAM_GROUP);
     return true;
 }
@@ -551,6 +554,7 @@ static bool authorize_route(struct api_call *c)
         {OF_CONFIG, {GUARD_CONFIG, is_write, prefix.size, c->ns, group, prefix.size ? prefix : c->name, {0}}},
         {OF_DRAFT, {GUARD_DRAFT, is_write, false, c->ns, c->group, c->name, {0}}},
         {OF_AUDIT, {.kind = GUARD_AUDIT}},
+        {OF_NAMESPACE, {.kind = GUARD_NAMESPACE, .is_write = is_write, .ns = c->ns}},
     };
     for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
         if ((flags & needs[i].flag) && !authorize(c, &needs[i].need))
@@ -704,7 +708,8 @@ static void call_begin(struct http_request *q)
         return;
     }
     const struct config *config = c->api->options.config;
-    bool is_ready = registry_is_ready(api_registry(c)) && (!config || config_is_ready(config));
+    bool is_ready = registry_is_ready(api_registry(c)) && (!config || config_is_ready(config)) &&
+                    (!api_namespaces(c) || namespaces_is_ready(api_namespaces(c)));
     if (!(c->route->flags & IS_PUBLIC) && !is_ready)
         api_fail(c, API_NOT_READY, NULL);
     else if (!(c->route->flags & IS_PUBLIC) && guard_is_on(c->api->options.identity))

@@ -158,6 +158,8 @@ static const char *const folders[] = {
     [GUARD_CONFIG] = "/cairn/config/heads/",
     [GUARD_DRAFT] = "/cairn/config/drafts/",
     [GUARD_AUDIT] = "/cairn/audit/",
+    [GUARD_NAMESPACE] = "/cairn/namespaces/documents/",
+    [GUARD_QUOTAS] = "/cairn/namespaces/quotas/",
 };
 
 /* The stored key, or the prefix of all stored keys that the need covers. */
@@ -167,6 +169,8 @@ bool guard_need_key(const struct guard_need *need, struct buf *key)
     if (!need->ns.size)
         return true;
     name_add_segment(key, need->ns);
+    if (need->kind == GUARD_NAMESPACE || need->kind == GUARD_QUOTAS)
+        return false;
     buf_add_byte(key, '/');
     if (!need->group.size)
         return true;

@@ -57,7 +57,9 @@ enum guard_kind {
     GUARD_SESSIONS,
     GUARD_CONFIG,
     GUARD_DRAFT,
-    GUARD_AUDIT, /* no names */
+    GUARD_AUDIT,     /* no names */
+    GUARD_NAMESPACE, /* ns alone: its document */
+    GUARD_QUOTAS,    /* ns alone */
 };
 
 struct guard_need {
