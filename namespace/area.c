@@ -7,10 +7,8 @@
 /* The columns of area.def are named as in template.def, in its order. */
 const struct namespace_area_row namespace_areas[AREAS] = {
 #define NAMESPACE_AREA(name, form, prefix, word, reader, publisher, operator, admin)                         \
-    {AREA_##form,                                                                                            \
-     prefix,                                                                                                 \
-     word,                                                                                                   \
-     {PERMISSION_##reader, PERMISSION_##publisher, PERMISSION_##operator, PERMISSION_##admin}},
+    {AREA_##form, prefix, word,                                                                              \
+     {PERMISSION_##reader, PERMISSION_##publisher, PERMISSION_##operator, PERMISSION_##admin } },
 #include "namespace/area.def"
 #undef NAMESPACE_AREA
 };

@@ -25,7 +25,7 @@ struct cascade {
     uint64_t pause_until_ms, clean_at_ms;
     /* The transaction under way. */
     bool is_busy, is_last;
-    size_t batch; /* keys that it deletes */
+    size_t batch;           /* keys that it deletes */
     int64_t tried_revision; /* of the deletion that was changed last; a view that shows it lags behind */
     struct kv_request request;
     struct txn txn;
@@ -87,8 +87,8 @@ static void cascade_on_done(struct kv_request *r, int err, const ProtobufCMessag
     c->is_busy = false;
     if (err) {
         c->tried_revision = 0; /* it may have been applied or not: the next compare tells */
-        log_warn("the deletion of a namespace could not go on; trying again",
-                 F_BYTES("namespace", c->ns), F_ERR(err));
+        log_warn("the deletion of a namespace could not go on; trying again", F_BYTES("namespace", c->ns),
+                 F_ERR(err));
         cascade_pause(c, FAILED_MS);
     } else if (!response->succeeded) {
         c->tried_revision = 0;

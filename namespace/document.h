@@ -13,11 +13,11 @@
 #include "base/author.h"
 #include "namespace/area.h"
 
-#define NAMESPACE_TITLE_MAX        256
-#define NAMESPACE_DESCRIPTION_MAX  4096
-#define NAMESPACE_LABELS_MAX       32
-#define NAMESPACE_LABEL_BYTES_MAX  4096    /* of all labels together */
-#define NAMESPACE_DOCUMENT_MAX     (1u << 16) /* bytes of a stored text; a longer one is unreadable */
+#define NAMESPACE_TITLE_MAX       256
+#define NAMESPACE_DESCRIPTION_MAX 4096
+#define NAMESPACE_LABELS_MAX      32
+#define NAMESPACE_LABEL_BYTES_MAX 4096       /* of all labels together */
+#define NAMESPACE_DOCUMENT_MAX    (1u << 16) /* bytes of a stored text; a longer one is unreadable */
 
 enum namespace_quota {
 #define NAMESPACE_QUOTA(name, field, option, what) NAMESPACE_##name,
@@ -49,7 +49,7 @@ struct namespace_limits {
 struct namespace_deletion {
     bool is_done;
     struct author author;
-    int64_t time_ms, done_ms;               /* done_ms: 0 = it runs */
+    int64_t time_ms, done_ms;              /* done_ms: 0 = it runs */
     uint64_t found[AREAS], removed[AREAS]; /* keys of each area */
 };
 

@@ -97,8 +97,7 @@ static void namespaces_on_barrier(struct kv_request *kv, int err, const Protobuf
     if (err)
         pending_op_end(&op->pending_ops, err);
     else
-        pending_op_view(&op->pending_ops, kv_revision(op->namespaces->options.kv),
-                        op->pending_ops.waiter.fn);
+        pending_op_view(&op->pending_ops, kv_revision(op->namespaces->options.kv), op->pending_ops.waiter.fn);
 }
 
 void namespaces_op_barrier(struct namespaces_op *op, void (*fn)(struct feed_waiter *w))

@@ -37,8 +37,8 @@ struct namespace_view *namespaces_view(struct namespaces *n);
 
 struct namespaces_result {
     int64_t revision;
-    bool is_unchanged;  /* the same document and quotas: nothing was written */
-    const char *error;  /* with an error: one sentence, or NULL */
+    bool is_unchanged; /* the same document and quotas: nothing was written */
+    const char *error; /* with an error: one sentence, or NULL */
     /* The namespace in the view; NULL = it has no document, quotas or deletion. */
     const struct namespace_entry *entry;
     /* Of a deletion: keys of each area that it found. With ERR_CONFLICT: what is left, if is_left. */

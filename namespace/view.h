@@ -49,7 +49,7 @@ int64_t namespace_view_absent_revision(const struct namespace_view *v);
 const struct namespace_entry *namespace_view_find(const struct namespace_view *v, struct slice ns);
 /* The first entry after this name; empty = the first of all. */
 const struct namespace_entry *namespace_view_next(const struct namespace_view *v, struct slice after);
-size_t namespace_view_count(const struct namespace_view *v); /* with a document or quotas */
+size_t namespace_view_count(const struct namespace_view *v);         /* with a document or quotas */
 size_t namespace_view_running_count(const struct namespace_view *v); /* deletions that run */
 size_t namespace_view_unreadable(const struct namespace_view *v);
 /* An entry whose deletion runs, or the first whose deletion ended before this time; NULL = none. */

@@ -32,7 +32,8 @@ static struct namespace_read *read_of(const struct api_read *r)
     return (struct namespace_read *)((uintptr_t)r - offsetof(struct namespace_read, read));
 }
 
-static void namespace_on_barrier(struct namespaces_request *q, int err, const struct namespaces_result *result)
+static void namespace_on_barrier(struct namespaces_request *q, int err,
+                                 const struct namespaces_result *result)
 {
     (void)result;
     api_read_continue(&container_of(q, struct namespace_read, barrier)->read, err);
@@ -417,7 +418,8 @@ static void namespace_on_put(struct namespaces_request *q, int err, const struct
     api_answer(c, result->revision);
 }
 
-static void namespace_on_deleted(struct namespaces_request *q, int err, const struct namespaces_result *result)
+static void namespace_on_deleted(struct namespaces_request *q, int err,
+                                 const struct namespaces_result *result)
 {
     const struct namespace_write *x = container_of(q, struct namespace_write, request);
     struct api_call *c = x->call;
@@ -443,9 +445,9 @@ static void namespace_cancel(struct api_call *c)
     namespaces_cancel(api_namespaces(c), &x->request);
 }
 
-static struct namespace_write *
-write_new(struct api_call *c,
-          void (*done)(struct namespaces_request *q, int err, const struct namespaces_result *result))
+static struct namespace_write *write_new(struct api_call *c,
+                                         void (*done)(struct namespaces_request *q, int err,
+                                                      const struct namespaces_result *result))
 {
     struct namespace_write *x = arena_new(&c->q->arena, sizeof *x);
     x->request = (struct namespaces_request){.done = done, .author = api_author(c), .who = api_who(c)};

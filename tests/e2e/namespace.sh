@@ -130,4 +130,83 @@ start_server "$work" "$port" || exit 1
 req GET /namespaces/beta && expect "a document after kill -9" '["B",1]' "$(of '[.title,.limits.services]')"
 req PUT "/services/s/instances/i?namespace=beta" -d '{"host":"h"}'
 req PUT "/services/t/instances/i?namespace=beta" -d '{"host":"h"}' && expect "its quotas hold" "429 quota_exceeded" "$answer"
+
+# --- cairnctl
+CTL=$(realpath "$(dirname "$CAIRND")/cairnctl")
+ctl() { "$CTL" --endpoints "127.0.0.1:$port" --command-timeout ${LIMIT_S}s "$@" 2>&1; }
+expect "namespace put" "delta: saved" "$(ctl namespace put delta --title "The delta" --owner me --label a=1 --label b=2 --quota services=5 --quota bytes=100)"
+expect "the same again" "delta: no change" "$(ctl namespace put delta --title "The delta")"
+expect "it keeps what is not named" "delta: saved" "$(ctl namespace put delta --label a= --quota bytes=)"
+expect "namespace get" '["The delta","me",{"b":"2"},{"services":5}]' "$(ctl -o json namespace get delta | jq -c '[.title,.owner,.labels,.quotas]')"
+expect "namespace list" $'NAME   TITLE      OWNER  SERVICES  INSTANCES  CONFIGURATIONS  BYTES  DELETING\ndelta  The delta  me     0         0          0               0' \
+    "$(ctl namespace list del | sed 's/ *$//')"
+expect "of a name that is none" "cairnctl namespace get: there is no such namespace: it has no document, no service and no configuration" "$(ctl namespace get nowhere | sed 's/ (.*//')"
+for i in 1 2 3; do ctl -n delta config set "c$i" - <<<"$i" >/dev/null; done
+expect "namespace delete refuses what is not empty" "namespace delta is not empty, it has 3 configurations, 3 releases: delete these first, or all with cascade=true" "$(ctl namespace delete delta | grep -o 'namespace delta is.*true')"
+expect "a dry run" "delta: a deletion with --cascade would remove 3 configurations, 3 releases" "$(ctl namespace delete delta --dry-run)"
+expect "and with cascade" "delta: deleted, with 3 configurations, 3 releases" "$(ctl namespace delete delta --cascade)"
+expect "its progress stays readable" '["done",{"configurations":3,"releases":3}]' "$(ctl -o json namespace get delta --deletion | jq -c '[.state,.removed]')"
+
+# --- role templates: each may do what its row says, in its namespace alone
+ctl namespace put team --title Team >/dev/null
+ctl -n team config set app.yaml - <<<"a: 1" >/dev/null
+ctl -n team service register web i1 10.0.0.1:80 --once --ttl 1h >/dev/null
+ctl user add root --new-user-password pw >/dev/null
+ctl role add root >/dev/null
+ctl user grant-role root root >/dev/null
+for t in reader publisher operator admin; do
+    ctl role add "r-$t" >/dev/null
+    expect "role grant as $t" "Role r-$t is $t of namespace team" "$(ctl -n team role grant "r-$t" --as "$t")"
+    ctl user add "$t" --new-user-password pw >/dev/null
+    ctl user grant-role "$t" "r-$t" >/dev/null
+done
+expect "an unknown template" 1 "$(ctl role grant r-reader --as emperor | grep -c 'must be reader, publisher, operator or admin')"
+expect "a role that does not exist" 1 "$(ctl role grant r-none --as reader | grep -c 'role name not found')"
+ctl auth enable >/dev/null
+# may USER METHOD PATH [BODY]: the status, 2 for any success
+may() {
+    auth=(--user "$1:pw")
+    req "$2" "${3/USER/$1}" ${4:+--data-binary "$4"}
+    case $answer in 2*) echo 2 ;; *) echo "${answer% *}" ;; esac
+}
+# row NAME METHOD PATH BODY READER PUBLISHER OPERATOR ADMIN
+row() {
+    local got=""
+    for t in reader publisher operator admin; do got+="$(may "$t" "$2" "$3" "$4") "; done
+    expect "rights: $1" "$5 $6 $7 $8 " "$got"
+}
+row "read a service" GET '/services/web?namespace=team' '' 2 2 2 2
+row "read a configuration" GET '/configs/app.yaml?namespace=team' '' 2 2 2 2
+row "read the document" GET '/namespaces/team' '' 2 2 2 2
+row "publish" PUT '/configs/app.yaml?namespace=team' 'a: 2' 403 2 2 2
+row "write a draft" PUT '/configs/app.yaml/draft?namespace=team' 'a: 3' 403 2 2 2
+row "register an instance" PUT '/services/web/instances/i-USER?namespace=team' '{"host":"h"}' 403 2 2 2
+row "override an instance" PUT '/services/web/instances/i1/override?namespace=team' '{"weight":1}' 403 403 2 2
+row "set a service" PUT '/services/web?namespace=team' '{"protect_threshold":0.1}' 403 403 2 2
+row "set the document" PUT '/namespaces/team' '{"title":"T"}' 403 403 403 2
+row "set the quotas" PUT '/namespaces/team' '{"title":"T","quotas":{"services":9}}' 403 403 403 403
+row "count what a deletion removes" DELETE '/namespaces/team?dry_run=true' '' 403 403 403 2
+row "another namespace" GET '/services/s?namespace=implicit' '' 403 403 403 403
+row "another namespace's document" PUT '/namespaces/beta' '{}' 403 403 403 403
+row "the list" GET '/namespaces' '' 2 2 2 2
+auth=(--user reader:pw)
+req GET /namespaces && expect "which shows what may be read" '["team"]' "$(of '[.namespaces[].name]')"
+root() { ctl --user root:pw "$@"; }
+root user add nobody --new-user-password pw >/dev/null
+expect "a user without rights gets no list" 403 "$(may nobody GET /namespaces)"
+root -n team role grant r-admin --as reader >/dev/null
+expect "a template replaces another one" 403 "$(may admin PUT '/configs/app.yaml/draft?namespace=team' 'a: 3')"
+root -n team role grant r-admin --as admin >/dev/null
+expect "the quotas of an operator of the cluster" 2 "$(may root PUT /namespaces/team '{"title":"T","quotas":{"services":9}}')"
+expect "protect a namespace from its admin" 403 "$(may admin DELETE '/namespaces/team?cascade=true')"
+expect "until they are gone" 2 "$(may root PUT /namespaces/team '{"title":"T","quotas":{}}')"
+expect "an operator may not delete" 403 "$(may operator DELETE '/namespaces/team?cascade=true')"
+expect "an admin may" 2 "$(may admin DELETE '/namespaces/team?cascade=true')"
+auth=(--user root:pw)
+check "and it is gone" within $LIMIT_S is_done team
+expect "by the admin" '"admin"' "$(of .author)"
+req GET '/audit?kind=namespace&namespace=team&limit=2' && expect "so says the audit trail" '[["delete","admin"],["cascade","admin"]]' "$(of '[.changes[]|[.operation,.author]]')"
+expect "role revoke" "Role r-reader has no more permissions for namespace team" "$(root -n team role revoke r-reader)"
+expect "takes all" 0 "$(root -o json role get r-reader | jq '.perm // [] | length')"
+expect "once" 1 "$(root -n team role revoke r-reader | grep -c 'has no permission of a template')"
 finish
