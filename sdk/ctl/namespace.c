@@ -151,7 +151,8 @@ enum ctl_exit ctl_namespace_put(struct ctl *c)
     ctl_query_author(c, &call);
     how = ctl_call_json(c, &call, &doc);
     if (!how)
-        ctl_print_done(c, doc, json_is_true(json_object_get(doc, "unchanged")) ? "%s: no change" : "%s: saved",
+        ctl_print_done(c, doc,
+                       json_is_true(json_object_get(doc, "unchanged")) ? "%s: no change" : "%s: saved",
                        c->line.args[0]);
 out:
     free(text);
@@ -233,9 +234,9 @@ enum ctl_exit ctl_namespace_delete(struct ctl *c)
         state = json_string_value(json_object_get(doc, "state"));
         add_counts(&counts, removed ? removed : json_object_get(doc, "found"));
         ctl_print_done(c, doc,
-                       is_dry                         ? "%s: a deletion with --cascade would remove %s"
+                       is_dry                       ? "%s: a deletion with --cascade would remove %s"
                        : strcmp(state, "done") == 0 ? "%s: deleted, with %s"
-                                                      : "%s: the deletion runs, %s so far",
+                                                    : "%s: the deletion runs, %s so far",
                        c->line.args[0], buf_text(&counts));
     }
     buf_done(&counts);
