@@ -21,8 +21,17 @@ static void close_module(void *module)
     namespaces_free(module);
 }
 
+/* Runs on each member right before the turn of its namespaces: what it proposes there is in the log before
+ * what the leader decides in this turn, and the leader cannot see it yet. */
+static struct {
+    void (*run)(void *module, void *arg);
+    void *arg;
+} hook;
+
 static void turn(void *module)
 {
+    if (hook.run)
+        hook.run(module, hook.arg);
     namespaces_turn(module);
 }
 
@@ -230,7 +239,8 @@ static void test_delete_empty(void **state)
     assert_int_equal(a.err, ERR_CONFLICT);
     assert_true(a.result.is_left);
     assert_int_equal(a.result.counts[AREA_DRAFTS], 1);
-    assert_string_equal(a.error, "namespace a is not empty, it has 1 drafts: delete these first, or all with cascade=true");
+    assert_string_equal(
+        a.error, "namespace a is not empty, it has 1 drafts: delete these first, or all with cascade=true");
     a = removal(t, 1, "a", true, true);
     assert_int_equal(a.err, OK);
     assert_false(a.result.is_running);
@@ -306,24 +316,137 @@ static void test_leader_is_cut(void **state)
     expect_deleted(t, "a");
 }
 
-/* Keys that come while the deletion runs, past the members' views: it does not end before they are gone. At
- * the revision in which it ended there was none. */
+/* Puts of the leader that nothing waits for. */
+enum { LATE_MAX = 5 };
+struct late {
+    struct trio *trio;
+    const char *key; /* NULL: others, LATE_MAX times, each after `wait` turns without a key */
+    const char *value, *ns;
+    unsigned skip, wait, count; /* turns of the leader before the first put; puts */
+    unsigned empty;
+    struct question questions[LATE_MAX];
+    Etcdserverpb__PutRequest messages[LATE_MAX];
+    char keys[LATE_MAX][64];
+};
+
+static bool is_empty(struct kv *kv, const char *ns)
+{
+    Etcdserverpb__RangeRequest m = ETCDSERVERPB__RANGE_REQUEST__INIT;
+    Etcdserverpb__RangeResponse *response;
+    struct buf key = {0}, end = {0};
+    struct arena a = {0};
+    namespace_area_range(AREA_RELEASES, slice_text(ns), &key, &end);
+    m.key = (ProtobufCBinaryData){key.size, key.data};
+    m.range_end = (ProtobufCBinaryData){end.size, end.data};
+    m.count_only = true;
+    assert_int_equal(kv_range_now(kv, &m, &a, &response), OK);
+    bool yes = response->count == 0;
+    arena_done(&a);
+    buf_done(&key);
+    buf_done(&end);
+    return yes;
+}
+
+static void put_late(void *module, void *arg)
+{
+    struct late *l = arg;
+    struct machine *m = world_leader(l->trio->world);
+    if (!m || l->trio->modules[trio_index(l->trio, m)] != module || l->count == (l->key ? 1 : LATE_MAX))
+        return;
+    if (l->skip) {
+        l->skip--;
+        return;
+    }
+    if (!l->key && (!is_empty(m->kv, l->ns) || l->empty++ < l->wait))
+        return;
+    l->empty = 0;
+    struct question *q = &l->questions[l->count];
+    Etcdserverpb__PutRequest *message = &l->messages[l->count];
+    char *key = l->keys[l->count++];
+    if (l->key)
+        snprintf(key, sizeof l->keys[0], "%s", l->key);
+    else
+        snprintf(key, sizeof l->keys[0], "/cairn/config/releases/%s/g/late/%u", l->ns, l->count);
+    etcdserverpb__put_request__init(message);
+    message->key = world_bytes(key);
+    message->value = world_bytes(l->value);
+    q->request.done = question_on_done;
+    kv_put(m->kv, &q->request, message);
+}
+
+static void late_begin(struct late *l)
+{
+    hook.run = put_late;
+    hook.arg = l;
+}
+
+static void late_end(struct late *l)
+{
+    for (unsigned i = 0; i < l->count; i++) {
+        world_wait_for(l->trio->world, &l->questions[i]);
+        assert_int_equal(l->questions[i].err, OK);
+        question_done(&l->questions[i]);
+    }
+    hook.run = NULL;
+    mem_free(l);
+}
+
+/* Keys come while the deletion runs, also in the very turn in which it would end: at the revision in which it
+ * ended there was none. */
 static void test_late_keys(void **state)
 {
     struct trio *t = *state;
-    start(t, "a");
-    struct machine *m = world_follower(t->world);
-    unsigned late = 0;
-    for (unsigned n = 0; n < 300 && !is_over(t, "a"); n++, late++) {
-        char key[100];
-        snprintf(key, sizeof key, "/cairn/config/releases/a/g/late/%03u", n);
+    struct machine *m = world_wait_for_leader(t->world);
+    unsigned puts = 0;
+    for (unsigned wait = 0; wait < 30; wait++) {
+        struct late *late = mem_new(sizeof *late);
+        char ns[8], prefix[64], key[80];
+        snprintf(ns, sizeof ns, "n%u", wait);
+        snprintf(prefix, sizeof prefix, "/cairn/config/releases/%s/", ns);
+        snprintf(key, sizeof key, "%sg/n", prefix);
+        *late = (struct late){.trio = t, .value = "x", .ns = ns, .wait = wait};
         assert_int_equal(world_put(m, key, "x", 0), OK);
+        struct reply a = removal(t, 1, ns, true, false);
+        assert_true(a.err == OK && a.result.is_running);
+        late_begin(late);
+        wait_over(t, ns);
+        hook.run = NULL;
+        assert_int_equal(keys_at(t, prefix, entry(t, any(t), ns)->revisions[KEY_DELETION]), 0);
+        puts += late->count;
+        late_end(late);
     }
-    assert_true(late > 10);
-    wait_over(t, "a");
-    int64_t end = entry(t, 0, "a")->revisions[KEY_DELETION];
-    assert_int_equal(keys_at(t, "/cairn/config/releases/a/", end), 0);
-    assert_int_equal(keys_at(t, "/cairn/registry/instances/a/", end), 0);
+    assert_true(puts > 30);
+}
+
+/* A deletion that somebody else ends stays ended: a batch that was decided on the older one does not begin it
+ * again, and removes nothing. */
+static void test_ended_by_another(void **state)
+{
+    struct trio *t = *state;
+    struct machine *m = world_wait_for_leader(t->world);
+    for (unsigned round = 0; round < 20; round++) {
+        char ns[8], key[64], prefix[64];
+        snprintf(ns, sizeof ns, "n%u", round);
+        snprintf(key, sizeof key, "/cairn/namespaces/deletions/%s", ns);
+        snprintf(prefix, sizeof prefix, "/cairn/config/drafts/%s/", ns);
+        for (unsigned i = 0; i < 30; i++) {
+            char draft[100];
+            snprintf(draft, sizeof draft, "%s%u", prefix, i);
+            assert_int_equal(world_put(m, draft, "x", 0), OK);
+        }
+        assert_int_equal(removal(t, 0, ns, true, false).err, OK);
+        struct late *late = mem_new(sizeof *late);
+        *late = (struct late){.trio = t, .key = key, .value = "{\"state\":\"done\"}", .skip = round};
+        late_begin(late);
+        for (unsigned n = 0; n < 1000 && !is_over(t, ns); n++)
+            world_run_ms(t->world, 1);
+        int64_t end = entry(t, any(t), ns)->revisions[KEY_DELETION], left = keys_at(t, prefix, end);
+        assert_true(left > 0);
+        world_run_ms(t->world, 50);
+        assert_int_equal(entry(t, any(t), ns)->revisions[KEY_DELETION], end);
+        assert_int_equal(keys_at(t, prefix, 0), left);
+        late_end(late);
+    }
 }
 
 int main(void)
@@ -335,6 +458,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_leader_dies, setup, teardown),
         cmocka_unit_test_setup_teardown(test_leader_is_cut, setup, teardown),
         cmocka_unit_test_setup_teardown(test_late_keys, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ended_by_another, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,8 +23,9 @@ static void test_change(void **state)
     struct arena a = {0};
     struct namespace_change c;
     char error[256];
-    assert_int_equal(read_change(&a, "{\"title\":\"T\",\"labels\":{\"b\":\"2\",\"a\":\"1\"},\"owner\":\"o\","
-                                     "\"quotas\":{\"bytes\":7,\"services\":0}}",
+    assert_int_equal(read_change(&a,
+                                 "{\"title\":\"T\",\"labels\":{\"b\":\"2\",\"a\":\"1\"},\"owner\":\"o\","
+                                 "\"quotas\":{\"bytes\":7,\"services\":0}}",
                                  &c, error),
                      OK);
     assert_int_equal(c.document.labels.count, 2);
@@ -76,8 +77,9 @@ static void test_round_trip(void **state)
     d.removed[AREA_INSTANCES] = 2;
     d.is_done = true;
     namespace_deletion_write(&d, &text);
-    assert_string_equal(buf_text(&text), "{\"state\":\"done\",\"author\":\"alice\",\"time_ms\":5,\"done_ms\":9,"
-                                         "\"found\":{\"instances\":3},\"removed\":{\"instances\":2}}");
+    assert_string_equal(buf_text(&text),
+                        "{\"state\":\"done\",\"author\":\"alice\",\"time_ms\":5,\"done_ms\":9,"
+                        "\"found\":{\"instances\":3},\"removed\":{\"instances\":2}}");
     assert_int_equal(namespace_deletion_read(buf_slice(&text), &a, &read), OK);
     namespace_deletion_write(&read, &again);
     assert_string_equal(buf_text(&text), buf_text(&again));
@@ -275,10 +277,10 @@ static void test_subscribers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_change),     cmocka_unit_test(test_change_refused),
-        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_areas),
-        cmocka_unit_test(test_templates),  cmocka_unit_test(test_view),
-        cmocka_unit_test(test_view_whole), cmocka_unit_test(test_admit),
+        cmocka_unit_test(test_change),      cmocka_unit_test(test_change_refused),
+        cmocka_unit_test(test_round_trip),  cmocka_unit_test(test_areas),
+        cmocka_unit_test(test_templates),   cmocka_unit_test(test_view),
+        cmocka_unit_test(test_view_whole),  cmocka_unit_test(test_admit),
         cmocka_unit_test(test_subscribers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
