@@ -66,7 +66,9 @@ class Samples:
         'draft_put': 'a: 2', 'draft_delete': None, 'draft_publish': None, 'gray_get': None,
         'gray_put': {'match': {'zone': ['b']}, 'content': 'a: 3'}, 'gray_delete': None, 'gray_promote': None,
         'listeners_get': None, 'delivery_get': None, 'bundle_post': {'publish': [{'name': 'app.yaml', 'content': 'a: 4'}]},
-        'config_export': None, 'config_import': 'no archive', 'prometheus_get': None, 'audit_get': None, 'openapi_get': None,
+        'config_export': None, 'config_import': 'no archive', 'prometheus_get': None, 'audit_get': None,
+        'namespace_list': None, 'namespace_get': None, 'namespace_put': {'title': 'x'}, 'namespace_delete': None, 'namespace_deletion': None,
+        'openapi_get': None,
     }
     FRAMES = {
         'hello': {}, 'subscribe': {'sid': 1, 'kind': 'service', 'name': 'orders'}, 'unsubscribe': {'sid': 9},
@@ -227,7 +229,7 @@ class Matrix:
     def try_native(self, t, row, token):
         path, handler = row.path, row.what
         assert handler in Samples.NATIVE, f'{row.operation} has no example in matrix.py'
-        for part, value in (('{service}', 'orders'), ('{id}', 'i1'), ('{name}', 'app.yaml'), ('{rule}', 'r1'), ('{release}', '1'),
+        for part, value in (('{service}', 'orders'), ('{id}', 'i1'), ('{name}', 'app.yaml'), ('{rule}', 'r1'), ('{release}', '1'), ('{ns}', 'app'),
                             ('{lease}', str(self.session))):
             path = path.replace(part, value)
         body = Samples.NATIVE[handler]
