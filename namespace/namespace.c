@@ -54,6 +54,13 @@ bool namespaces_is_ready(const struct namespaces *n)
     return feed_is_following(n->feed);
 }
 
+int64_t namespaces_revision(const struct namespaces *n)
+{
+    int64_t feed_at = feed_revision(n->feed), view_at = namespace_view_revision(n->view);
+    bool is_ahead = feed_is_following(n->feed) && view_at > feed_at; /* while watches are notified */
+    return is_ahead ? view_at : feed_at;
+}
+
 struct namespace_view *namespaces_view(struct namespaces *n)
 {
     return n->view;

@@ -34,6 +34,7 @@ void namespaces_free(struct namespaces *n); /* after its users, before the kv is
 void namespaces_turn(struct namespaces *n); /* in each turn, after kv_turn and before the users of the view */
 bool namespaces_is_ready(const struct namespaces *n);
 struct namespace_view *namespaces_view(struct namespaces *n);
+int64_t namespaces_revision(const struct namespaces *n); /* up to which the view shows everything */
 
 struct namespaces_result {
     int64_t revision;

@@ -21,7 +21,7 @@ struct namespace_view {
     size_t count, capacity;
     size_t defined, running; /* entries with a document or quotas; deletions that run */
     struct strmap subscribers;
-    int64_t revision, absent_revision;
+    int64_t revision, absent_revision, whole_since;
     uint64_t generation;
     bool is_whole;
     struct slice *dirty; /* names, owned; in the batch */
@@ -205,7 +205,7 @@ void namespace_view_remove(struct namespace_view *v, struct slice key, int64_t r
         entry_remove(v, e, k, revision);
 }
 
-/* What was not put in a whole state does not exist. */
+/* A key that was not put in a whole state does not exist. */
 static void sweep(struct namespace_view *v)
 {
     for (size_t i = 0; v->is_whole && i < v->count; i++)
@@ -213,7 +213,7 @@ static void sweep(struct namespace_view *v)
             if (v->list[i]->generations[k] != v->generation)
                 entry_remove(v, v->list[i], (enum namespace_key)k, v->revision);
     if (v->is_whole) /* what went before it is not known */
-        v->absent_revision = v->revision;
+        v->absent_revision = v->whole_since = v->revision;
 }
 
 static void drop_if_empty(struct namespace_view *v, struct namespace_entry *e)
@@ -246,6 +246,11 @@ void namespace_view_end(struct namespace_view *v)
 int64_t namespace_view_revision(const struct namespace_view *v)
 {
     return v ? v->revision : 0;
+}
+
+int64_t namespace_view_whole_since(const struct namespace_view *v)
+{
+    return v ? v->whole_since : 0;
 }
 
 int64_t namespace_view_absent_revision(const struct namespace_view *v)

@@ -42,7 +42,9 @@ void namespace_view_put(struct namespace_view *v, struct slice key, struct slice
 void namespace_view_remove(struct namespace_view *v, struct slice key, int64_t revision);
 void namespace_view_end(struct namespace_view *v);
 
-int64_t namespace_view_revision(const struct namespace_view *v);
+int64_t namespace_view_revision(const struct namespace_view *v); /* of the last batch */
+/* The revision of the last read of the whole state; what went before it is not known. */
+int64_t namespace_view_whole_since(const struct namespace_view *v);
 /* The latest revision in which an entry that does not exist may have gone. */
 int64_t namespace_view_absent_revision(const struct namespace_view *v);
 /* NULL: it has no key. */

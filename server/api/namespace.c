@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Routes of namespaces: the list, one namespace, its deletion (with long polls), put and delete. What a
- * namespace uses is read from the views of the registry and the config center when the answer is made; its
- * change alone wakes no poll. */
+ * Routes of namespaces: the list, one namespace, its deletion (with long polls), put and delete. The
+ * usage is read from the views of the registry and the config center when the answer is made; its change alone
+ * wakes no poll. */
 #include <stdio.h>
 
 #include "base/text.h"
@@ -53,14 +53,15 @@ static void namespace_cancel_barrier(struct api_read *r)
 
 static int64_t namespace_revision(const struct api_read *r)
 {
-    return namespace_view_revision(api_namespace_view(r->call));
+    return namespaces_revision(api_namespaces(r->call));
 }
 
 static int64_t namespace_changed(const struct api_read *r, int64_t after)
 {
     const struct namespace_view *v = api_namespace_view(r->call);
     const struct namespace_entry *e = namespace_view_find(v, r->call->ns);
-    (void)after;
+    if (after < namespace_view_whole_since(v))
+        return INT64_MAX;
     return e ? e->revision : namespace_view_absent_revision(v);
 }
 
@@ -336,8 +337,8 @@ static void list_add_key(const struct api_read *r, struct buf *key)
 
 static int64_t list_changed(const struct api_read *r, int64_t after)
 {
-    (void)after;
-    return namespace_revision(r);
+    const struct namespace_view *v = api_namespace_view(r->call);
+    return after < namespace_view_whole_since(v) ? INT64_MAX : namespace_view_revision(v);
 }
 
 static const struct api_source list_source = {

@@ -46,12 +46,15 @@ req PUT /namespaces/a%2Fb -d '{}' && expect "a name with a slash" "400 bad_reque
 # --- a long poll
 req GET /namespaces/prod && at=$(of .revision)
 req GET "/namespaces/prod?wait_revision=$at&timeout=0s" && expect "nothing new" "304 " "$answer"
+req PUT "/configs/elsewhere" --data-binary x && at=$(of .revision)
+req GET "/namespaces/prod?wait_revision=$at&timeout=0s" && expect "nor at the revision of another route" "304 " "$answer"
+req GET "/namespaces?wait_revision=$at&timeout=0s" && expect "nor in the list" "304 " "$answer"
 curl -s -m 60 "$api/namespaces/prod?wait_revision=$at&timeout=50s" >poll & poll=$!
 curl -s -m 60 "$api/namespaces?wait_revision=$at&timeout=50s" >polls & polls=$!
 req PUT /namespaces/prod -d '{"title":"P3"}'
 wait $poll $polls
 expect "a poll wakes at the change" '"P3"' "$(jq -c .title poll)"
-expect "a poll of the list too" '["P3"]' "$(jq -c '[.namespaces[].title]' polls)"
+expect "a poll of the list too" '["P3"]' "$(jq -c '[.namespaces[].title // empty]' polls)"
 
 # --- quotas in place of the options
 instance() { req PUT "/services/$1/instances/$2?namespace=prod" -d '{"host":"10.0.0.1","port":1}'; }
@@ -80,7 +83,7 @@ for ns in alpha beta gamma; do req PUT "/namespaces/$ns" -d '{}'; done
 req PUT "/services/s/instances/i?namespace=implicit" -d '{"host":"10.0.0.1"}'
 req PUT "/configs/c?namespace=plain" -d 'x'
 req GET /namespaces
-expect "the list, with namespaces that have no document" '[["alpha",true],["beta",true],["gamma",true],["implicit",false],["plain",false],["prod",true]]' \
+expect "the list, with namespaces that have no document" '[["alpha",true],["beta",true],["default",false],["gamma",true],["implicit",false],["plain",false],["prod",true]]' \
     "$(of '[.namespaces[]|[.name,.defined]]')"
 names=""
 next=""
@@ -90,7 +93,7 @@ while :; do
     next=$(jq -r '.continue // empty' <<<"$body")
     [ -n "$next" ] || break
 done
-expect "in pages" '["alpha","beta"]["gamma","implicit"]["plain","prod"]' "$names"
+expect "in pages" '["alpha","beta"]["default","gamma"]["implicit","plain"]["prod"]' "$names"
 req GET "/namespaces?prefix=p&limit=1" && expect "with a prefix" '["plain"]' "$(of '[.namespaces[].name]')"
 req GET "/namespaces?prefix=gam" && expect "of one" '["gamma"]' "$(of '[.namespaces[].name]')"
 req GET "/namespaces?prefix=zz" && expect "of none" '[]' "$(of .namespaces)"

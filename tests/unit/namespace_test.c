@@ -66,7 +66,7 @@ static void test_change_refused(void **state)
     }
 }
 
-/* What is written is read again; the text is canonical. */
+/* A text that is written can be read; it is canonical. */
 static void test_round_trip(void **state)
 {
     (void)state;
