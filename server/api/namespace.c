@@ -341,12 +341,20 @@ static int64_t list_changed(const struct api_read *r, int64_t after)
     return after < namespace_view_whole_since(v) ? INT64_MAX : namespace_view_revision(v);
 }
 
+/* A change of any namespace. */
+static void list_watch(struct api_read *r)
+{
+    struct namespace_read *x = read_of(r);
+    x->watch = (struct namespaces_watch){.changed = namespace_on_changed};
+    namespaces_watch(api_namespaces(r->call), &x->watch);
+}
+
 static const struct api_source list_source = {
     .barrier = namespace_barrier,
     .cancel_barrier = namespace_cancel_barrier,
     .revision = namespace_revision,
     .changed = list_changed,
-    .watch = namespace_watch,
+    .watch = list_watch,
     .unwatch = namespace_unwatch,
     .render_on = list_render,
     .render_end = list_end,

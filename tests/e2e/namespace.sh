@@ -49,8 +49,9 @@ req GET "/namespaces/prod?wait_revision=$at&timeout=0s" && expect "nothing new" 
 req PUT "/configs/elsewhere" --data-binary x && at=$(of .revision)
 req GET "/namespaces/prod?wait_revision=$at&timeout=0s" && expect "nor at the revision of another route" "304 " "$answer"
 req GET "/namespaces?wait_revision=$at&timeout=0s" && expect "nor in the list" "304 " "$answer"
-curl -s -m 60 "$api/namespaces/prod?wait_revision=$at&timeout=50s" >poll & poll=$!
-curl -s -m 60 "$api/namespaces?wait_revision=$at&timeout=50s" >polls & polls=$!
+# An answer at the timeout would come too late for curl.
+curl -s -m 60 "$api/namespaces/prod?wait_revision=$at&timeout=300s" >poll & poll=$!
+curl -s -m 60 "$api/namespaces?wait_revision=$at&timeout=300s" >polls & polls=$!
 req PUT /namespaces/prod -d '{"title":"P3"}'
 wait $poll $polls
 expect "a poll wakes at the change" '"P3"' "$(jq -c .title poll)"
@@ -68,7 +69,7 @@ publish three 1 && expect "a configuration too many" "namespace prod is full: it
 publish two 123456 && expect "too many bytes" "namespace prod is full: its configurations may have 10 bytes together, and have 8 (the namespace's quota)" "$(message)"
 used() { req GET /namespaces/prod && [ "$(of '[.usage[]]')" = "$1" ]; }
 req GET "/services/a?namespace=prod" && at=$(of .revision)
-curl -s -m 60 "$api/services/a?namespace=prod&wait_revision=$at&timeout=50s" >/dev/null & poll=$!
+curl -s -m 60 "$api/services/a?namespace=prod&wait_revision=$at&timeout=300s" >/dev/null & poll=$!
 check "usage counts them, and a subscriber" within $LIMIT_S used '[2,3,2,8,1]'
 req GET "/services/b?namespace=prod&wait_revision=$at&timeout=1s" && expect "a subscriber too many" "429 quota_exceeded" "$answer"
 expect "says so" "namespace prod has 1 subscribers on this member; at most 1 are allowed (the namespace's quota)" "$(message)"
