@@ -48,7 +48,7 @@ START_LD  := $(if $(SAN),,$(BUILD)/start.ld)
 LDFLAGS_SERVER := $(if $(SAN),,-Wl$(comma)--gc-sections -Wl$(comma)-T$(comma)$(START_LD) $(SHORT_RELOCATIONS))
 
 # --- sources ---------------------------------------------------------------------------------
-FOLDERS   := base proto consensus registry config server sdk
+FOLDERS   := base proto consensus namespace registry config server sdk
 SOURCES   := $(sort $(shell find $(FOLDERS) -name '*.c' ! -path server/main.c ! -path 'sdk/*/*' 2>/dev/null))
 CTL       := $(filter-out sdk/ctl/main.c,$(wildcard sdk/ctl/*.c))
 SOURCES   += $(CTL)

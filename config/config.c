@@ -309,6 +309,37 @@ bool config_slice_is_over(struct config *c)
     return now_ns >= c->slice_end_ns;
 }
 
+struct heads_limits config_limits(const struct config *c, struct slice ns)
+{
+    const struct config_options *o = &c->options;
+    struct heads_limits l = {.namespaces = o->namespaces_max};
+    l.items =
+        namespace_view_limit(o->namespaces, ns, NAMESPACE_CONFIGURATIONS, o->items_max, &l.items_setting);
+    l.bytes = namespace_view_limit(o->namespaces, ns, NAMESPACE_BYTES, o->bytes_max, &l.bytes_setting);
+    return l;
+}
+
+const struct config_options *config_defaults(const struct config *c)
+{
+    return &c->options;
+}
+
+bool config_has_namespace(const struct config *c, struct slice ns)
+{
+    return heads_has_namespace(c->heads, ns);
+}
+
+struct config_usage config_namespace_usage(const struct config *c, struct slice ns)
+{
+    const struct heads_namespace *n = heads_namespace(c->heads, ns);
+    return n ? (struct config_usage){n->live, n->bytes} : (struct config_usage){0};
+}
+
+struct slice config_next_namespace(const struct config *c, struct slice after)
+{
+    return heads_next_namespace(c->heads, after);
+}
+
 /* --- waiting for the view ------------------------------------------------------------------------------ */
 
 static void config_on_view(struct feed_waiter *w)

@@ -27,6 +27,7 @@
 #include "consensus/kv.h"
 
 struct config;
+struct namespace_view;
 struct task;
 
 struct config_options {
@@ -48,8 +49,9 @@ struct config_options {
     /* Bounds of one item's history that hold at any age: number of releases and their bytes. The newest
      * releases_kept stay in any case. 0 = no bound. */
     uint64_t releases_max, history_bytes_max;
-    struct write_limits *limits; /* borrowed; NULL = none */
-    struct audit *audit;         /* borrowed; NULL = none */
+    struct write_limits *limits;             /* borrowed; NULL = none */
+    struct audit *audit;                     /* borrowed; NULL = none */
+    const struct namespace_view *namespaces; /* borrowed; NULL = none: quotas, deletions */
 };
 
 struct config *config_new(const struct config_options *options);
@@ -87,6 +89,16 @@ bool config_each_some(const struct config *c, struct slice ns, struct slice grou
                       const struct config_item **ret_last);
 /* The revision in which the visible content of a namespace last changed, or a later one. */
 int64_t config_namespace_revision(const struct config *c, struct slice ns);
+
+struct config_usage { /* of live items */
+    size_t items, bytes;
+};
+/* The options: limits of namespaces without quotas of their own. */
+const struct config_options *config_defaults(const struct config *c);
+bool config_has_namespace(const struct config *c, struct slice ns); /* it holds an item, deleted or not */
+struct config_usage config_namespace_usage(const struct config *c, struct slice ns);
+/* The first namespace after this one that holds an item, deleted or not; empty = none. */
+struct slice config_next_namespace(const struct config *c, struct slice after);
 
 /* --- requests ------------------------------------------------------------------------------------------ */
 struct config_written { /* of one item of a bundle */

@@ -27,24 +27,24 @@ static int count_drafts(struct config *c, struct slice ns, size_t *ret_count)
     return err;
 }
 
-/* In a namespace without configurations the limit is on the drafts of all namespaces: otherwise namespaces
+/* In a namespace without configurations and without a document the limit is on the drafts of all namespaces: otherwise namespaces
  * with drafts only would have no limit. */
 static int check_count(struct write *w, struct target *t)
 {
     const struct config *c = w->op.config;
-    size_t max = c->options.items_max, count = 0;
-    bool has_namespace = heads_has_namespace(c->heads, t->key.ns);
+    const struct heads_limits limits = config_limits(c, t->key.ns);
+    size_t max = limits.items, count = 0;
+    bool has_namespace =
+        heads_has_namespace(c->heads, t->key.ns) || namespace_view_find(c->options.namespaces, t->key.ns);
     int err = max ? count_drafts(w->op.config, has_namespace ? t->key.ns : (struct slice){0}, &count) : OK;
     if (err || !max || count < max)
         return err;
     if (!has_namespace)
-        return write_refuse(
-            w, t, ERR_QUOTA,
-            "namespace %.*s has no configuration yet, and there are %zu drafts already (--config-max-items)",
-            (int)t->key.ns.size, (const char *)t->key.ns.data, count);
-    return write_refuse(w, t, ERR_QUOTA,
-                        "namespace %.*s is full: it may hold %zu drafts (--config-max-items)",
-                        (int)t->key.ns.size, (const char *)t->key.ns.data, max);
+        return write_refuse(w, t, ERR_QUOTA,
+                            "namespace %.*s has no configuration yet, and there are %zu drafts already (%s)",
+                            (int)t->key.ns.size, (const char *)t->key.ns.data, count, limits.items_setting);
+    return write_refuse(w, t, ERR_QUOTA, "namespace %.*s is full: it may hold %zu drafts (%s)",
+                        (int)t->key.ns.size, (const char *)t->key.ns.data, max, limits.items_setting);
 }
 
 static int decide_put(struct write *w, struct target *t)

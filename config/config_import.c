@@ -323,8 +323,7 @@ static void plan_item(struct config_import *i, struct config_import_item *item)
  * before it: each new namespace leaves less room for the next one. */
 static void check_room(struct config_import *i, struct heads_claim *claim)
 {
-    const struct config_options *o = &i->config->options;
-    const struct heads_limits limits = {o->namespaces_max, o->items_max, o->bytes_max};
+    const struct heads_limits limits = config_limits(i->config, i->items[i->first].key.ns);
     char error[256];
     int err = heads_claim(i->config->heads, i->items[i->first].key.ns, i->created, i->bytes, &limits, claim,
                           error, sizeof error);

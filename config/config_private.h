@@ -14,6 +14,7 @@
 #include "config/runner.h"
 #include "config/task.h"
 #include "consensus/pending_op.h"
+#include "namespace/view.h"
 #include "proto/txn.h"
 
 #define CONFIG_ERROR_MAX 1024 /* bytes of a client's reason for a rejection; the rest is cut off */
@@ -102,6 +103,9 @@ void config_each_listener(const struct config *c, const struct config_id *key,
 /* config_listen.c */
 void config_listen_open(struct config *c);
 void config_listen_close(struct config *c);
+
+/* config.c: the limits of a namespace, by its quotas or the options. */
+struct heads_limits config_limits(const struct config *c, struct slice ns);
 
 /* config_metric.c */
 void config_metric_collect(void *arg, struct buf *out);

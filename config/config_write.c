@@ -396,13 +396,12 @@ static int add_target(struct write *w, struct target *t)
 static int claim_room(struct write *w, size_t at)
 {
     const struct target *t = &w->targets[at];
-    const struct config_options *o = &w->op.config->options;
     struct heads_claim *c = &w->claims[at];
     heads_release(w->op.config->heads, c);
     if (!t->new_head || t->new_head->is_deleted)
         return OK;
     size_t before = write_is_live(t) ? t->head->size : 0, after = t->new_head->size;
-    const struct heads_limits limits = {o->namespaces_max, o->items_max, o->bytes_max};
+    const struct heads_limits limits = config_limits(w->op.config, t->key.ns);
     int err = heads_claim(w->op.config->heads, t->key.ns, !write_is_live(t),
                           after > before ? after - before : 0, &limits, c, w->error, sizeof w->error);
     if (err)
@@ -443,6 +442,9 @@ static int charge_limits(struct write *w)
         if (t->new_release && t->new_release->operation == CONFIG_DELETE)
             bytes = 0;
         if (bytes)
+            err =
+                namespace_view_admit(w->op.config->options.namespaces, t->key.ns, w->error, sizeof w->error);
+        if (bytes && !err)
             err = write_limits_admit(w->op.config->options.limits, WRITE_CONTENT, t->key.ns, bytes, w->error,
                                      sizeof w->error);
         if (err)

@@ -305,6 +305,22 @@ int64_t heads_namespace_revision(const struct heads *h, struct slice ns)
 
 /* --- limits ----------------------------------------------------------------------------------------- */
 
+const struct heads_namespace *heads_namespace(const struct heads *h, struct slice ns)
+{
+    return strmap_get(&h->namespaces, ns);
+}
+
+struct slice heads_next_namespace(const struct heads *h, struct slice after)
+{
+    struct buf place = {0};
+    buf_add_slice(&place, after);
+    if (after.size)
+        buf_add_byte(&place, 0); /* no name has it: behind all items of `after` */
+    size_t at = find_position(h, &(struct config_id){.ns = buf_slice(&place)});
+    buf_done(&place);
+    return at < h->count ? h->items[at]->item.ns : (struct slice){0};
+}
+
 bool heads_has_namespace(const struct heads *h, struct slice ns)
 {
     return strmap_get(&h->namespaces, ns);
@@ -325,15 +341,17 @@ int heads_claim(struct heads *h, struct slice ns, size_t items, size_t bytes,
     if (items && limits->items && live + items > limits->items) {
         snprintf(error, error_size,
                  "namespace %.*s is full: it may hold %zu configurations "
-                 "(--config-max-items)",
-                 (int)ns.size, ns.data, limits->items);
+                 "(%s)",
+                 (int)ns.size, ns.data, limits->items,
+                 limits->items_setting ? limits->items_setting : "--config-max-items");
         return ERR_QUOTA;
     }
     if (bytes && limits->bytes && held + bytes > limits->bytes) {
         snprintf(error, error_size,
                  "namespace %.*s is full: its configurations may have %zu bytes together, and have %zu "
-                 "(--config-max-total-bytes)",
-                 (int)ns.size, ns.data, limits->bytes, held);
+                 "(%s)",
+                 (int)ns.size, ns.data, limits->bytes, held,
+                 limits->bytes_setting ? limits->bytes_setting : "--config-max-total-bytes");
         return ERR_QUOTA;
     }
     claim->ns = refer(h, ns);

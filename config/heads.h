@@ -75,8 +75,9 @@ struct heads_sums heads_sums(const struct heads *h);
 
 /* Upper limits; 0 = no limit. */
 struct heads_limits {
-    size_t namespaces;   /* with an item, deleted or not */
-    size_t items, bytes; /* of one namespace, live ones */
+    size_t namespaces;                         /* with an item, deleted or not */
+    size_t items, bytes;                       /* of one namespace, live ones */
+    const char *items_setting, *bytes_setting; /* for sentences; NULL: the options */
 };
 /* The additions of a request to a namespace; zero it before use. */
 struct heads_claim {
@@ -87,6 +88,9 @@ struct heads_claim {
 MUST_CHECK int heads_claim(struct heads *h, struct slice ns, size_t items, size_t bytes,
                            const struct heads_limits *limits, struct heads_claim *claim, char *error,
                            size_t error_size);
+const struct heads_namespace *heads_namespace(const struct heads *h, struct slice ns); /* NULL = none */
+/* The first namespace after this name that holds an item, deleted or not; empty = none. */
+struct slice heads_next_namespace(const struct heads *h, struct slice after);
 /* True: the namespace holds an item, deleted or not, or a claim will add one. */
 bool heads_has_namespace(const struct heads *h, struct slice ns);
 void heads_release(struct heads *h, struct heads_claim *claim);

@@ -63,6 +63,13 @@ void txn_if_there(struct txn *t, struct slice key)
     c->create_revision = 0;
 }
 
+/* In an empty range numbers compare as 0, and no key was created in revision 0. */
+void txn_if_empty(struct txn *t, struct slice key, struct slice range_end)
+{
+    txn_if_created(t, key, 0);
+    t->message.compare[t->message.n_compare - 1]->range_end = bytes_of(range_end);
+}
+
 void txn_if_value(struct txn *t, struct slice key, struct slice value)
 {
     Etcdserverpb__Compare *c = add_compare(t, key);
@@ -113,6 +120,12 @@ void txn_delete(struct txn *t, struct slice key)
     m->key = bytes_of(key);
     op->request_case = ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_DELETE_RANGE;
     op->request_delete_range = m;
+}
+
+void txn_delete_range(struct txn *t, struct slice key, struct slice range_end)
+{
+    txn_delete(t, key);
+    t->message.success[t->message.n_success - 1]->request_delete_range->range_end = bytes_of(range_end);
 }
 
 static Etcdserverpb__RangeRequest *add_range(struct txn *t, bool is_else, struct slice key)

@@ -18,9 +18,11 @@ void txn_init(struct txn *t, struct arena *a);
 void txn_if_revision(struct txn *t, struct slice key, int64_t mod_revision);
 void txn_if_created(struct txn *t, struct slice key, int64_t create_revision);
 void txn_if_there(struct txn *t, struct slice key);
+void txn_if_empty(struct txn *t, struct slice key, struct slice range_end); /* there is no key in the range */
 void txn_if_value(struct txn *t, struct slice key, struct slice value);
 void txn_put(struct txn *t, struct slice key, struct slice value, int64_t lease);
 void txn_delete(struct txn *t, struct slice key);
+void txn_delete_range(struct txn *t, struct slice key, struct slice range_end);
 /* Operations of the else branch: */
 void txn_else_put(struct txn *t, struct slice key, struct slice value);
 void txn_else_get(struct txn *t, struct slice key); /* reads the revisions of the key, without the value */

@@ -55,6 +55,9 @@ static int claim_namespace(struct quota *q, const struct catalog *c, struct slic
     size_t count = catalog_namespace_count(c) + q->new_namespaces;
     if (claim->ns)
         return OK;
+    int err = namespace_view_admit(q->view, ns, error, error_size);
+    if (err)
+        return err;
     if (is_new && q->namespaces_max && count >= q->namespaces_max) {
         snprintf(
             error, error_size,
@@ -79,8 +82,10 @@ int quota_claim_service(struct quota *q, const struct catalog *c, const struct q
     const struct catalog_namespace *n = catalog_namespace(c, key->ns);
     if (claim->service || (s && catalog_exists(s)))
         return OK;
+    const char *setting;
+    size_t max = namespace_view_limit(q->view, key->ns, NAMESPACE_SERVICES, q->services_max, &setting);
     int err = claim_namespace(q, c, key->ns, claim, error, error_size);
-    if (err || !q->services_max)
+    if (err || !max)
         return err;
     struct buf name = {0};
     struct quota_part *ns = claim->ns;
@@ -91,9 +96,8 @@ int quota_claim_service(struct quota *q, const struct catalog *c, const struct q
     buf_add_slice(&name, key->service);
     bool is_claimed = strmap_get(&q->services, buf_slice(&name));
     size_t count = (n ? n->services : 0) + ns->services;
-    if (!is_claimed && count >= q->services_max) {
-        err = quota_refuse(key->ns, "services", "--registry-max-services", count, q->services_max, error,
-                           error_size);
+    if (!is_claimed && count >= max) {
+        err = quota_refuse(key->ns, "services", setting, count, max, error, error_size);
     } else {
         claim->service = refer(&q->services, buf_slice(&name));
         ns->services += !is_claimed;
@@ -106,17 +110,20 @@ int quota_claim_instance(struct quota *q, const struct catalog *c, const struct 
                          struct quota_claim *claim, char *error, size_t error_size)
 {
     const struct catalog_namespace *n = catalog_namespace(c, key->ns);
+    const char *setting;
+    size_t max = namespace_view_limit(q->view, key->ns, NAMESPACE_INSTANCES, q->instances_max, &setting);
     int err = quota_claim_service(q, c, key, claim, error, error_size);
-    if (err || claim->instance || !q->instances_max)
+    if (err || claim->instance)
         return err;
     err = claim_namespace(q, c, key->ns, claim, error, error_size);
     if (err)
         return err;
     struct quota_part *ns = claim->ns;
     size_t count = (n ? n->instances : 0) + ns->instances;
-    if (count >= q->instances_max)
-        return quota_refuse(key->ns, "instances", "--registry-max-instances", count, q->instances_max, error,
-                            error_size);
+    if (!max)
+        return OK;
+    if (count >= max)
+        return quota_refuse(key->ns, "instances", setting, count, max, error, error_size);
     ns->instances++;
     claim->instance = true;
     return OK;
@@ -126,14 +133,15 @@ int quota_claim_override(struct quota *q, const struct catalog *c, const struct 
                          struct quota_claim *claim, char *error, size_t error_size)
 {
     const struct catalog_namespace *n = catalog_namespace(c, key->ns);
+    const char *setting;
+    size_t max = namespace_view_limit(q->view, key->ns, NAMESPACE_INSTANCES, q->instances_max, &setting);
     int err = claim_namespace(q, c, key->ns, claim, error, error_size);
-    if (err || claim->override || !q->instances_max)
+    if (err || claim->override || !max)
         return err;
     struct quota_part *ns = claim->ns;
     size_t count = (n ? n->overrides : 0) + ns->overrides;
-    if (count >= q->instances_max)
-        return quota_refuse(key->ns, "overrides", "--registry-max-instances", count, q->instances_max, error,
-                            error_size);
+    if (count >= max)
+        return quota_refuse(key->ns, "overrides", setting, count, max, error, error_size);
     ns->overrides++;
     claim->override = true;
     return OK;

@@ -5,6 +5,7 @@
 #ifndef REGISTRY_QUOTA_H
 #define REGISTRY_QUOTA_H
 
+#include "namespace/view.h"
 #include "registry/catalog.h"
 
 struct quota_part;
@@ -13,7 +14,10 @@ struct quota_source;
 struct quota {
     size_t namespaces_max, services_max, instances_max, sessions_max; /* 0 = no limit */
     size_t checks_max, namespace_checks_max;                          /* 0 = no limit */
-    struct strmap namespaces, services;                               /* struct quota_part, of claims */
+    /* Borrowed; NULL = none. A namespace's quotas replace services_max and instances_max, and nothing is
+     * claimed in a namespace that is being deleted (ERR_CONFLICT). */
+    const struct namespace_view *view;
+    struct strmap namespaces, services; /* struct quota_part, of claims */
     size_t new_namespaces, sessions, checks;
     struct map sources; /* id -> struct quota_source: sessions by the client's address, claimed and open */
 };
@@ -25,7 +29,7 @@ struct quota_claim {
     struct quota_source *source; /* of the session; NULL = not counted by source */
 };
 
-/* Claims return OK or ERR_QUOTA with a sentence in error. Each claims the namespace too, if it is empty.
+/* Claims return OK, ERR_QUOTA or ERR_CONFLICT with a sentence in error. Each claims the namespace too, if it is empty.
  * Names are not encoded. */
 struct quota_key {
     struct slice ns, group, service;

@@ -120,6 +120,11 @@ int64_t registry_revision(const struct registry *r)
     return r->is_notifying || catalog_is_settled(r->catalog) ? seen : fed;
 }
 
+const struct registry_options *registry_defaults(const struct registry *r)
+{
+    return &r->options;
+}
+
 struct catalog *registry_catalog(struct registry *r)
 {
     return r->catalog;
@@ -278,7 +283,8 @@ struct registry *registry_new(const struct registry_options *options)
                               .instances_max = options->instances_max,
                               .sessions_max = options->sessions_max,
                               .checks_max = options->checks_max,
-                              .namespace_checks_max = options->namespace_checks_max};
+                              .namespace_checks_max = options->namespace_checks_max,
+                              .view = options->namespaces};
     r->kv = options->kv;
     r->projections = options->projections;
     pending_ops_init(&r->pending_ops, options->kv);

@@ -39,6 +39,7 @@ struct registry_options {
     bool session_keys;               /* a session that has a key requires it even without users */
     struct audit *audit;             /* borrowed; NULL = none */
     struct write_limits *limits;     /* borrowed; NULL = none */
+    const struct namespace_view *namespaces; /* borrowed; NULL = none: quotas, deletions */
 };
 
 struct registry *registry_new(const struct registry_options *options);
@@ -56,6 +57,8 @@ int64_t registry_revision(const struct registry *r);
  * many services, wait until it is complete. */
 bool registry_is_settled(const struct registry *r);
 /* The view of this member. It does not change between turns. */
+/* The options: limits of namespaces without quotas of their own. */
+const struct registry_options *registry_defaults(const struct registry *r);
 struct catalog *registry_catalog(struct registry *r);
 
 /* The projected instances that readers with these rights see (NULL: all) and, with_services, the services.

@@ -128,8 +128,10 @@ bool registry_admit(struct registry_op *op, struct slice ns, size_t bytes)
     char error[512];
     if (op->is_admitted)
         return true;
-    int err =
-        write_limits_admit(op->registry->options.limits, WRITE_REGISTRATION, ns, bytes, error, sizeof error);
+    int err = namespace_view_admit(op->registry->options.namespaces, ns, error, sizeof error);
+    if (!err)
+        err = write_limits_admit(op->registry->options.limits, WRITE_REGISTRATION, ns, bytes, error,
+                                 sizeof error);
     if (err)
         pending_op_refuse(&op->pending_ops, err, "%s", error);
     op->is_admitted = !err;

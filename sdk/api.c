@@ -56,6 +56,7 @@ static const struct field {
     {"on_behalf_of", FIELD_TEXT, AT(on_behalf_of), NULL},
     {"policy", FIELD_TEXT, AT(policy), NULL},
     {"dry_run", FIELD_FLAG, AT(dry_run), "true"},
+    {"cascade", FIELD_FLAG, AT(cascade), "true"},
 };
 #undef AT
 
@@ -143,7 +144,8 @@ static int add_path(const struct route *r, const struct cairn_api_request *q, st
             buf_add_byte(out, (uint8_t)*p++);
             continue;
         }
-        bool is_name = strncmp(p, "{service}", 9) == 0 || strncmp(p, "{name}", 6) == 0;
+        bool is_name =
+            strncmp(p, "{service}", 9) == 0 || strncmp(p, "{name}", 6) == 0 || strncmp(p, "{ns}", 4) == 0;
         const char *value = is_name ? q->name : q->id;
         has_name |= is_name;
         has_id |= !is_name;
@@ -204,8 +206,8 @@ static const char *header_text(const struct cairn_http_result *h, const char *na
 
 static void read_items(struct cairn_api_result *r, const json_t *root, struct arena *a)
 {
-    static const char *const names[] = {"services", "instances",   "configs", "releases",
-                                        "items",    "subscribers", "clients", "listeners"};
+    static const char *const names[] = {"services",    "instances", "configs",   "releases",  "items",
+                                        "subscribers", "clients",   "listeners", "namespaces"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const json_t *list = json_object_get(root, names[i]);
         if (!json_is_array(list))

@@ -68,6 +68,11 @@ extern "C" {
     N(bundle_publish, "POST", "/api/v1/bundles", "namespace group validate" CAIRN_AUTHOR)                    \
     N(configs_export, "GET", "/api/v1/export", "namespace group consistency prefix")                         \
     N(configs_import, "POST", "/api/v1/import", "namespace group policy dry_run" CAIRN_AUTHOR)               \
+    N(namespace_list, "GET", "/api/v1/namespaces", "prefix limit continue" CAIRN_READS)                      \
+    N(namespace_get, "GET", "/api/v1/namespaces/{ns}", CAIRN_READS)                                          \
+    N(namespace_put, "PUT", "/api/v1/namespaces/{ns}", "if_revision" CAIRN_AUTHOR)                           \
+    N(namespace_delete, "DELETE", "/api/v1/namespaces/{ns}", "cascade dry_run if_revision" CAIRN_AUTHOR)     \
+    N(namespace_deletion, "GET", "/api/v1/namespaces/{ns}/deletion", CAIRN_READS)                            \
     N(audit_list, "GET", "/api/v1/audit", "from to kind user namespace name limit continue")                 \
     N(prometheus_targets, "GET", "/sd/prometheus", "namespace consistency guarded tag service")              \
     N(openapi, "GET", "/openapi.json", "")
@@ -76,7 +81,7 @@ extern "C" {
  * it. Texts are not percent-encoded. Zero leaves a parameter out. */
 struct cairn_api_request {
     const char *ns, *group;  /* NULL = "default" (exports and targets: all) */
-    const char *name;        /* a service or a configuration; required where the path has it */
+    const char *name;        /* a service, a configuration or a namespace; required where the path has it */
     const char *id;          /* an instance, a session, a gray rule, the seq of a release; as `name` */
     struct cairn_bytes body; /* JSON; the content of a configuration or draft; an archive */
     /* reading */
@@ -105,6 +110,7 @@ struct cairn_api_request {
     const char *on_behalf_of;     /* the person for whom the client writes; it stands beside the author */
     const char *policy;           /* of an import: "abort", "skip", "overwrite" */
     bool dry_run;
+    bool cascade; /* of cairn_namespace_delete: with all that it holds, in the background */
 };
 
 /* An entry of a list. Texts are "" and numbers 0 where the entry has no such field. */

@@ -85,6 +85,7 @@ struct server {
     struct backup *backup; /* NULL: no --backup-dir */
     struct identity *identity;
     uint64_t rights; /* guard_log_anonymous */
+    struct namespaces *namespaces;
     struct registry *registry;
     struct prober *prober;
     struct config *config;
@@ -150,6 +151,8 @@ static void run_turn(struct server *s)
     turn_enter(TURN_OTHER);
     write_limits_turn(s->write_limits);
     audit_log_turn(s->audit);
+    if (s->namespaces)
+        namespaces_turn(s->namespaces);
     if (s->registry)
         registry_turn(s->registry);
     if (s->config)
@@ -192,7 +195,7 @@ static void run_turn(struct server *s)
     else
         uv_idle_stop(&s->again);
     if (s->state == SERVER_STARTING && s->is_kv_ready && registry_is_ready(s->registry) &&
-        config_is_ready(s->config))
+        config_is_ready(s->config) && namespaces_is_ready(s->namespaces))
         serve_clients(s);
     if (s->state == SERVER_DRAINING && is_drained(s))
         stop_front_ends(s);
@@ -267,6 +270,8 @@ static void on_front_end_stopped(void *arg)
     s->registry = NULL;
     prober_free(s->prober);
     config_free(s->config);
+    namespaces_free(s->namespaces);
+    s->namespaces = NULL;
     write_limits_free(s->write_limits);
     audit_log_close(s->audit);
     s->audit = NULL;
@@ -633,7 +638,9 @@ static const char *why_not_ready(void *arg)
     const struct server *s = arg;
     if (!registry_is_ready(s->registry))
         return "this member has not caught up with the registry";
-    return config_is_ready(s->config) ? NULL : "this member has not caught up with the config center";
+    if (!config_is_ready(s->config))
+        return "this member has not caught up with the config center";
+    return namespaces_is_ready(s->namespaces) ? NULL : "this member has not caught up with the namespaces";
 }
 
 static int open_identity(struct server *s)
@@ -690,6 +697,7 @@ static int open_front_ends(struct server *s)
     struct http_mount mounts[API_MOUNTS + 1 + CONSOLE_MOUNTS];
     const struct api_options api = {.registry = s->registry,
                                     .config = s->config,
+                                    .namespaces = s->namespaces,
                                     .kv = s->kv,
                                     .audit = audit_log_trail(s->audit),
                                     .identity = s->identity,
@@ -700,6 +708,7 @@ static int open_front_ends(struct server *s)
     api_mounts(s->api, mounts);
     struct stream_options stream = {.registry = s->registry,
                                     .config = s->config,
+                                    .namespaces = namespaces_view(s->namespaces),
                                     .kv = s->kv,
                                     .identity = s->identity,
                                     .member = o->name,
@@ -783,8 +792,11 @@ static void on_booted(void *arg, int err, const char *error, const struct boot_r
     if (!err) {
         struct audit *audit = audit_log_trail(s->audit);
         s->prober = prober_new(&s->loop, slice_text(s->options->registry_check_allow));
-        s->registry = views_open_registry(s->options, s->kv, s->write_limits, audit, s->prober);
-        s->config = views_open_config(s->options, s->kv, s->write_limits, audit, &s->cache_budget);
+        s->namespaces = views_open_namespaces(s->options, s->kv, s->write_limits, audit);
+        s->registry =
+            views_open_registry(s->options, s->kv, s->write_limits, audit, s->prober, s->namespaces);
+        s->config =
+            views_open_config(s->options, s->kv, s->write_limits, audit, &s->cache_budget, s->namespaces);
         err = open_identity(s);
     }
     if (!err)

@@ -4,8 +4,21 @@
 
 #include <assert.h>
 
+/* A document is for a namespace of either. */
+struct namespaces *views_open_namespaces(const struct options *o, struct kv *kv, struct write_limits *limits,
+                                         struct audit *audit)
+{
+    bool is_limited = o->registry_namespaces && o->config_namespaces;
+    uint64_t max =
+        o->registry_namespaces > o->config_namespaces ? o->registry_namespaces : o->config_namespaces;
+    const struct namespaces_options options = {
+        .kv = kv, .audit = audit, .limits = limits, .documents_max = is_limited ? max : 0};
+    return namespaces_new(&options);
+}
+
 struct registry *views_open_registry(const struct options *o, struct kv *kv, struct write_limits *limits,
-                                     struct audit *audit, struct prober *prober)
+                                     struct audit *audit, struct prober *prober,
+                                     struct namespaces *namespaces)
 {
     struct registry_options options = {
         .kv = kv,
@@ -22,6 +35,7 @@ struct registry *views_open_registry(const struct options *o, struct kv *kv, str
         .limits = limits,
         .audit = audit,
         .prober = prober_interface(prober),
+        .namespaces = namespaces_view(namespaces),
     };
     char error[300];
     int err =
@@ -32,7 +46,8 @@ struct registry *views_open_registry(const struct options *o, struct kv *kv, str
 }
 
 struct config *views_open_config(const struct options *o, struct kv *kv, struct write_limits *limits,
-                                 struct audit *audit, struct cache_budget *budget)
+                                 struct audit *audit, struct cache_budget *budget,
+                                 struct namespaces *namespaces)
 {
     const struct config_options options = {
         .kv = kv,
@@ -50,6 +65,7 @@ struct config *views_open_config(const struct options *o, struct kv *kv, struct 
         .history_bytes_max = o->config_history_bytes,
         .limits = limits,
         .audit = audit,
+        .namespaces = namespaces_view(namespaces),
     };
     return config_new(&options);
 }

@@ -5,6 +5,7 @@
 #define SERVER_API_API_H
 
 #include "config/config.h"
+#include "namespace/namespace.h"
 #include "registry/registry.h"
 #include "server/http/http.h"
 
@@ -12,10 +13,11 @@ struct api;
 struct identity;
 
 struct api_options {
-    struct registry *registry; /* registry and config must outlive the api */
-    struct config *config;     /* NULL: its routes are never called (in tests) */
-    struct kv *kv;             /* read by the audit trail's route */
-    struct audit *audit;       /* NULL: there is no audit trail */
+    struct registry *registry;     /* registry and config must outlive the api */
+    struct config *config;         /* NULL: its routes are never called (in tests) */
+    struct namespaces *namespaces; /* NULL: as config */
+    struct kv *kv;                 /* read by the audit trail's route */
+    struct audit *audit;           /* NULL: there is no audit trail */
     struct identity
         *identity; /* authenticates clients once auth is enabled; NULL: no authentication (in tests) */
     uint64_t (*mono_ms)(void);

@@ -203,6 +203,7 @@ static const char *kind_of(const struct api_call *c)
         {OF_OVERRIDE, "override"},
         {OF_SETTINGS, "service"},
         {OF_INSTANCE, "instance"},
+        {OF_NAMESPACE, "namespace"},
         {OF_SESSIONS, "session"},
         {OF_SESSION, "session"},
     };

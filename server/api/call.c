@@ -416,6 +416,8 @@ static void api_call_take_name(struct api_call *c, enum api_param p, struct slic
         c->rule = value;
     else if (p == PARAM_RELEASE)
         c->release = api_number(value);
+    else if (p == PARAM_NS)
+        c->ns = value;
     else if (p == PARAM_LEASE && view_session_read(value, &c->lease))
         c->lease = 0; /* checked before */
 }
@@ -435,7 +437,8 @@ static bool admit_values(struct api_call *c, const struct api_match *m)
         api_fail(c, wrong, error);
         return false;
     }
-    c->ns = api_param(c, PARAM_NAMESPACE);
+    if (!c->ns.size) /* the path names it */
+        c->ns = api_param(c, PARAM_NAMESPACE);
     c->group = api_param(c, PARAM_GROUP);
     return true;
 }
@@ -559,6 +562,7 @@ static bool authorize_route(struct api_call *c)
         {OF_AUDIT, {.kind = GUARD_AUDIT}},
         {OF_REVIEW, {GUARD_REVIEW, is_write, false, c->ns, group, c->name, {0}}},
         {OF_POLICY, {.kind = GUARD_POLICY, .is_write = is_write, .ns = c->ns}},
+        {OF_NAMESPACE, {.kind = GUARD_NAMESPACE, .is_write = is_write, .ns = c->ns}},
     };
     const struct guard_need emergency = {GUARD_EMERGENCY, true, false, c->ns, group, c->name, {0}};
     if (api_has_param(c, PARAM_EMERGENCY) && c->name.size && !authorize(c, &emergency))
@@ -715,7 +719,8 @@ static void call_begin(struct http_request *q)
         return;
     }
     const struct config *config = c->api->options.config;
-    bool is_ready = registry_is_ready(api_registry(c)) && (!config || config_is_ready(config));
+    bool is_ready = registry_is_ready(api_registry(c)) && (!config || config_is_ready(config)) &&
+                    (!api_namespaces(c) || namespaces_is_ready(api_namespaces(c)));
     if (!(c->route->flags & IS_PUBLIC) && !is_ready)
         api_fail(c, API_NOT_READY, NULL);
     else if (!(c->route->flags & IS_PUBLIC) && guard_is_on(c->api->options.identity))

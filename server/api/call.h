@@ -56,6 +56,8 @@ struct api_call {
 
 struct kv *api_kv(const struct api_call *c);
 struct audit *api_audit(const struct api_call *c); /* NULL = there is no audit trail */
+struct namespaces *api_namespaces(const struct api_call *c);
+struct namespace_view *api_namespace_view(const struct api_call *c); /* NULL in tests */
 struct registry *api_registry(const struct api_call *c);
 struct registry_key api_key(const struct api_call *c);
 /* Limits the projected instances that the caller may see, by its current rights; NULL = all. */

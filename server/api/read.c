@@ -66,8 +66,10 @@ static void api_read_leave(struct api_read *r)
     api_result_leave(r);
     if (r->is_at_barrier)
         r->source->cancel_barrier(r);
-    if (r->is_watching)
+    if (r->is_watching) {
         r->source->unwatch(r);
+        namespace_unsubscribe(api_namespace_view(r->call), r->counted);
+    }
     list_remove(&r->poll);
     r->is_at_barrier = r->is_watching = false;
 }
@@ -256,6 +258,15 @@ static void api_read_on_drain(struct api_call *c)
 static void wait_for_change(struct api_read *r, const struct api_shared *now, uint64_t timeout_ms)
 {
     struct http_request *q = r->call->q;
+    char error[300];
+    bool has_namespace = r->call->route->params >> PARAM_NAMESPACE & 1;
+    int err = namespace_subscribe(has_namespace ? api_namespace_view(r->call) : NULL, r->call->ns,
+                                  &r->counted, error, sizeof error);
+    if (err) {
+        api_read_leave(r);
+        api_fail_err(r->call, err, error);
+        return;
+    }
     uint64_t deadline_ms = r->call->api->options.mono_ms() + timeout_ms;
     if (!q->deadline_ms || deadline_ms < q->deadline_ms)
         q->deadline_ms = deadline_ms;

@@ -57,6 +57,7 @@ struct api_read {
     const struct api_source *source;
     bool is_at_barrier; /* the source works for it: barrier, load_tag or answer */
     bool is_watching, is_local, has_loaded_tag;
+    struct namespace_count *counted; /* while it watches: as a subscriber of its namespace */
     int64_t after;                   /* wait_revision */
     int64_t compared_revision;       /* the view's, at the last comparison */
     uint8_t digest[API_DIGEST_SIZE]; /* of the result that the client has */

@@ -161,6 +161,8 @@ static const char *const folders[] = {
     [GUARD_REVIEW] = "/cairn/config/reviews/",
     [GUARD_EMERGENCY] = "/cairn/config/emergency/",
     [GUARD_POLICY] = "/cairn/config/policies/",
+    [GUARD_NAMESPACE] = "/cairn/namespaces/documents/",
+    [GUARD_QUOTAS] = "/cairn/namespaces/quotas/",
 };
 
 /* The stored key, or the prefix of all stored keys that the need covers. */
@@ -170,6 +172,8 @@ bool guard_need_key(const struct guard_need *need, struct buf *key)
     if (!need->ns.size)
         return true;
     name_add_segment(key, need->ns);
+    if (need->kind == GUARD_NAMESPACE || need->kind == GUARD_QUOTAS)
+        return false;
     buf_add_byte(key, '/');
     if (!need->group.size)
         return true;

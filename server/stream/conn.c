@@ -58,6 +58,7 @@ void stream_sub_end(struct stream_sub *sub)
     list_remove(&sub->link);
     list_remove(&sub->dirty);
     sub->kind->close(sub);
+    namespace_unsubscribe(sub->conn->server->options.namespaces, sub->counted);
     mem_free(sub->right);
     mem_free(sub);
     c->sub_count--;
@@ -374,6 +375,24 @@ bool stream_conn_authorize(struct stream_conn *c, const struct stream_frame *f, 
     return !err;
 }
 
+/* Opens the source, and counts a subscriber of a namespace. */
+static int open_subscription(struct stream_sub *sub, const struct stream_frame *frame, char *error,
+                             size_t error_size)
+{
+    struct namespace_view *namespaces = sub->conn->server->options.namespaces;
+    int err = OK;
+    if (!slice_equal(frame->kind, slice_text("kv")))
+        err = namespace_subscribe(namespaces, stream_subscribe_ns(frame), &sub->counted, error, error_size);
+    if (err)
+        return err;
+    err = sub->kind->open(sub, frame, error, error_size);
+    if (err) {
+        sub->kind->close(sub);
+        namespace_unsubscribe(namespaces, sub->counted);
+    }
+    return err;
+}
+
 void stream_conn_subscribe(struct stream_conn *c, const struct stream_frame *frame)
 {
     char error[500] = "";
@@ -403,9 +422,8 @@ void stream_conn_subscribe(struct stream_conn *c, const struct stream_frame *fra
     sub->sid = frame->sid;
     stream_sub_set_right(sub, buf_slice(&right), is_prefix);
     buf_done(&right);
-    err = kind->open(sub, frame, error, sizeof error);
+    err = open_subscription(sub, frame, error, sizeof error);
     if (err) {
-        kind->close(sub);
         mem_free(sub->right);
         mem_free(sub);
         stream_conn_error(c, frame, err, error);

@@ -109,8 +109,9 @@ struct stream_sub {
     struct link dirty; /* in conn->dirty while there is something to send */
     struct stream_conn *conn;
     const struct stream_kind *kind;
-    int64_t revision; /* of its last frame */
-    uint8_t *right;   /* the key (is_right_prefix: the prefix) that its client must be allowed to read */
+    struct namespace_count *counted; /* as a subscriber of its namespace; NULL = it is not */
+    int64_t revision;                /* of its last frame */
+    uint8_t *right; /* the key (is_right_prefix: the prefix) that its client must be allowed to read */
     uint32_t right_size;
     uint32_t sid;
     bool is_right_prefix;

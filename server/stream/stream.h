@@ -10,6 +10,7 @@
 #define SERVER_STREAM_STREAM_H
 
 #include "config/config.h"
+#include "namespace/view.h"
 #include "registry/registry.h"
 
 struct http_handler;
@@ -21,6 +22,7 @@ struct stream_server;
 struct stream_options {
     struct registry *registry;
     struct config *config;
+    struct namespace_view *namespaces; /* counts subscribers; NULL = they are not counted */
     struct kv *kv;
     struct identity *identity; /* authenticates clients once auth is enabled; NULL = never (in tests) */
     const char *member;        /* this member's name; borrowed, outlives the server */

@@ -70,7 +70,9 @@ class Samples:
         'review_list': None, 'schedule_get': None, 'schedule_delete': None, 'schedule_list': None, 'rollout_get': None,
         'rollout_put': {'seq': 1, 'steps': [{'percent': 5, 'for': '1h'}]}, 'rollout_pause': {}, 'rollout_resume': {},
         'rollout_promote': {}, 'rollout_abort': {}, 'rollout_list': None, 'policy_get': None, 'policy_put': {'review': []},
-        'policy_delete': None, 'prometheus_get': None, 'audit_get': None, 'openapi_get': None,
+        'policy_delete': None, 'prometheus_get': None, 'audit_get': None,
+        'namespace_list': None, 'namespace_get': None, 'namespace_put': {'title': 'x'}, 'namespace_delete': None, 'namespace_deletion': None,
+        'openapi_get': None,
     }
     FRAMES = {
         'hello': {}, 'subscribe': {'sid': 1, 'kind': 'service', 'name': 'orders'}, 'unsubscribe': {'sid': 9},
@@ -231,7 +233,7 @@ class Matrix:
     def try_native(self, t, row, token):
         path, handler = row.path, row.what
         assert handler in Samples.NATIVE, f'{row.operation} has no example in matrix.py'
-        for part, value in (('{service}', 'orders'), ('{id}', 'i1'), ('{name}', 'app.yaml'), ('{rule}', 'r1'), ('{release}', '1'),
+        for part, value in (('{service}', 'orders'), ('{id}', 'i1'), ('{name}', 'app.yaml'), ('{rule}', 'r1'), ('{release}', '1'), ('{ns}', 'app'),
                             ('{lease}', str(self.session))):
             path = path.replace(part, value)
         body = Samples.NATIVE[handler]

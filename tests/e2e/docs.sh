@@ -19,7 +19,7 @@ check "and they are those of the pages: $(wc -l <"$work/said")" diff "$work/list
 unwritten() {
     local id
     for id in $(sed -n 's/^[A-Z]*(\(METRIC_[A-Z_]*\|FAMILY_[A-Z_]*\),.*/\1/p' base/metric.def base/metric_family.def); do
-        grep -rqw --include='*.[ch]' "$id" base config consensus registry server || echo "$id"
+        grep -rqw --include='*.[ch]' "$id" base config consensus namespace registry server || echo "$id"
     done
 }
 each_is_written() { [ -z "$(unwritten)" ] || { unwritten && return 1; }; }

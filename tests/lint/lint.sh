@@ -66,7 +66,7 @@ mapfile -t built < <(printf '%s\n' "${code[@]}" | grep -v ^tests/compiler/)
 awk -f $here/folds.awk "${built[@]}" >"$out"
 result folds $? "${#built[@]} files: nothing that gcc 14.2 reads through a null pointer"
 
-mapfile -t daemon < <(printf '%s\n' "${sources[@]}" | grep -E '^(base|config|consensus|registry|server)/')
+mapfile -t daemon < <(printf '%s\n' "${sources[@]}" | grep -E '^(base|config|consensus|namespace|registry|server)/')
 awk -f $here/turns.awk "${daemon[@]}" >"$out"
 result turns $? "${#daemon[@]} sources: every callback of the loop names its work"
 

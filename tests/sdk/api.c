@@ -98,6 +98,14 @@ static void configs(void)
     OK(audit_list, .name = "for.json", .kind = "config", .from = 1, .limit = 10);
     MUST(body_has("\"on_behalf_of\":\"carol\"") && !body_has("api.json"));
     MUST(CALL(audit_list, .title = "x") == CAIRN_INVALID);
+    struct cairn_bytes document = {(const uint8_t *)"{\"title\":\"T\"}", 13};
+    OK(namespace_put, .name = "sdk", .body = document);
+    OK(namespace_get, .name = "sdk");
+    MUST(body_has("\"title\":\"T\""));
+    OK(namespace_list, .prefix = "sd");
+    OK(namespace_delete, .name = "sdk", .cascade = true, .dry_run = true);
+    OK(namespace_delete, .name = "sdk");
+    MUST(CALL(namespace_deletion, .name = "sdk") == CAIRN_NOT_FOUND);
     OK(config_delete, .name = "for.json");
     OK(config_read, .name = "api.json");
     MUST(r->body.size == two.size && memcmp(r->body.data, two.data, two.size) == 0 && r->seq == 2);

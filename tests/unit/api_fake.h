@@ -48,6 +48,12 @@ int64_t registry_revision(const struct registry *r)
 {
     return r->revision;
 }
+const struct registry_options *registry_defaults(const struct registry *r)
+{
+    static const struct registry_options none;
+    (void)r;
+    return &none;
+}
 struct catalog *registry_catalog(struct registry *r)
 {
     return r->catalog;
