@@ -134,7 +134,7 @@ static int take_nodes(struct srv_search *s, char *error, size_t error_size)
 {
     struct options *o = s->o;
     struct buf cluster = {0}, advertised = {0};
-    char name[16] = "";
+    char name[24] = "";
     size_t own_count = 0;
     qsort(s->nodes, s->count, sizeof *s->nodes, compare_nodes);
     for (size_t i = 0; i < s->count; i++) {

@@ -367,7 +367,7 @@ static void on_step(struct io_timer *timer)
         break;
     case BOOT_BOOTSTRAP:
         log_info("beginning the cluster of --initial-cluster", F_HEX("cluster-id", b->rules.cluster_id),
-                 F_HEX("member-id", d.member_id));
+                 F_HEX("member-id", d.member_id), F_STR("without", d.text));
         forget_join(b);
         boot_finish(b, OK, "", NULL);
         break;

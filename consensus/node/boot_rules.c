@@ -15,6 +15,8 @@
  *   all die, only some had begun               | those are blank: the others begin
  *   an answer comes late, or to another run    | it carries that run's number: dropped
  *   the flags differ                           | nobody begins; each reports the difference
+ *   a quorum starts, the others are late       | `new`: the quorum begins after BOOT_QUORUM_MS; the others are
+ *                                              | replaced when they come. `auto`: it waits
  *   -------------------------------------------+----------------------------------------------------------
  *   Data was lost
  *   one of three lost its disk                 | the others have a leader: it is replaced
@@ -169,8 +171,10 @@ void boot_rules_answer(struct boot_rules *r, size_t peer, Peerpb__Answer *answer
         return;
     if (answer->state == PEERPB__ANSWER__STATE__EMPTY)
         p->was_blank |= has_our_flags(r, answer) && strcmp(answer->name, p->name) == 0;
+    else if (answer->is_blank && answer->cluster_id == r->cluster_id)
+        p->was_blank = true;
     else
-        p->was_blank |= answer->is_blank && answer->cluster_id == r->cluster_id;
+        p->had_data |= !p->was_blank;
 }
 
 void boot_rules_outcome(struct boot_rules *r, const struct boot_decision *request,
@@ -252,7 +256,30 @@ static bool were_all_blank(const struct boot_rules *r)
     return true;
 }
 
-static void decide_beginning(const struct boot_rules *r, struct boot_decision *d)
+/* True when this member and the blank ones are a quorum that has waited long enough for the others, and no
+ * member with data was met. */
+static bool is_quorum_blank(struct boot_rules *r, uint64_t now_ms)
+{
+    size_t blank = 1;
+    bool has_data = false;
+    for (size_t i = 0; i < r->peer_count; i++) {
+        blank += r->peers[i].was_blank;
+        has_data |= r->peers[i].had_data;
+    }
+    if (r->self.is_existing || r->self.is_auto || !r->self.auto_join || has_data ||
+        blank <= (r->peer_count + 1) / 2)
+        return false;
+    if (!r->quorum_since_ms)
+        r->quorum_since_ms = now_ms ? now_ms : 1;
+    return now_ms - r->quorum_since_ms >= BOOT_QUORUM_MS;
+}
+
+static bool may_begin(struct boot_rules *r, uint64_t now_ms)
+{
+    return !r->is_replacing && (were_all_blank(r) || is_quorum_blank(r, now_ms));
+}
+
+static void decide_beginning(struct boot_rules *r, uint64_t now_ms, struct boot_decision *d)
 {
     size_t answered = 0, existing_count = r->self.is_existing;
     for (size_t i = 0; i < r->peer_count; i++) {
@@ -272,7 +299,7 @@ static void decide_beginning(const struct boot_rules *r, struct boot_decision *d
     if (r->self.is_existing) {
         if (answered == r->peer_count)
             snprintf(d->text, sizeof d->text, "another member to begin the cluster");
-    } else if (were_all_blank(r) && !r->is_replacing) {
+    } else if (may_begin(r, now_ms)) {
         d->step = BOOT_BOOTSTRAP;
         d->member_id = r->member_id;
     }
@@ -396,14 +423,15 @@ static void decide_not_listed(struct boot_rules *r, uint64_t now_ms, struct boot
             a->name, a->cluster_id, r->self.peer_urls[0]);
 }
 
-static void decide_listed(struct boot_rules *r, const Peerpb__ListedMember *entry, struct boot_decision *d)
+static void decide_listed(struct boot_rules *r, const Peerpb__ListedMember *entry, uint64_t now_ms,
+                          struct boot_decision *d)
 {
     const Peerpb__Answer *a = d->best;
     bool is_of_flags = a->cluster_id == r->cluster_id && entry->id == r->member_id;
     d->member_id = entry->id;
     if (r->claimed_id == entry->id)
         d->step = BOOT_JOIN;
-    else if (is_of_flags && were_all_blank(r) && !r->is_replacing)
+    else if (is_of_flags && may_begin(r, now_ms))
         d->step = BOOT_BOOTSTRAP;
     else if (!entry->was_started && is_second_of_two(a, entry))
         d->step = BOOT_JOIN;
@@ -434,7 +462,7 @@ void boot_rules_decide(struct boot_rules *r, uint64_t now_ms, struct boot_decisi
     }
     d->best = best_answer(r);
     if (!d->best) {
-        decide_beginning(r, d);
+        decide_beginning(r, now_ms, d);
         return;
     }
     if (!are_of_one_cluster(r, d->best, d))
@@ -445,5 +473,5 @@ void boot_rules_decide(struct boot_rules *r, uint64_t now_ms, struct boot_decisi
         return;
     }
     r->not_listed_since_ms = 0;
-    decide_listed(r, entry, d);
+    decide_listed(r, entry, now_ms, d);
 }

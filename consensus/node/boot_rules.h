@@ -13,7 +13,7 @@
  *   claimed  A member that was added later starts only after its name went through the log, and the log takes
  *            a name for an id once. An id with a name, or a member that was heard, has been started.
  *
- * A quorum of blank members is not enough, as it is for etcd. Take n1, n2 and n3, and two histories:
+ * A quorum of blank members is enough for etcd. Take n1, n2 and n3, and two histories:
  *
  *   fresh    n2 and n3 start for the first time. n1 is late.
  *   loss     n1 and n3 began, and committed entries without n2. n3 loses its disk. n1 is cut off. n2 and n3 start.
@@ -21,9 +21,16 @@
  * In both, n2 and n3 have no data, find each other blank and do not reach n1. Nothing else can be asked: all
  * that told the histories apart is on the disk of n1 and on the one that was lost. A rule that begins in the
  * first history begins in the second one, too: n3 votes again under an id whose acknowledgements it has lost,
- * and the same cluster id has two logs. The histories differ only if n1 cannot have begun without n2, which is
- * the rule above: every member has found all others blank. An operator who cannot wait for n1 starts n2 and n3
- * with an --initial-cluster of these two, and adds n1 later (`member add`, or --auto-join).
+ * and the same cluster id has two logs. So the operator chooses by --initial-cluster-state:
+ *
+ *   new      as etcd: a quorum begins. It waits BOOT_QUORUM_MS for the others, and does not begin at all when
+ *            it has met a member with data. Only the loss of a majority of the disks, or of those that were
+ *            ever used, while all others are cut off, leads to two logs.
+ *   auto     it begins only when it has found all others blank: n1 cannot have begun without n2, so the
+ *            histories differ. For orchestrators, which start a member on an empty disk by themselves.
+ *
+ * A member that comes after the quorum has begun is replaced under a new id: nobody can know whether it had
+ * voted. Without --auto-join it could not come, so then `new` waits for all as well.
  *
  * All other members that were started before are removed and come back as learners under a new id. */
 #ifndef CONSENSUS_NODE_BOOT_RULES_H
@@ -35,6 +42,7 @@
 #include "proto/peer.pb-c.h"
 
 #define BOOT_NOT_LISTED_MS 3000 /* other members may know of an addition so much later than the leader */
+#define BOOT_QUORUM_MS     3000 /* a quorum of blank members waits so long for the others */
 
 enum boot_step {
     BOOT_WAIT,      /* `text` says for what */
@@ -51,7 +59,7 @@ struct boot_decision {
     const Peerpb__Answer *best; /* the answer that decided; valid until the next answer */
     char *const *urls;          /* the leader's, from `best` */
     size_t url_count;
-    char text[1024];
+    char text[1024]; /* of BOOT_BOOTSTRAP: the members that are missing */
 };
 
 /* This member according to its flags. Borrowed. */
@@ -72,6 +80,7 @@ struct boot_peer {
     size_t url_count;
     Peerpb__Answer *answer; /* to the last query; NULL = none, or it did not come */
     bool was_blank;         /* in this run, with our flags */
+    bool had_data;          /* in this run, before it was found blank */
 };
 
 struct boot_rules {
@@ -84,6 +93,7 @@ struct boot_rules {
     uint64_t claimed_id;          /* granted in this run */
     bool is_replacing;            /* a leader was requested to in this run, and may have done it */
     uint64_t not_listed_since_ms; /* 0 = it is listed, or unknown */
+    uint64_t quorum_since_ms;     /* a quorum was found blank; 0 = not yet */
 };
 
 void boot_rules_init(struct boot_rules *r, const struct boot_self *self);

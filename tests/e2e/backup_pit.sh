@@ -113,7 +113,7 @@ echo "  $(find "$backup" -name 'full-*' | wc -l) snapshots, $(grep -c 'backup go
 check "list" "$CTL" backup list "$backup"
 check "verify" "$CTL" backup verify "$backup"
 compare "the latest state" "$revision"
-# What the store had and the archive had not when the member was killed is read from the log.
+# Changes that were in the store and not in the archive when the member was killed are read from the log.
 expect "all starts went on with the same run" 1 "$(grep -c 'backup begins a new run' "$work/a/log")"
 for part in 0.15 0.4 0.6 0.85 0.97; do
     n=$(drawn_revision $part)

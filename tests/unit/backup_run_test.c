@@ -143,10 +143,14 @@ static int plan_to(int64_t revision)
     return err;
 }
 
-static void shell(const char *format, const char *path)
+static void shell(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void shell(const char *format, ...)
 {
     char command[1024];
-    snprintf(command, sizeof command, format, path);
+    va_list args;
+    va_start(args, format);
+    vsnprintf(command, sizeof command, format, args);
+    va_end(args);
     assert_int_equal(system(command), 0);
 }
 

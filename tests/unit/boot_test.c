@@ -22,7 +22,7 @@ static char *other_urls[][1] = {{texts[0]}, {texts[1]}, {texts[2]}};
 static struct boot_rules rules;
 static struct boot_decision d;
 
-static void begin(bool is_existing, bool auto_join)
+static void begin_as(bool is_existing, bool is_auto, bool auto_join)
 {
     struct boot_self self = {
         .run = RUN,
@@ -33,9 +33,15 @@ static void begin(bool is_existing, bool auto_join)
         .peer_urls = own_urls,
         .peer_url_count = 1,
         .is_existing = is_existing,
+        .is_auto = is_auto,
         .auto_join = auto_join,
     };
     boot_rules_init(&rules, &self);
+}
+
+static void begin(bool is_existing, bool auto_join)
+{
+    begin_as(is_existing, false, auto_join);
 }
 
 static enum boot_step decide_at(uint64_t now_ms)
@@ -166,11 +172,11 @@ static void test_all_empty(void **state)
 }
 
 /* n1 lost the disk with which n3 and it had begun, n2 is new, and n3 cannot be reached. n1 sees what it would
- * see at a first start with n3 late (boot_rules.h): it must wait, however long, until n3 has answered. */
-static void test_a_quorum_is_not_enough(void **state)
+ * see at a first start with n3 late (boot_rules.h): with `auto` it must wait, however long, until n3 has
+ * answered; also without --auto-join, with which n3 could not come later. */
+static void wait_for_all(bool is_auto, bool auto_join)
 {
-    (void)state;
-    begin(false, true);
+    begin_as(false, is_auto, auto_join);
     for (uint64_t now = 0; now < 3600000; now += 600000) {
         answer_query(1, empty(1));
         boot_rules_answer(&rules, 1, NULL);
@@ -178,9 +184,58 @@ static void test_a_quorum_is_not_enough(void **state)
         expect_text("n3 (http://h3:2380)");
     }
     answer_query(2, started(2)); /* it has a term and entries: no new cluster */
-    assert_int_equal(decide(), BOOT_REQUEST);
-    assert_int_equal(d.kind, PEERPB__BOOTSTRAP_QUERY__KIND__REPLACE);
+    assert_int_equal(decide(), auto_join ? BOOT_REQUEST : BOOT_REFUSE);
+    if (auto_join)
+        assert_int_equal(d.kind, PEERPB__BOOTSTRAP_QUERY__KIND__REPLACE);
     boot_rules_done(&rules);
+}
+
+static void test_auto_waits_for_all(void **state)
+{
+    (void)state;
+    wait_for_all(true, true);
+    wait_for_all(false, false);
+}
+
+/* `new`, as etcd: two of three begin, a little later than they would with the third. */
+static void test_a_quorum_begins(void **state)
+{
+    (void)state;
+    begin(false, true);
+    assert_int_equal(decide_at(1), BOOT_WAIT);
+    assert_int_equal(decide_at(1 + BOOT_QUORUM_MS), BOOT_WAIT); /* alone it is no quorum */
+    answer_query(1, empty(1));
+    assert_int_equal(decide_at(10000), BOOT_WAIT);
+    assert_int_equal(decide_at(10000 + BOOT_QUORUM_MS - 1), BOOT_WAIT);
+    assert_int_equal(decide_at(10000 + BOOT_QUORUM_MS), BOOT_BOOTSTRAP);
+    assert_int_equal(d.member_id, rules.member_id);
+    expect_text("n3 (http://h3:2380)");
+    boot_rules_done(&rules);
+    begin(false, true); /* the other one has begun, and waits for this one */
+    Peerpb__Answer a = started(1);
+    a.leader = 0, a.term = 1, a.applied_index = 1, a.is_blank = true;
+    answer_query(1, a);
+    assert_int_equal(decide_at(10000), BOOT_WAIT);
+    assert_int_equal(decide_at(10000 + BOOT_QUORUM_MS), BOOT_BOOTSTRAP);
+    boot_rules_done(&rules);
+}
+
+/* A member with data means that the cluster has begun before: the quorum that is blank has lost its disks. */
+static void test_no_quorum_beside_data(void **state)
+{
+    (void)state;
+    for (int is_gone = 0; is_gone < 2; is_gone++) {
+        begin(false, true);
+        Peerpb__Answer a = started(2);
+        a.leader = 0;
+        answer_query(2, a);
+        answer_query(1, empty(1));
+        if (is_gone)
+            boot_rules_answer(&rules, 1, NULL);
+        for (uint64_t now = 0; now < 3600000; now += 600000)
+            assert_int_equal(decide_at(now), BOOT_WAIT);
+        boot_rules_done(&rules);
+    }
 }
 
 /* A member that was blank once in this run counts as blank, whatever its state is now. */
@@ -513,7 +568,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_all_empty),
-        cmocka_unit_test(test_a_quorum_is_not_enough),
+        cmocka_unit_test(test_auto_waits_for_all),
+        cmocka_unit_test(test_a_quorum_begins),
+        cmocka_unit_test(test_no_quorum_beside_data),
         cmocka_unit_test(test_blank_is_remembered),
         cmocka_unit_test(test_replaced_or_not),
         cmocka_unit_test(test_begun_without_a_term_is_blank),

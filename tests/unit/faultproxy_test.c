@@ -185,8 +185,13 @@ static void test_commands(void **state)
 static struct node a, b;
 static struct node b_seen; /* b as a sees it: behind the proxy */
 
-static void open_members(void)
+/* A link without a fault must not look dead when this process gets no CPU for a while: 5 s at this heartbeat,
+ * 250 ms at that of the other tests, which need links that die soon. */
+enum { CALM_HEARTBEAT_MS = 200 };
+
+static void open_members(uint64_t heartbeat_ms)
 {
+    net_heartbeat_ms = heartbeat_ms;
     proxy = proxy_new(&net_loop);
     net_open(&a, 1, 0, "127.0.0.1", NULL);
     net_open(&b, 0xb2, 0, "127.0.0.1", NULL);
@@ -212,16 +217,16 @@ static void close_members(void)
 static void test_one_way_partition(void **state)
 {
     (void)state;
-    open_members();
+    open_members(CALM_HEARTBEAT_MS);
     command("blackhole b@1 up", "ok\n");
-    WAIT_UNTIL(a.unreachable == 2);
+    WAIT_UNTIL(a.unreachable >= 2);
     assert_int_equal(b.unreachable, 0);
     assert_true(net_send(&b, 1, LOG, 1, 8));
     net_flush(&b);
-    WAIT_UNTIL(a.messages[LOG] == 1);
+    WAIT_UNTIL(a.messages[LOG] >= 1);
     assert_false(net_send(&a, b.id, LOG, 1, 8));
     command("heal b", "ok\n");
-    WAIT_UNTIL(a.reachable == 4);
+    WAIT_UNTIL(a.reachable >= 4);
     assert_true(net_send(&a, b.id, LOG, 1, 8));
     net_flush(&a);
     WAIT_UNTIL(b.messages[LOG] == 1);
@@ -232,7 +237,7 @@ static void test_one_way_partition(void **state)
 static void test_other_way_partition(void **state)
 {
     (void)state;
-    open_members();
+    open_members(NET_HEARTBEAT_MS);
     command("blackhole b down", "ok\n");
     WAIT_UNTIL(a.unreachable >= 2);
     command("heal *", "ok\n");
@@ -244,7 +249,7 @@ static void test_other_way_partition(void **state)
 static void test_flipped_bits(void **state)
 {
     (void)state;
-    open_members();
+    open_members(NET_HEARTBEAT_MS);
     command("seed 7", "ok\n");
     command("flip b 0.02 up", "ok\n");
     uint64_t number = 0, end = uv_hrtime() + UINT64_C(3000000000);
@@ -270,7 +275,7 @@ static void test_flipped_bits(void **state)
 static void test_delay_is_measured(void **state)
 {
     (void)state;
-    open_members();
+    open_members(CALM_HEARTBEAT_MS);
     struct peer_round_trip rtt;
     command("delay b 60 10", "ok\n");
     net_run(600);
@@ -285,7 +290,7 @@ static void test_torn_down_often(void **state)
 {
     (void)state;
     static const char *const how[] = {"reset b", "drop b", "halfclose b up", "halfclose b down"};
-    open_members();
+    open_members(NET_HEARTBEAT_MS);
     uint64_t number = 0;
     for (int round = 0; round < 24; round++) {
         unsigned before = a.reachable;

@@ -513,7 +513,7 @@ static bool take_frame(struct stream_client *c, bool *ret_is_message)
             buf_add_slice(&c->message, payload);
         }
     } else if ((first & 0x0f) == 8) {
-        c->status = size >= 2 ? (uint16_t)(payload.data[0] << 8 | payload.data[1]) : 1005;
+        c->status = size >= 2 ? (uint16_t)((unsigned)payload.data[0] << 8 | payload.data[1]) : 1005;
     }
     buf_consume(&c->in, head + (size_t)size);
     return true;

@@ -305,6 +305,12 @@ static void on_booted(void *arg, int err, const char *error, const struct boot_r
     process_touch(p);
 }
 
+/* Where disks are lost, a quorum of empty members must not begin (consensus/node/boot_rules.h). */
+static bool loses_disks(const struct plan *p)
+{
+    return p->auto_join && (p->wipe_ms || p->flip_ms || p->member_ms);
+}
+
 static void start_boot(struct machine *m, struct process *p)
 {
     struct flags f;
@@ -320,6 +326,7 @@ static void start_boot(struct machine *m, struct process *p)
         .peer_urls = m->boot_urls,
         .peer_url_count = 1,
         .is_existing = m->is_added,
+        .is_auto = !m->is_added && loses_disks(&m->world->plan),
         .auto_join = m->world->plan.auto_join,
         .feature_level = m->level,
     };
