@@ -190,7 +190,7 @@ bool audience_may_read(const struct audience *a, struct slice ns, struct slice g
     if (!a)
         return true;
     name_add_prefix(&key, NAME_INSTANCE, ns, group, service);
-    if (id.size) {
+    if (id.size && !projection_is_reserved(id)) {
         name_add_segment(&key, id);
     } else {
         buf_add_slice(&end, buf_slice(&key));

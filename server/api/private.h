@@ -29,8 +29,8 @@ struct api {
     uint64_t slice_end_ns; /* of the slice under way */
     uint64_t early_end_ns; /* of rendering before api_turn; 0 = no request has begun it since the last turn */
     struct api_polled *polled; /* polls of many configurations: poll.c; NULL = there was none yet */
-    unsigned exports;      /* under way */
-    uint64_t import_bytes; /* held by all archives under import */
+    unsigned exports;          /* under way */
+    uint64_t import_bytes;     /* held by all archives under import */
 };
 
 /* read.c: after rights have changed, checks them again for some of the waiting reads. True: there are

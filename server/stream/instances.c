@@ -5,7 +5,6 @@
  * An id is the id of the service in the scope, a '/', and the id of the instance. With healthy=true a service may
  * be protected (select.h): then all of its instances that match otherwise are items. `protected` has the services
  * for which that holds now; when it begins or ends, every instance of the service has changed. */
-#include "registry/projection.h"
 #include "registry/view.h"
 #include "server/stream/private.h"
 
@@ -25,11 +24,8 @@ struct instances_view {
 
 /* --- the reader's rights ----------------------------------------------------------------------------- */
 
-/* A projected instance has no key of its own in the registry: the right to the service stands for it. */
 static bool may_read(const struct instances_view *v, const struct catalog_service *s, struct slice id)
 {
-    if (projection_is_reserved(id))
-        id = (struct slice){0};
     return audience_may_read(v->audience, s->ns, s->group, s->name, id);
 }
 

@@ -67,7 +67,7 @@ static bool note_namespace(void *arg, const struct catalog_namespace *n)
     return true;
 }
 
-/* What is gone from the catalog has changed at catalog_absent_revision or before. */
+/* Services and namespaces that are gone from the catalog have changed at catalog_absent_revision or before. */
 int64_t stream_scope_changed(const struct catalog *c, const struct stream_scope *s)
 {
     struct latest l = {s, catalog_absent_revision(c)};

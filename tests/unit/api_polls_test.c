@@ -141,7 +141,7 @@ static void test_differs(void **state)
              one.md5);
     expect(&c, text);
     expect(&c, "X-Cairn-Revision: ");
-    /* What the client has is gone. */
+    /* The configuration that the client has is gone. */
     poll_for(&c, WAIT, "{\"name\":\"c.yaml\",\"md5\":\"900150983cd24fb0d6963f7d28e17f72\"}");
     expect(&c, "\"absent\":true}]}");
     /* Without a wait: nothing differs. */

@@ -434,7 +434,7 @@ static void test_rights(void **state)
         assert_int_equal(json_object_size(a.items), 0);
         assert_int_equal(json_object_size(b.items), 1);
         assert_true(has(&b, judged[i].mine));
-        /* What it may not read changes, comes and goes: no frame. */
+        /* Items that it may not read change, come and go: no frame. */
         stream_world_publish(&world, "dev-1/g1/secret", slice_text(i % 2 ? "y" : "z"));
         put("dev-1/g1/secret/i2", true);
         put("dev-1/g1/secret/i2", false);
