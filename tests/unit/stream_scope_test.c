@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "server/api/poll.h"
 #include "tests/unit/unit.h"
 
 static struct stream_world world;
@@ -488,6 +489,46 @@ static void test_not_judged(void **state)
     stream_client_close(&nobody);
 }
 
+/* --- the poll for many configurations ------------------------------------------------------------------ */
+
+static void ask_poll(struct stream_client *c, const char *user, const char *configs)
+{
+    const char *body = stream_text("{\"configs\":[%s]}", configs);
+    stream_client_ask(
+        c, &world,
+        stream_text("POST /api/v1/polls?timeout=10m HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
+                    "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+                    stream_world_token(&world, user), strlen(body), body));
+}
+
+static bool is_one_waiting(void *arg)
+{
+    (void)arg;
+    return api_polled_waiting(world.api) == 1;
+}
+
+/* READ is needed on every name, when the poll comes and while it waits. */
+static void test_poll_rights(void **state)
+{
+    (void)state;
+    struct stream_client c;
+    stream_world_grant(&world, "bob", "/cairn/config/heads/default/default/app-", false);
+    stream_world_publish(&world, "app-a", slice_text("x"));
+    ask_poll(&c, "bob", "{\"name\":\"app-a\"},{\"name\":\"secret\"}");
+    assert_true(stream_client_has_text(&c, "HTTP/1.1 403 "));
+    assert_true(stream_client_has_text(&c, "secret"));
+    stream_client_close(&c);
+    ask_poll(&c, "bob", "{\"name\":\"app-a\",\"seq\":1},{\"name\":\"app-b\"}");
+    one_node_run(&world.node, is_one_waiting, NULL);
+    stream_world_grant(&world, "bob", "/other/", false); /* its names are still readable */
+    stream_world_run_ms(&world, 20);
+    assert_true(is_one_waiting(NULL));
+    stream_world_revoke(&world, "bob", "/cairn/config/heads/default/default/app-");
+    assert_true(stream_client_has_text(&c, "HTTP/1.1 403 "));
+    assert_int_equal(api_polled_waiting(world.api), 0);
+    stream_client_close(&c);
+}
+
 #define TEST(fn)  cmocka_unit_test_setup_teardown(fn, open_world, close_world)
 #define USERS(fn) cmocka_unit_test_setup_teardown(fn, open_users, close_world)
 
@@ -495,8 +536,9 @@ int main(void)
 {
     log_set_level(LOG_ERROR);
     const struct CMUnitTest tests[] = {
-        TEST(test_model),  TEST(test_selectors),   TEST(test_protected), TEST(test_refused),
-        TEST(test_absent), TEST(test_absent_gray), USERS(test_rights),   USERS(test_not_judged),
+        TEST(test_model),   TEST(test_selectors),   TEST(test_protected),
+        TEST(test_refused), TEST(test_absent),      TEST(test_absent_gray),
+        USERS(test_rights), USERS(test_not_judged), USERS(test_poll_rights),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
