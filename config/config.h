@@ -375,6 +375,8 @@ struct config_watch {
      * state: once for each item that differs. The callback may call everything of this API except config_turn
      * and config_free. key and item are valid until it returns. Never called from inside config_watch. */
     void (*changed)(struct config_watch *w, const struct config_item *item, const struct config_id *key);
+    /* Of a watch of many: an item that fits namespace, group and prefix must fit this too. NULL = none. */
+    bool (*fits)(const struct config_watch *w, const struct config_id *key);
     const struct config_subscriber *subscriber; /* NULL: not listed among the listeners */
     /* Private to config/. */
     struct config *config;
@@ -382,11 +384,11 @@ struct config_watch {
     struct slice ns, group, name; /* owned; name is a prefix with is_prefix */
     bool is_prefix;
     struct watched *watched;
-    struct strmap states; /* "group/name" -> struct config_state: what was sent, applied, rejected */
+    struct strmap states; /* "ns/group/name" -> struct config_state: what was sent, applied, rejected */
     int64_t since_ms, sent_revision;
 };
 /* Set changed and subscriber before; the call fills in the rest. With is_prefix an empty group means all
- * groups. */
+ * groups, and an empty namespace all namespaces. */
 void config_watch(struct config *c, struct config_watch *w, const struct config_id *key, bool is_prefix);
 void config_unwatch(struct config_watch *w);
 /* Record what the client was sent, and what it reports as applied or rejected; for config_listeners. */

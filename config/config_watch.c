@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Watches of configurations, and the state that each client reports. A watch of one item is in the list of
- * its name, a watch of many in the list of its namespace. A change costs as much as there are watches of its
- * item and of its namespace.
+ * its name, a watch of many in the list of its namespace ("" = all). A change costs as much as there are watches
+ * of its item, of its namespace and of all namespaces.
  *
  * A callback may begin and end any watch while the list is walked:
  *   - A new watch goes to the front, which the walk has passed.
@@ -100,7 +100,8 @@ static bool config_watch_matches(const struct config_watch *w, const struct conf
     if (!w->is_prefix)
         return slice_equal(w->name, key->name);
     return key->name.size >= w->name.size &&
-           (!w->name.size || memcmp(key->name.data, w->name.data, w->name.size) == 0);
+           (!w->name.size || memcmp(key->name.data, w->name.data, w->name.size) == 0) &&
+           (!w->fits || w->fits(w, key));
 }
 
 /* --- the state that clients report --------------------------------------------------------------------- */
@@ -108,6 +109,8 @@ static bool config_watch_matches(const struct config_watch *w, const struct conf
 static struct slice state_key(struct buf *text, const struct config_id *key)
 {
     buf_clear(text);
+    buf_add_slice(text, key->ns);
+    buf_add_byte(text, '/');
     buf_add_slice(text, key->group);
     buf_add_byte(text, '/');
     buf_add_slice(text, key->name);
@@ -119,7 +122,7 @@ static struct config_state *state_of(struct config_watch *w, const struct config
 {
     struct buf text = {0};
     struct config_state *s = NULL;
-    bool is_there = link_is_in_list(&w->link) && slice_equal(w->ns, key->ns) &&
+    bool is_there = link_is_in_list(&w->link) && (!w->ns.size || slice_equal(w->ns, key->ns)) &&
                     config_watch_matches(w, key) && config_find(w->config, key);
     if (is_there) {
         s = strmap_get(&w->states, state_key(&text, key));
@@ -185,13 +188,14 @@ void config_each_listener(const struct config *c, const struct config_id *key,
                           void (*fn)(void *arg, const struct config_watch *w, const struct config_state *s),
                           void *arg)
 {
-    struct watched *both[] = {watched_item(c, key), strmap_get(&c->watched_namespaces, key->ns)};
+    struct watched *lists[] = {watched_item(c, key), strmap_get(&c->watched_namespaces, key->ns),
+                               strmap_get(&c->watched_namespaces, (struct slice){0})};
     struct buf text = {0};
     state_key(&text, key);
-    for (size_t i = 0; i < 2; i++) {
-        if (!both[i])
+    for (size_t i = 0; i < 3; i++) {
+        if (!lists[i])
             continue;
-        LIST_FOR_EACH (l, &both[i]->watches) {
+        LIST_FOR_EACH (l, &lists[i]->watches) {
             const struct config_watch *w = container_of(l, struct config_watch, link);
             if (w->subscriber && config_watch_matches(w, key))
                 fn(arg, w, strmap_get(&w->states, buf_slice(&text)));
@@ -226,6 +230,7 @@ void config_notify(struct config *c, const struct heads_item *i)
     struct config_id key = {i->item.ns, i->item.group, i->item.name};
     config_watch_notify(c, watched_item(c, &key), i, &key);
     config_watch_notify(c, strmap_get(&c->watched_namespaces, key.ns), i, &key);
+    config_watch_notify(c, strmap_get(&c->watched_namespaces, (struct slice){0}), i, &key); /* of all */
 }
 
 /* Frees lists that are left. The front ends have ended their watches by now. */

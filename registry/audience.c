@@ -178,14 +178,24 @@ void audience_count(const struct audience *a, const struct catalog_service *s,
 
 bool audience_sees_service(const struct audience *a, const struct catalog_service *s)
 {
-    struct buf key = {0}, end = {0};
     struct audience_counts counts;
     audience_count(a, s, &counts);
-    if (!a || !counts.exists)
-        return counts.exists;
-    name_add_prefix(&key, NAME_INSTANCE, s->ns, s->group, s->name);
-    buf_add_slice(&end, buf_slice(&key));
-    end.data[end.size - 1]++; /* '/' */
+    return counts.exists && audience_may_read(a, s->ns, s->group, s->name, (struct slice){0});
+}
+
+bool audience_may_read(const struct audience *a, struct slice ns, struct slice group, struct slice service,
+                       struct slice id)
+{
+    struct buf key = {0}, end = {0};
+    if (!a)
+        return true;
+    name_add_prefix(&key, NAME_INSTANCE, ns, group, service);
+    if (id.size && !projection_is_reserved(id)) {
+        name_add_segment(&key, id);
+    } else {
+        buf_add_slice(&end, buf_slice(&key));
+        end.data[end.size - 1]++; /* '/' */
+    }
     bool may = auth_ranges_allow(&a->ranges, buf_slice(&key), buf_slice(&end));
     buf_done(&key);
     buf_done(&end);

@@ -50,6 +50,10 @@ void audience_count(const struct audience *a, const struct catalog_service *s,
 /* Of audience_new_with_services, or NULL: READ on all native instances of the service, and the service exists
  * for this audience; READ on any instance at all. */
 bool audience_sees_service(const struct audience *a, const struct catalog_service *s);
+/* Of the same kind of audience: READ on all native instances of a service, or on one instance (id not empty). They
+ * need not exist. A projected instance has no key in the registry: the right to the service stands for it. */
+bool audience_may_read(const struct audience *a, struct slice ns, struct slice group, struct slice service,
+                       struct slice id);
 bool audience_sees_registry(const struct audience *a);
 
 #endif

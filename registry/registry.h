@@ -194,6 +194,9 @@ struct registry_watch {
     /* The service has changed (change->ids). Never called from inside registry_watch_…. A watch of many
      * services gets one call for each. It may begin and end watches, also this one. */
     void (*changed)(struct registry_watch *w, const struct catalog_change *change);
+    /* Of a watch of many services: a service that fits namespace, group and prefix must fit this too. NULL =
+     * none. */
+    bool (*fits)(const struct registry_watch *w, const struct catalog_service *s);
     const struct registry_subscriber *subscriber; /* NULL: not shown, not waited for (long polls, DNS) */
     int64_t acknowledged;                         /* set by registry_acknowledge */
     int64_t since;                                /* revision of the view with which it began */
@@ -206,7 +209,7 @@ struct registry_watch {
 };
 /* The caller sets changed and subscriber before. */
 void registry_watch_service(struct registry *r, struct registry_watch *w, const struct registry_key *key);
-/* All services of a namespace (group empty = of all groups) whose names begin with prefix. */
+/* All services of a namespace (ns empty = of all; group empty = of all groups) whose names begin with prefix. */
 void registry_watch_services(struct registry *r, struct registry_watch *w, struct slice ns,
                              struct slice group, struct slice prefix);
 void registry_unwatch(struct registry_watch *w);

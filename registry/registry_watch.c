@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Watches: notification of changes, and acknowledgements. A watch of one service is linked to its place in
- * the catalog, a watch of many services to their namespace. The cost of a change is proportional to the
- * watches of its service and of its namespace.
+ * the catalog, a watch of many services to their namespace ("" = all). The cost of a change is proportional to
+ * the watches of its service, of its namespace and of all namespaces.
  *
  * A callback may begin and end any watch while the list is walked:
  *   - a new watch goes to the front, which the walk has passed;
@@ -116,20 +116,23 @@ static bool is_among(const struct registry_watch *w, struct slice group, struct 
 
 static bool registry_watch_fits(const struct registry_watch *w, const struct catalog_service *s)
 {
-    return w->service == s || (!w->service && is_among(w, s->group, s->name));
+    return w->service == s || (!w->service && is_among(w, s->group, s->name) && (!w->fits || w->fits(w, s)));
 }
 
 void registry_each_subscriber(const struct registry *r, const struct registry_key *key,
                               void (*fn)(void *arg, const struct registry_watch *w), void *arg)
 {
     const struct catalog_service *s = catalog_find(r->catalog, key->ns, key->group, key->service);
-    struct watch_list *both[] = {s ? s->watched : NULL, strmap_get(&r->watched, key->ns)};
-    for (size_t i = 0; i < 2; i++) {
-        if (!both[i])
+    struct watch_list *lists[] = {s ? s->watched : NULL, strmap_get(&r->watched, key->ns),
+                                  strmap_get(&r->watched, (struct slice){0})};
+    for (size_t i = 0; i < 3; i++) {
+        if (!lists[i])
             continue;
-        LIST_FOR_EACH (l, &both[i]->watches) {
+        LIST_FOR_EACH (l, &lists[i]->watches) {
             const struct registry_watch *w = container_of(l, struct registry_watch, link);
-            if (w->subscriber && (w->service || is_among(w, key->group, key->service)))
+            bool fits =
+                w->service || (is_among(w, key->group, key->service) && (!w->fits || (s && w->fits(w, s))));
+            if (w->subscriber && fits)
                 fn(arg, w);
         }
     }
@@ -157,6 +160,7 @@ void registry_notify(struct registry *r, const struct catalog_change *change)
 {
     registry_watch_notify(r, change->service->watched, change, false);
     registry_watch_notify(r, strmap_get(&r->watched, change->service->ns), change, true);
+    registry_watch_notify(r, strmap_get(&r->watched, (struct slice){0}), change, true); /* of all */
 }
 
 /* Frees the lists. The front ends have ended their watches before. */

@@ -12,14 +12,14 @@ static bool has_tag(const struct instance *doc, struct slice tag)
 }
 
 /* Binary search: metadata is sorted by key, and may have 4,096 pairs. */
-static bool has_label(const struct instance *doc, const struct document_pair *label)
+bool select_has_pair(const struct document_map *map, const struct document_pair *pair)
 {
-    size_t low = 0, high = doc->metadata.count;
+    size_t low = 0, high = map->count;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        int order = slice_compare(doc->metadata.list[middle].key, label->key);
+        int order = slice_compare(map->list[middle].key, pair->key);
         if (order == 0)
-            return slice_equal(doc->metadata.list[middle].value, label->value);
+            return slice_equal(map->list[middle].value, pair->value);
         if (order < 0)
             low = middle + 1;
         else
@@ -45,7 +45,7 @@ bool select_fits(const struct select_query *q, const struct catalog_instance *i)
         if (!has_tag(doc, q->tags[n]))
             return false;
     for (size_t n = 0; n < q->label_count; n++)
-        if (!has_label(doc, &q->labels[n]))
+        if (!select_has_pair(&doc->metadata, &q->labels[n]))
             return false;
     return true;
 }

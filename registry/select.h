@@ -47,6 +47,8 @@ void select_choose(const struct select_query *q, double protect_threshold,
                    const struct select_candidate *list, size_t count, struct arena *a,
                    struct select_result *ret_result);
 
+/* True: the map has this pair. */
+bool select_has_pair(const struct document_map *map, const struct document_pair *pair);
 /* True: it matches, ignoring its state. */
 bool select_fits(const struct select_query *q, const struct catalog_instance *i);
 /* s NULL: an empty service. Instances without a document are never in the result. */

@@ -684,6 +684,7 @@ struct cairn_instances {
      * the first state on. NULL: not known. For cairn_pick */
     const uint64_t *ages_ms;
     int64_t cache_age_ms; /* if is_cached: since its file was written, with the last change; -1 = not known */
+    bool is_absent; /* the service does not exist, as of `revision`; the next state follows when it does */
 };
 struct cairn_discover_request {
     const char *ns, *group; /* NULL = "default" */
@@ -710,9 +711,9 @@ struct cairn_config {
     const char *name, *group;
     struct cairn_bytes content; /* with a NUL behind it */
     const char *format, *md5;
-    uint64_t seq; /* of the release; 0 = there is none */
-    int64_t revision;
-    bool is_deleted;      /* it does not exist, or it was deleted */
+    uint64_t seq;         /* of the release; 0 = there is none */
+    int64_t revision;     /* of its last change; if is_deleted: it does not exist as of this one */
+    bool is_deleted;      /* it does not exist, or it was deleted; the next state follows when it does */
     bool is_cached;       /* read from the cache folder: no member could be reached */
     int64_t cache_age_ms; /* if is_cached: since its file was written, with the last change; -1 = not known */
 };

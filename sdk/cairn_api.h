@@ -65,6 +65,7 @@ extern "C" {
       "namespace group" CAIRN_CONDITIONS CAIRN_AUTHOR)                                                       \
     N(config_listeners, "GET", "/api/v1/configs/{name}/listeners", "namespace group")                        \
     N(config_delivery, "GET", "/api/v1/configs/{name}/releases/{release}/delivery", "namespace group")       \
+    N(config_poll, "POST", "/api/v1/polls", "namespace group timeout consistency labels client_id")          \
     N(bundle_publish, "POST", "/api/v1/bundles", "namespace group validate" CAIRN_AUTHOR)                    \
     N(configs_export, "GET", "/api/v1/export", "namespace group consistency prefix")                         \
     N(configs_import, "POST", "/api/v1/import", "namespace group policy dry_run" CAIRN_AUTHOR)               \
@@ -181,15 +182,17 @@ int cairn_pick(const struct cairn_instances *now, const struct cairn_pick_reques
 
 /* ---- lists that are kept current ---------------------------------------------------------------------- */
 
-/* All services or all configurations of a group, or those with a prefix, by the stream. */
+/* All services or all configurations of a group, or those with a prefix or a pattern, by the stream. In a
+ * pattern `*` stands for any characters and `\*` for a star. A list by pattern has what the client may read, also
+ * when its rights change. */
 struct cairn_list_watch;
 enum cairn_list_kind { CAIRN_LIST_SERVICES, CAIRN_LIST_CONFIGS };
 struct cairn_list_request {
     enum cairn_list_kind kind;
-    const char *ns;     /* NULL = "default" */
-    const char *group;  /* NULL = "default" */
+    const char *ns;     /* NULL = "default"; with a `*` a pattern: the ids are "namespace/group/name" */
+    const char *group;  /* NULL = "default"; with a `*` a pattern: the ids are "group/name" */
     bool all_groups;    /* instead of `group`; the ids are "group/name" */
-    const char *prefix; /* NULL = all names */
+    const char *prefix; /* NULL = all names; with a `*` a pattern of the whole name, as in "app-*" */
 };
 /* The library makes it, and may add fields at its end. It lives until the callback returns. */
 struct cairn_list {

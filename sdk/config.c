@@ -130,6 +130,8 @@ static void cairn_config_check(struct cairn_config_watch *w)
     if (item)
         config = config_of(item);
     config.is_deleted = !item;
+    if (!item)
+        config.revision = s->revision; /* absent as of then */
     config.is_cached = s->is_from_cache;
     config.cache_age_ms = s->is_from_cache ? s->cache_age_ms : 0;
     if (w->has_told && w->was_deleted == config.is_deleted && w->told_seq == config.seq)

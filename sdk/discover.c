@@ -62,6 +62,7 @@ static struct cairn_instances *instances_of(const struct cairn_discovery *d)
     r->revision = s->revision;
     r->is_current = s->items != NULL;
     r->is_cached = s->is_from_cache;
+    r->is_absent = s->is_absent;
     r->cache_age_ms = s->is_from_cache ? s->cache_age_ms : 0;
     discover_set_ages(d, r, a);
     return r;

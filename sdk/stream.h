@@ -59,6 +59,7 @@ struct subscription {
     json_t *items;                             /* by id; NULL = none yet */
     json_t *incoming;                          /* items of a snapshot whose last part has not arrived */
     int64_t cache_age_ms;                      /* of items from the cache */
+    bool is_absent;                            /* its one name does not exist, as of `revision` */
     bool is_from_cache, is_answered;           /* is_answered: a frame of it has arrived on this connection */
     void (*on_change)(struct subscription *s); /* may end the subscription and free it */
     /* The server refused the subscription: it has ended. */

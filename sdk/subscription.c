@@ -103,7 +103,7 @@ static void subscription_send(struct subscription *s)
         jw_text(&w, "");
     }
     if (s->prefix && *s->prefix) {
-        jw_key(&w, "prefix");
+        jw_key(&w, strchr(s->prefix, '*') ? "name" : "prefix");
         jw_text(&w, s->prefix);
     }
     if (has_filter(s))
@@ -160,6 +160,7 @@ static void subscription_on_snapshot(struct subscription *s, const json_t *frame
     s->incoming = NULL;
     s->revision = s->last_frame;
     s->is_from_cache = false;
+    s->is_absent = json_is_true(json_object_get(frame, "absent"));
     s->on_change(s);
 }
 
@@ -176,6 +177,7 @@ static void on_delta(struct subscription *s, const json_t *frame)
     put_items(s->items, json_object_get(frame, "put"));
     s->revision = s->last_frame = json_integer_value(json_object_get(frame, "revision"));
     s->is_from_cache = false;
+    s->is_absent = json_is_true(json_object_get(frame, "absent"));
     s->on_change(s);
 }
 

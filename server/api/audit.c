@@ -216,7 +216,7 @@ static const char *kind_of(const struct api_call *c)
 void api_audit_refusal(const struct api_call *c, enum api_error error)
 {
     int status = api_errors[error].status;
-    if (!c->route || c->route->method == HTTP_GET || (status != 401 && status != 403))
+    if (!c->route || api_route_reads(c->route) || (status != 401 && status != 403))
         return;
     struct audit_change change = {.kind = kind_of(c),
                                   .operation = c->route->name,

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "registry/view.h"
+#include "server/api/poll.h"
 #include "server/api/result.h"
 
 enum { BODY_MAX = 256 * 1024 }; /* the largest document with every character escaped fits */
@@ -199,7 +200,7 @@ static void add_common_headers(struct api_call *c, int status, int64_t revision)
 
 static bool is_read(const struct api_call *c)
 {
-    return c->route && c->route->method == HTTP_GET && !(c->route->flags & IS_PUBLIC);
+    return c->route && api_route_reads(c->route) && !(c->route->flags & IS_PUBLIC);
 }
 
 static bool refuse_unauthorized(struct api_call *c, int err, const char *message);
@@ -853,9 +854,9 @@ struct api *api_new(const struct api_options *options)
 bool api_turn(struct api *a)
 {
     enum { KEPT = 64 * 1024 };
-    bool has_polls = api_polls_turn(a);
+    bool has_polls = api_polls_turn(a), has_polled = api_polled_turn(a);
     bool has_results = api_results_turn(a);
-    bool has_more = api_slices_turn(a) || has_polls || has_results;
+    bool has_more = api_slices_turn(a) || has_polls || has_polled || has_results;
     if (!has_polls)
         api_results_drop_kept(a);
     if (a->out.capacity > KEPT)
@@ -869,6 +870,7 @@ void api_free(struct api *a)
         return;
     api_turn(a);
     api_results_done(a);
+    api_polled_free(a->polled);
     buf_done(&a->openapi);
     buf_done(&a->out);
     mem_free(a);

@@ -137,3 +137,26 @@ int api_config_format(const struct api_call *c, bool *ret_is_known, enum format 
     *ret_is_known = (by_type != FORMAT_TEXT && by_type != FORMAT_BIN) || !config_find(api_config(c), &key);
     return format_find((struct slice){0}, type, c->name, ret_format);
 }
+
+static bool comes_before(struct slice a, struct slice b)
+{
+    size_t n = a.size < b.size ? a.size : b.size;
+    int order = n ? memcmp(a.data, b.data, n) : 0;
+    return order ? order < 0 : a.size < b.size;
+}
+
+/* Sorts the labels; of equal keys the first stays. The text was checked before. */
+void api_config_labels(struct api_call *c, struct document_map *ret)
+{
+    struct slice rest = api_param(c, PARAM_LABELS), key, value;
+    ret->list = arena_new(&c->q->arena, (rest.size / 2 + 1) * sizeof *ret->list);
+    while (rest.size && api_next_label(&rest, &key, &value)) {
+        size_t at = 0;
+        while (at < ret->count && comes_before(ret->list[at].key, key))
+            at++;
+        if (at < ret->count && slice_equal(ret->list[at].key, key))
+            continue;
+        memmove(&ret->list[at + 1], &ret->list[at], (ret->count++ - at) * sizeof *ret->list);
+        ret->list[at] = (struct document_pair){key, value};
+    }
+}

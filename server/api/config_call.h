@@ -29,6 +29,8 @@ bool api_config_condition(struct api_call *c, struct config_condition *ret);
  * type. */
 MUST_CHECK int api_config_format(const struct api_call *c, bool *ret_is_known, enum format *ret_format);
 
+/* The labels of the query, sorted, in the request's arena; of equal keys the first. */
+void api_config_labels(struct api_call *c, struct document_map *ret);
 /* Converts 32 hexadecimal digits to 16 bytes; false: they are not that. */
 bool api_config_tag(const char *md5, uint8_t *ret_tag);
 

@@ -109,29 +109,6 @@ static bool wants_meta(const struct api_call *c)
     return api_has_param(c, PARAM_META) && api_flag(api_param(c, PARAM_META));
 }
 
-static bool comes_before(struct slice a, struct slice b)
-{
-    size_t n = a.size < b.size ? a.size : b.size;
-    int order = n ? memcmp(a.data, b.data, n) : 0;
-    return order ? order < 0 : a.size < b.size;
-}
-
-/* Sorts the labels; of equal keys the first stays. The text was checked before. */
-static void take_labels(struct api_call *c, struct document_map *ret)
-{
-    struct slice rest = api_param(c, PARAM_LABELS), key, value;
-    ret->list = arena_new(&c->q->arena, (rest.size / 2 + 1) * sizeof *ret->list);
-    while (rest.size && api_next_label(&rest, &key, &value)) {
-        size_t at = 0;
-        while (at < ret->count && comes_before(ret->list[at].key, key))
-            at++;
-        if (at < ret->count && slice_equal(ret->list[at].key, key))
-            continue;
-        memmove(&ret->list[at + 1], &ret->list[at], (ret->count++ - at) * sizeof *ret->list);
-        ret->list[at] = (struct document_pair){key, value};
-    }
-}
-
 static void item_add_key(const struct api_read *r, struct buf *key)
 {
     const struct view *v = view_of(r);
@@ -269,7 +246,7 @@ void api_config_get(struct api_call *c)
     v->subscriber.client_id = api_param(c, PARAM_CLIENT_ID);
     v->subscriber.peer = c->q->peer;
     v->subscriber.transport = "http";
-    take_labels(c, &v->subscriber.labels);
+    api_config_labels(c, &v->subscriber.labels);
     v->is_gray = api_has_param(c, PARAM_LABELS) || api_has_param(c, PARAM_CLIENT_ID);
     api_read_start(c, &v->read, &item_source);
 }

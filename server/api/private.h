@@ -9,6 +9,7 @@
 enum { API_SHARED = 8, API_DIGEST_SIZE = 16, API_SLICE_NS = 1000000 };
 
 struct api_shared;
+struct api_polled;
 
 struct api {
     struct api_options options;
@@ -27,8 +28,9 @@ struct api {
     struct link sliced;    /* calls that continue in this turn: slice.c */
     uint64_t slice_end_ns; /* of the slice under way */
     uint64_t early_end_ns; /* of rendering before api_turn; 0 = no request has begun it since the last turn */
-    unsigned exports;      /* under way */
-    uint64_t import_bytes; /* held by all archives under import */
+    struct api_polled *polled; /* polls of many configurations: poll.c; NULL = there was none yet */
+    unsigned exports;          /* under way */
+    uint64_t import_bytes;     /* held by all archives under import */
 };
 
 /* read.c: after rights have changed, checks them again for some of the waiting reads. True: there are

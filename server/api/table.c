@@ -64,13 +64,18 @@ const size_t api_route_count = sizeof api_routes / sizeof *api_routes;
 #include "server/api/route.def"
 #undef API_ROUTE
 
+bool api_route_reads(const struct api_route *route)
+{
+    return route->method == HTTP_GET || route->flags & IS_READ;
+}
+
 enum access api_route_need(const struct api_route *route)
 {
     if (route->flags & OF_NOTHING)
         return ACCESS_OPEN;
     if (route->flags & FOR_ANONYMOUS)
         return ACCESS_ANONYMOUS;
-    return route->method == HTTP_GET ? ACCESS_READ : ACCESS_WRITE;
+    return api_route_reads(route) ? ACCESS_READ : ACCESS_WRITE;
 }
 
 /* --- errors ---------------------------------------------------------------------------------------- */

@@ -127,7 +127,8 @@ enum {
     OF_MASK = OF_SERVICE | OF_SETTINGS | OF_INSTANCE | OF_OVERRIDE | OF_SESSION | OF_SESSIONS | OF_CONFIG |
               OF_DRAFT | OF_ANY | OF_AUDIT | OF_REVIEW | OF_POLICY | OF_NAMESPACE | OF_NOTHING,
     BODY_STREAM = 64,
-    ANSWER_FILE = 128
+    ANSWER_FILE = 128,
+    IS_READ = 256 /* a POST that changes nothing */
 };
 enum { API_NAMES_MAX = 3 }; /* of {…} in one path */
 
@@ -144,6 +145,8 @@ struct api_route {
 };
 extern const struct api_route api_routes[];
 extern const size_t api_route_count;
+/* It changes nothing. */
+bool api_route_reads(const struct api_route *route);
 /* The permission that a route needs, by its OF_ flags and its method. */
 enum access api_route_need(const struct api_route *route);
 

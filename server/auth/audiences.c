@@ -10,7 +10,8 @@ struct entry {
     struct slice user;     /* owned */
     uint64_t revision;     /* 0 = free */
     uint64_t who_revision; /* of a token: an outdated one has no permissions */
-    bool is_role, with_services;
+    bool is_role;
+    enum audience_scope scope;
     struct audience *audience;
     size_t bytes;
 };
@@ -62,32 +63,35 @@ void audiences_free(void *data)
 }
 
 static struct audience *make(const struct kv *kv, const struct registry *r, const struct auth_who *who,
-                             bool with_services)
+                             enum audience_scope scope)
 {
     static const struct auth_ranges none;
+    static const char *const heads = "/cairn/config/heads/";
     const struct auth_ranges *readable;
     int err = kv_auth_readable(kv, who, &readable);
     if (!err && !readable)
         return NULL;
-    return registry_audience(r, err ? &none : readable, with_services);
+    if (scope == AUDIENCE_CONFIGS)
+        return audience_new(err ? &none : readable, &heads, 1);
+    return registry_audience(r, err ? &none : readable, scope == AUDIENCE_SERVICES);
 }
 
 struct audience *audiences_get(struct audiences *as, const struct kv *kv, const struct registry *r,
-                               const struct auth_who *who, bool with_services)
+                               const struct auth_who *who, enum audience_scope scope)
 {
     uint64_t revision = kv_auth_revision(kv), who_revision = who->is_renewed ? 0 : who->revision;
-    uint64_t place = hash64(who->user.data, who->user.size) + who->is_role + 2u * with_services;
+    uint64_t place = hash64(who->user.data, who->user.size) + who->is_role + 2u * scope;
     struct entry *e = &as->list[place % AUDIENCES];
     if (e->revision == revision && e->who_revision == who_revision && e->is_role == who->is_role &&
-        e->with_services == with_services && slice_equal(e->user, who->user))
+        e->scope == scope && slice_equal(e->user, who->user))
         return e->audience;
-    struct audience *audience = make(kv, r, who, with_services);
+    struct audience *audience = make(kv, r, who, scope);
     clear(as, e);
     *e = (struct entry){.user = slice_of(mem_copy(who->user.data, who->user.size), who->user.size),
                         .revision = revision,
                         .who_revision = who_revision,
                         .is_role = who->is_role,
-                        .with_services = with_services,
+                        .scope = scope,
                         .audience = audience,
                         .bytes = cache_block_bytes(who->user.size) + audience_bytes(audience)};
     cache_share_add(&as->share, e->bytes);

@@ -234,24 +234,46 @@ struct auth_who guard_anonymous(void)
 }
 
 static struct audience *find_audience(const struct identity *i, const struct auth_who *who,
-                                      const struct registry *r, bool with_services)
+                                      const struct registry *r, enum audience_scope scope)
 {
     struct identity_cache *cache = identity_cache(i);
     if (!cache->data)
         *cache = (struct identity_cache){audiences_new(identity_cache_budget(i)), audiences_free};
-    return audiences_get(cache->data, identity_kv(i), r, who, with_services);
+    return audiences_get(cache->data, identity_kv(i), r, who, scope);
 }
 
 struct audience *guard_audience(const struct identity *i, const struct auth_who *who,
                                 const struct registry *r)
 {
-    return guard_is_on(i) ? find_audience(i, who, r, false) : NULL;
+    return guard_is_on(i) ? find_audience(i, who, r, AUDIENCE_PROJECTED) : NULL;
+}
+
+struct audience *guard_service_audience(const struct identity *i, const struct auth_who *who,
+                                        const struct registry *r)
+{
+    return guard_is_on(i) ? find_audience(i, who, r, AUDIENCE_SERVICES) : NULL;
+}
+
+struct audience *guard_config_audience(const struct identity *i, const struct auth_who *who,
+                                       const struct registry *r)
+{
+    return guard_is_on(i) ? find_audience(i, who, r, AUDIENCE_CONFIGS) : NULL;
+}
+
+bool guard_sees_config(const struct audience *a, struct slice ns, struct slice group, struct slice name)
+{
+    const struct guard_need need = {.kind = GUARD_CONFIG, .ns = ns, .group = group, .name = name};
+    struct buf key = {0};
+    bool is_prefix = a && guard_need_key(&need, &key);
+    bool sees = !a || (!is_prefix && auth_ranges_allow(&a->ranges, buf_slice(&key), (struct slice){0}));
+    buf_done(&key);
+    return sees;
 }
 
 struct audience *guard_anonymous_audience(const struct identity *i, const struct registry *r)
 {
     const struct auth_who who = guard_anonymous();
-    return guard_is_on(i) ? find_audience(i, &who, r, true) : NULL;
+    return guard_is_on(i) ? find_audience(i, &who, r, AUDIENCE_SERVICES) : NULL;
 }
 
 uint64_t guard_revision(const struct identity *i)

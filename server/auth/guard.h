@@ -85,6 +85,14 @@ MUST_CHECK int guard_check_keys(const struct identity *i, const struct auth_who 
  * keeps it. */
 struct audience *guard_audience(const struct identity *i, const struct auth_who *who,
                                 const struct registry *r);
+/* The same with READ on services and their instances judged too (audience_may_read), and that for READ on
+ * configurations (guard_sees_config). NULL: the caller sees all of them. */
+struct audience *guard_service_audience(const struct identity *i, const struct auth_who *who,
+                                        const struct registry *r);
+struct audience *guard_config_audience(const struct identity *i, const struct auth_who *who,
+                                       const struct registry *r);
+/* The audience, of guard_config_audience, may read this configuration. */
+bool guard_sees_config(const struct audience *a, struct slice ns, struct slice group, struct slice name);
 /* The caller without credentials: it has the permissions of the role AUTH_ANONYMOUS. For DNS and http_sd
  * only. */
 struct auth_who guard_anonymous(void);

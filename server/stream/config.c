@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Configurations as topics: the sources `config` (one item) and `configs` (items of a namespace by prefix).
+ * Configurations as topics: the sources `config` (one item) and `configs` (the items of a scope, scope.h). Frames
+ * of `config` have "absent":true while the client has no release: there is none, or it is deleted for the client.
  *
  * The heads of configurations are in memory; their contents are in the store. The view fetches a content
  * (release.h) before it reports the change to its topic. One changed item goes this way:
@@ -71,9 +72,11 @@ struct config_view {
     struct stream_server *server;
     struct stream_topic *topic;
     struct buf key_memory;
-    struct config_id key; /* with is_prefix the name is a prefix, and an empty group means all groups */
-    bool is_prefix;
-    struct buf id; /* scratch: an item's id */
+    struct config_id key;      /* of config; of configs what config_watch takes: empty = all, and a prefix */
+    struct stream_scope scope; /* of configs */
+    struct audience *audience; /* of configs: of all its readers */
+    bool is_many;              /* configs */
+    struct buf id;             /* scratch: an item's id */
 
     /* Changes that are not reported yet. */
     struct link busy;          /* in server->busy_views: the state is BUSY or LAGGING */
@@ -125,38 +128,32 @@ static struct config *config_of(const struct config_view *v)
 
 /* --- names ------------------------------------------------------------------------------------------- */
 
-static bool has_all_groups(const struct config_view *v)
-{
-    return v->is_prefix && !v->key.group.size;
-}
-
 static struct slice id_of(const struct config_view *v, struct buf *id, const struct config_id *key)
 {
-    if (!has_all_groups(v))
-        return key->name;
-    buf_clear(id);
-    buf_add_slice(id, key->group);
-    buf_add_byte(id, '/');
-    buf_add_slice(id, key->name);
-    return buf_slice(id);
+    return v->is_many ? stream_scope_id(&v->scope, id, key->ns, key->group, key->name) : key->name;
+}
+
+/* It is of this view, and its readers may read it. The reader of a list may read all of it. */
+static bool sees(const struct config_view *v, const struct config_id *key)
+{
+    if (!v->is_many)
+        return true;
+    return stream_scope_fits(&v->scope, key->ns, key->group, key->name) &&
+           guard_sees_config(v->audience, key->ns, key->group, key->name);
 }
 
 /* False: no item of this view can have this id. */
 static bool stream_config_key_of(const struct config_view *v, struct slice id, struct config_id *ret)
 {
-    *ret = (struct config_id){v->key.ns, v->key.group, id};
-    if (has_all_groups(v)) {
-        const uint8_t *slash = id.size ? memchr(id.data, '/', id.size) : NULL; /* names have none */
-        if (!slash)
-            return false;
-        size_t n = (size_t)(slash - id.data);
-        ret->group = slice_of(id.data, n);
-        ret->name = slice_of(slash + 1, id.size - n - 1);
-    }
-    if (!v->is_prefix)
+    struct stream_name n;
+    if (!v->is_many) {
+        *ret = v->key;
         return slice_equal(id, v->key.name);
-    return ret->name.size >= v->key.name.size &&
-           (!v->key.name.size || memcmp(ret->name.data, v->key.name.data, v->key.name.size) == 0);
+    }
+    if (!stream_scope_split(&v->scope, id, &n))
+        return false;
+    *ret = (struct config_id){n.ns, n.group, n.name};
+    return guard_sees_config(v->audience, n.ns, n.group, n.name);
 }
 
 static const struct config_item *stream_config_find(const struct config_view *v, struct slice id)
@@ -296,6 +293,8 @@ static struct pending_change *add_pending(struct config_view *v, struct slice id
 static void on_changed(struct config_watch *w, const struct config_item *item, const struct config_id *key)
 {
     struct config_view *v = container_of(w, struct config_view, watch);
+    if (!sees(v, key))
+        return;
     struct slice id = id_of(v, &v->id, key);
     update_gray(v, item, id);
     v->cached_state.is_valid = false;
@@ -414,26 +413,47 @@ static bool collect_gray(void *arg, const struct config_item *item)
 {
     struct config_view *v = arg;
     struct config_id key = {item->ns, item->group, item->name};
-    update_gray(v, item, id_of(v, &v->id, &key));
+    if (sees(v, &key))
+        update_gray(v, item, id_of(v, &v->id, &key));
     return true;
 }
 
-static struct config_view *new_view(struct stream_server *s, struct stream_topic *topic, struct slice ns,
-                                    struct slice group, struct slice name, bool is_prefix)
+static void take_one(struct config_view *v, const struct stream_frame *frame)
+{
+    struct slice ns = stream_subscribe_ns(frame), group = stream_subscribe_group(frame);
+    buf_reserve(&v->key_memory, ns.size + group.size + frame->name.size + 1);
+    v->key.ns = stream_subscribe_copy(&v->key_memory, ns);
+    v->key.group = stream_subscribe_copy(&v->key_memory, group);
+    v->key.name = stream_subscribe_copy(&v->key_memory, frame->name);
+}
+
+static void take_many(struct config_view *v, const struct stream_frame *frame)
+{
+    char error[240];
+    int err = stream_scope_read(&v->scope, frame, error, sizeof error);
+    (void)err; /* configs_key_of has read it before */
+    v->is_many = true;
+    v->key.ns = stream_scope_ns(&v->scope);
+    v->key.group = stream_scope_group(&v->scope);
+    v->key.name = glob_prefix(&v->scope.name);
+    v->audience = audience_ref(frame->audience);
+}
+
+static struct config_view *new_view(struct stream_server *s, struct stream_topic *topic,
+                                    const struct stream_frame *frame, bool is_many)
 {
     struct config_view *v = mem_new(sizeof *v);
     v->server = s;
     v->topic = topic;
-    v->is_prefix = is_prefix;
-    buf_reserve(&v->key_memory, ns.size + group.size + name.size + 1);
-    v->key.ns = stream_subscribe_copy(&v->key_memory, ns);
-    v->key.group = stream_subscribe_copy(&v->key_memory, group);
-    v->key.name = stream_subscribe_copy(&v->key_memory, name);
+    if (is_many)
+        take_many(v, frame);
+    else
+        take_one(v, frame);
     list_init(&v->frame_fetches);
     v->reported_revision = config_revision(config_of(v));
     v->watch.changed = on_changed;
-    config_watch(config_of(v), &v->watch, &v->key, is_prefix);
-    if (is_prefix)
+    config_watch(config_of(v), &v->watch, &v->key, is_many);
+    if (is_many)
         config_each(config_of(v), v->key.ns, v->key.group, v->key.name, (struct slice){0}, collect_gray, v);
     else
         update_gray(v, config_find(config_of(v), &v->key), v->key.name);
@@ -452,6 +472,8 @@ static void config_close(void *view)
         mem_free(value);
     }
     stream_forms_done(&v->forms);
+    stream_scope_done(&v->scope);
+    audience_unref(v->audience);
     list_remove(&v->busy);
     strmap_done(&v->pending);
     strmap_done(&v->attempts);
@@ -523,9 +545,13 @@ static void write_item(const struct config_view *v, const struct config_item *it
     jw_string(w, id);
     jw_key(w, "name");
     jw_string(w, item->name);
-    if (has_all_groups(v)) {
+    if (v->scope.many_groups) {
         jw_key(w, "group");
         jw_string(w, item->group);
+    }
+    if (v->scope.many_namespaces) {
+        jw_key(w, "namespace");
+        jw_string(w, item->ns);
     }
     jw_key(w, "seq");
     jw_uint(w, seq);
@@ -613,6 +639,13 @@ static void ignore_change(struct config_watch *w, const struct config_item *item
     (void)w, (void)item, (void)key; /* the view's own watch handles it */
 }
 
+static bool subscriber_fits(const struct config_watch *w, const struct config_id *key)
+{
+    const struct subscriber *l =
+        (const struct subscriber *)((uintptr_t)w - offsetof(struct subscriber, watch));
+    return sees(l->view, key);
+}
+
 static void *config_attach(void *view, const struct registry_subscriber *subscriber)
 {
     const struct config_view *v = view;
@@ -623,8 +656,9 @@ static void *config_attach(void *view, const struct registry_subscriber *subscri
                                                .transport = subscriber->transport,
                                                .labels = subscriber->labels};
     l->watch.changed = ignore_change;
+    l->watch.fits = subscriber_fits;
     l->watch.subscriber = &l->subscriber;
-    config_watch(config_of(v), &l->watch, &v->key, v->is_prefix);
+    config_watch(config_of(v), &l->watch, &v->key, v->is_many);
     return l;
 }
 
@@ -639,7 +673,7 @@ static void subscriber_on_sent(void *subscriber, const void *view, uint32_t vari
 {
     struct subscriber *l = subscriber;
     uint64_t state[2] = {0, 0};
-    if (!l->view->is_prefix)
+    if (!l->view->is_many)
         config_state(view, variant, state);
     l->revision = revision;
     l->seq = state[1];
@@ -648,7 +682,7 @@ static void subscriber_on_sent(void *subscriber, const void *view, uint32_t vari
 static void subscriber_on_written(void *subscriber)
 {
     struct subscriber *l = subscriber;
-    if (l->revision && l->view->is_prefix)
+    if (l->revision && l->view->is_many)
         config_sent_all(&l->watch, l->revision);
     else if (l->revision && l->seq)
         config_sent(&l->watch, &l->view->key, l->seq);
@@ -674,7 +708,7 @@ static int config_key_of(const struct stream_frame *frame, struct buf *ret_key, 
     if (stream_frame_has(frame, STREAM_HAS_PREFIX) || stream_frame_has(frame, STREAM_HAS_FILTER))
         return stream_subscribe_error(error, error_size,
                                       "subscribe: config needs a name and takes neither prefix nor filter");
-    int err = stream_subscribe_check(frame, false, error, error_size);
+    int err = stream_subscribe_check(frame, error, error_size);
     if (err)
         return err;
     stream_subscribe_add_part(ret_key, stream_subscribe_ns(frame));
@@ -685,8 +719,7 @@ static int config_key_of(const struct stream_frame *frame, struct buf *ret_key, 
 
 static void *config_open(void *owner, struct stream_topic *topic, const struct stream_frame *frame)
 {
-    return new_view(owner, topic, stream_subscribe_ns(frame), stream_subscribe_group(frame), frame->name,
-                    false);
+    return new_view(owner, topic, frame, false);
 }
 
 static int64_t config_last_change(const void *view)
@@ -701,6 +734,16 @@ static void config_each_id(const void *view, void (*fn)(void *arg, struct slice 
     const struct config_view *v = view;
     if (config_find(config_of(v), &v->key))
         fn(arg, v->key.name);
+}
+
+static void config_note(const void *view, uint32_t variant, struct json_writer *w)
+{
+    uint64_t state[2];
+    config_state(view, variant, state);
+    if (state[1])
+        return;
+    jw_key(w, "absent");
+    jw_bool(w, true);
 }
 
 const struct stream_source stream_config_source = {
@@ -719,6 +762,7 @@ const struct stream_source stream_config_source = {
     .end = config_end,
     .each = config_each_id,
     .item = config_item_write,
+    .note = config_note,
     .is_known = config_is_known,
     .attach = config_attach,
     .detach = config_detach,
@@ -732,39 +776,66 @@ const struct stream_source stream_config_source = {
 static int configs_key_of(const struct stream_frame *frame, struct buf *ret_key, char *error,
                           size_t error_size)
 {
-    if (stream_frame_has(frame, STREAM_HAS_NAME) || stream_frame_has(frame, STREAM_HAS_FILTER))
-        return stream_subscribe_error(error, error_size,
-                                      "subscribe: configs needs a prefix and takes neither name nor filter");
-    int err = stream_subscribe_check(frame, true, error, error_size);
+    struct stream_scope scope = {0};
+    if (stream_frame_has(frame, STREAM_HAS_FILTER))
+        return stream_subscribe_error(error, error_size, "subscribe: configs takes no filter");
+    int err = stream_scope_read(&scope, frame, error, error_size);
+    stream_scope_done(&scope);
     if (err)
         return err;
-    stream_subscribe_add_part(ret_key, stream_subscribe_ns(frame));
-    stream_subscribe_add_part(ret_key, stream_subscribe_group(frame));
-    stream_subscribe_add_part(ret_key, frame->prefix);
+    stream_scope_key(frame, ret_key);
+    buf_add_byte(ret_key, stream_scope_is_selection(frame) ? 's' : 'l');
+    stream_subscribe_add_audience(ret_key, frame->audience);
     return 0;
+}
+
+static struct audience *configs_audience(void *owner, const struct auth_who *who,
+                                         const struct stream_frame *frame)
+{
+    const struct stream_server *s = owner;
+    return stream_scope_is_selection(frame)
+               ? guard_config_audience(s->options.identity, who, s->options.registry)
+               : NULL;
+}
+
+static void configs_describe(const void *view, struct stream_frame *ret_frame)
+{
+    const struct config_view *v = view;
+    *ret_frame = v->scope.frame;
+    ret_frame->audience = v->audience;
+}
+
+static bool configs_depend_on_rights(const void *view)
+{
+    return ((const struct config_view *)view)->scope.is_selection;
 }
 
 static void *configs_open(void *owner, struct stream_topic *topic, const struct stream_frame *frame)
 {
-    return new_view(owner, topic, stream_subscribe_ns(frame), stream_subscribe_group(frame), frame->prefix,
-                    true);
+    return new_view(owner, topic, frame, true);
 }
+
+struct latest {
+    const struct config_view *view;
+    int64_t revision;
+};
 
 static bool note_revision(void *arg, const struct config_item *item)
 {
-    int64_t *latest = arg;
-    if (item->revision > *latest)
-        *latest = item->revision;
+    struct latest *latest = arg;
+    const struct config_id key = {item->ns, item->group, item->name};
+    if (item->revision > latest->revision && sees(latest->view, &key))
+        latest->revision = item->revision;
     return true;
 }
 
 static int64_t configs_last_change(const void *view)
 {
     const struct config_view *v = view;
-    int64_t latest = config_absent_revision(config_of(v));
+    struct latest latest = {v, config_absent_revision(config_of(v))};
     config_each(config_of(v), v->key.ns, v->key.group, v->key.name, (struct slice){0}, note_revision,
                 &latest);
-    return latest;
+    return latest.revision;
 }
 
 struct walk {
@@ -778,7 +849,8 @@ static bool walk_item(void *arg, const struct config_item *item)
 {
     struct walk *walk = arg;
     struct config_id key = {item->ns, item->group, item->name};
-    walk->fn(walk->arg, id_of(walk->view, &walk->id, &key));
+    if (sees(walk->view, &key))
+        walk->fn(walk->arg, id_of(walk->view, &walk->id, &key));
     return true;
 }
 
@@ -795,6 +867,9 @@ const struct stream_source stream_configs_source = {
     .key = configs_key_of,
     .open = configs_open,
     .close = config_close,
+    .audience = configs_audience,
+    .describe = configs_describe,
+    .depends_on_rights = configs_depend_on_rights,
     .reached = config_reached,
     .revision = view_revision,
     .changed = configs_last_change,

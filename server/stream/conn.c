@@ -399,10 +399,12 @@ void stream_conn_subscribe(struct stream_conn *c, const struct stream_frame *fra
     if (!check_subscribe_limits(c, frame))
         return;
     struct buf right = {0};
-    bool is_prefix = stream_subscribe_right(frame, &right);
-    int err = guard_is_on(c->server->options.identity)
-                  ? stream_conn_check_read(c, buf_slice(&right), is_prefix, error, sizeof error)
-                  : OK;
+    bool is_prefix = stream_subscribe_right(frame, &right), is_selection = stream_scope_is_selection(frame);
+    int err = OK;
+    if (is_selection)
+        err = guard_check_user(c->server->options.identity, &c->user, error, sizeof error);
+    else if (guard_is_on(c->server->options.identity))
+        err = stream_conn_check_read(c, buf_slice(&right), is_prefix, error, sizeof error);
     if (err) {
         buf_done(&right);
         stream_conn_error(c, frame, guard_public_error(err), error);
@@ -420,6 +422,7 @@ void stream_conn_subscribe(struct stream_conn *c, const struct stream_frame *fra
     sub->conn = c;
     sub->kind = kind;
     sub->sid = frame->sid;
+    sub->is_selection = is_selection;
     stream_sub_set_right(sub, buf_slice(&right), is_prefix);
     buf_done(&right);
     err = open_subscription(sub, frame, error, sizeof error);

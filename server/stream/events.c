@@ -107,7 +107,10 @@ static int read_more(struct stream_frame *f, struct slice name, struct slice val
         stream_events_take(f, STREAM_HAS_GROUP, &f->group, value);
     else if (is(name, "name"))
         stream_events_take(f, STREAM_HAS_NAME, &f->name, value);
-    else if (is(name, "prefix"))
+    else if (is(name, "groups") && f->groups.count < STREAM_GROUPS_MAX) {
+        f->has |= STREAM_FIELD(STREAM_HAS_GROUPS);
+        f->groups.list[f->groups.count++] = value;
+    } else if (is(name, "prefix"))
         stream_events_take(f, STREAM_HAS_PREFIX, &f->prefix, value);
     else
         return query_error(error, size, "unknown parameter, or one too many", name);

@@ -252,6 +252,27 @@ READER(read_known)
     return 0;
 }
 
+READER(read_groups)
+{
+    json_t *one;
+    size_t i;
+    (void)to;
+    bool is_right = json_is_array(value) && json_array_size(value) > 0 && json_array_size(value) <= limit;
+    if (is_right) {
+        json_array_foreach(value, i, one)
+        {
+            is_right = is_right && json_is_string(one) && json_string_length(one) > 0 &&
+                       json_string_length(one) <= NAME_SIZE_MAX;
+            if (is_right)
+                f->groups.list[f->groups.count++] = stream_frame_text_of(one);
+        }
+    }
+    if (!is_right)
+        snprintf(error, size, "a list of 1 to %llu strings of at most %d bytes", (unsigned long long)limit,
+                 NAME_SIZE_MAX);
+    return is_right ? 0 : ERR_INVALID;
+}
+
 static int stream_frame_compare_slices(const void *a, const void *b)
 {
     return slice_compare(*(const struct slice *)a, *(const struct slice *)b);

@@ -19,6 +19,7 @@
 #define STREAM_CONTENT_TEXT_MAX ((uint64_t)CONFIG_CONTENT_MAX / 3 * 4 + 4)
 #define STREAM_KEY_MAX          4096
 #define STREAM_KNOWN_MAX        4096
+#define STREAM_GROUPS_MAX       16                  /* patterns of groups in one subscription */
 #define STREAM_NUMBER_MAX       ((uint64_t)1 << 53) /* exact in every JSON implementation */
 
 enum stream_type {
@@ -64,6 +65,10 @@ struct stream_frame {
         struct stream_known *list;
         size_t count;
     } known;
+    struct {
+        struct slice list[STREAM_GROUPS_MAX];
+        size_t count;
+    } groups; /* patterns; none = `group` */
     struct select_query filter;
     struct audience *audience; /* of a subscribe: set by the server from the connection; borrowed */
     /* Private to frame.c. */

@@ -134,8 +134,7 @@ static int join_topic(struct level_sub *l, const struct stream_frame *frame, cha
     const struct stream_source *source = l->sub.kind->source;
     struct stream_frame own = *frame;
     l->rights = s->rights;
-    own.audience =
-        source->describe ? guard_audience(s->options.identity, &c->user, s->options.registry) : NULL;
+    own.audience = source->audience ? source->audience(s, &c->user, frame) : NULL;
     int err = stream_topic_hold(s->topics, source, &own, source->knows_past ? 0 : s->began, error, error_size,
                                 &l->topic);
     if (err)
@@ -197,10 +196,10 @@ static void follow_rights(struct level_sub *l)
     struct stream_frame frame;
     char error[240];
     l->rights = s->rights;
-    if (!source->describe)
+    if (!source->audience)
         return;
     source->describe(stream_topic_view(old), &frame);
-    if (audience_is_same(frame.audience, guard_audience(s->options.identity, &c->user, s->options.registry)))
+    if (audience_is_same(frame.audience, source->audience(s, &c->user, &frame)))
         return;
     void *subscriber = l->subscriber;
     list_remove(&l->reader);

@@ -4,7 +4,9 @@
  *   stream.c     the server: turns, time, fan-out       conn.c       one connection: frames, window
  *   handshake.c  hello until welcome                    session.c    register, deregister, session heartbeats
  *   level.c      subscriptions on topics                kv.c         subscriptions on keys
- *   service.c    sources of topics: registry            config.c     sources of topics: configurations
+ *   service.c    source of topics: one service          config.c     sources of topics: configurations
+ *   services.c   source of topics: lists of services    instances.c  source of topics: instances of services
+ *   scope.c      what a subscription on many names has
  *   publish.c    publish, applied                       events.c     Server-Sent Events
  *   subscribe.c  parameters of subscribe frames         recheck.c    permissions of open connections */
 #ifndef SERVER_STREAM_PRIVATE_H
@@ -16,6 +18,7 @@
 #include "server/http/request.h"
 #include "server/stream/frame.h"
 #include "server/stream/release.h"
+#include "server/stream/scope.h"
 #include "server/stream/stream.h"
 #include "server/stream/topic.h"
 
@@ -115,6 +118,7 @@ struct stream_sub {
     uint32_t right_size;
     uint32_t sid;
     bool is_right_prefix;
+    bool is_selection; /* no right: its source judges each item */
 };
 
 /* A kind of subscription; the table is kind.def. */
@@ -244,17 +248,29 @@ void stream_sub_end(struct stream_sub *sub);
 bool stream_subscribe_right(const struct stream_frame *frame, struct buf *key);
 struct slice stream_subscribe_ns(const struct stream_frame *frame);
 struct slice stream_subscribe_group(const struct stream_frame *frame);
-/* Checks namespace, group and name; with is_prefix the prefix instead of the name, and the group may be
- * empty. ERR_INVALID with a sentence in error. */
-int stream_subscribe_check(const struct stream_frame *frame, bool is_prefix, char *error, size_t error_size);
+/* Checks namespace, group and name of a subscription on one name (scope.h: on many). ERR_INVALID with a sentence
+ * in error. */
+int stream_subscribe_check(const struct stream_frame *frame, char *error, size_t error_size);
 int stream_subscribe_error(char *error, size_t error_size, const char *text); /* ERR_INVALID */
 void stream_subscribe_add_part(struct buf *key, struct slice part);
 struct slice stream_subscribe_copy(
     struct buf *texts,
     struct slice s); /* appends a copy; texts must have room, because earlier copies must not move */
 
-/* service.c, config.c */
-extern const struct stream_source stream_service_source, stream_services_source;
+/* Copies a filter and its texts into `texts`. True: it hides instances. */
+bool stream_subscribe_copy_filter(struct select_query *ret, const struct select_query *q, struct buf *texts);
+void stream_subscribe_add_audience(struct buf *key, const struct audience *a);
+
+/* services.c */
+/* Calls fn for the services of a scope, in order. */
+void stream_scope_each(const struct catalog *c, const struct stream_scope *s,
+                       void (*fn)(void *arg, struct catalog_service *s), void *arg);
+/* The last revision in which a service of the scope has changed, or a later one. */
+int64_t stream_scope_changed(const struct catalog *c, const struct stream_scope *s);
+int64_t stream_registry_reached(void *owner);
+
+/* service.c, services.c, instances.c, config.c */
+extern const struct stream_source stream_service_source, stream_services_source, stream_instances_source;
 extern const struct stream_source stream_config_source, stream_configs_source;
 /* Call it in each turn, after config_turn: views report the changes whose contents were fetched. */
 void stream_config_turn(struct stream_server *s);

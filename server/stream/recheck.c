@@ -15,6 +15,7 @@
  *   auth was enabled after the connection opened    it is anonymous: its subscriptions end with
  *                                                   invalid_auth_token, the connection stays open
  *   a subscription's permission was revoked         error forbidden with its sid; the others go on
+ *   permissions of a selection's items changed      another audience: resync `rights` (level.c)
  *   the session's permission was revoked            error forbidden; the connection goes on without it
  *
  * An event stream without any subscription left ends; when its client reconnects, it gets an HTTP status. */
@@ -64,8 +65,9 @@ static void recheck_sub(struct stream_conn *c, struct stream_sub *sub)
 {
     char error[500] = "";
     struct stream_frame about = {.has = STREAM_FIELD(STREAM_HAS_SID), .sid = sub->sid};
-    int err = stream_conn_check_read(c, slice_of(sub->right, sub->right_size), sub->is_right_prefix, error,
-                                     sizeof error);
+    int err = sub->is_selection ? guard_check_user(c->server->options.identity, &c->user, error, sizeof error)
+                                : stream_conn_check_read(c, slice_of(sub->right, sub->right_size),
+                                                         sub->is_right_prefix, error, sizeof error);
     if (!err)
         return;
     stream_sub_end(sub);

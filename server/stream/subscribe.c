@@ -35,17 +35,45 @@ struct slice stream_subscribe_copy(struct buf *texts, struct slice s)
     return to;
 }
 
-int stream_subscribe_check(const struct stream_frame *frame, bool is_prefix, char *error, size_t error_size)
+int stream_subscribe_check(const struct stream_frame *frame, char *error, size_t error_size)
 {
-    struct slice group = stream_subscribe_group(frame);
+    if (frame->groups.count)
+        return stream_subscribe_error(error, error_size,
+                                      "subscribe: groups belongs to services, instances and configs");
     int err = name_check(stream_subscribe_ns(frame), NAMESPACE_SIZE_MAX, "namespace", error, error_size);
-    if (!err && (group.size || !is_prefix))
-        err = name_check(group, NAME_SIZE_MAX, "group", error, error_size);
-    if (!err && !is_prefix)
+    if (!err)
+        err = name_check(stream_subscribe_group(frame), NAME_SIZE_MAX, "group", error, error_size);
+    if (!err)
         err = name_check(frame->name, NAME_SIZE_MAX, "name", error, error_size);
-    if (!err && is_prefix && frame->prefix.size)
-        err = name_check(frame->prefix, NAME_SIZE_MAX, "prefix", error, error_size);
     return err;
+}
+
+void stream_subscribe_add_audience(struct buf *key, const struct audience *a)
+{
+    buf_add_byte(key, 0);
+    if (a)
+        buf_add(key, a->digest, sizeof a->digest);
+}
+
+bool stream_subscribe_copy_filter(struct select_query *ret, const struct select_query *q, struct buf *texts)
+{
+    size_t size = q->cluster.size + q->version.size + q->protocol.size;
+    for (size_t i = 0; i < q->tag_count; i++)
+        size += q->tags[i].size;
+    for (size_t i = 0; i < q->label_count; i++)
+        size += q->labels[i].key.size + q->labels[i].value.size;
+    *ret = *q;
+    buf_reserve(texts, texts->size + size + 1); /* so that it does not move while texts are added */
+    ret->cluster = stream_subscribe_copy(texts, q->cluster);
+    ret->version = stream_subscribe_copy(texts, q->version);
+    ret->protocol = stream_subscribe_copy(texts, q->protocol);
+    for (size_t i = 0; i < q->tag_count; i++)
+        ret->tags[i] = stream_subscribe_copy(texts, q->tags[i]);
+    for (size_t i = 0; i < q->label_count; i++) {
+        ret->labels[i].key = stream_subscribe_copy(texts, q->labels[i].key);
+        ret->labels[i].value = stream_subscribe_copy(texts, q->labels[i].value);
+    }
+    return size || q->only_serving || q->no_guarded || q->tag_count || q->label_count;
 }
 
 bool stream_subscribe_right(const struct stream_frame *frame, struct buf *key)

@@ -286,6 +286,11 @@ void stream_topic_changed(struct stream_topic *t, struct slice id, int64_t revis
     mark_changed(t, revision);
 }
 
+void stream_topic_note_changed(struct stream_topic *t, int64_t revision)
+{
+    stream_topic_changed(t, (struct slice){0}, revision);
+}
+
 void stream_topic_drop_encodings(struct stream_topic *t)
 {
     forget_encodings(t);
@@ -327,10 +332,10 @@ struct stream_topic *stream_topics_next(struct stream_topics *ts)
     return l ? container_of(l, struct stream_topic, dirty) : NULL;
 }
 
-static void add_note(const struct stream_topic *t, struct json_writer *w)
+static void add_note(const struct stream_topic *t, uint32_t variant, struct json_writer *w)
 {
     if (t->source->note)
-        t->source->note(t->view, w);
+        t->source->note(t->view, variant, w);
 }
 
 static bool begin_frame(struct stream_topic *t)
@@ -388,14 +393,14 @@ static struct delta make_delta(struct stream_topic *t, struct entry *first, int6
             break;
         d.revision = e->revision;
         struct slice id = slice_of(e->id, e->size);
-        if (!t->source->item(t->view, id, variant, &w))
+        if (id.size && !t->source->item(t->view, id, variant, &w)) /* without an id: note_changed */
             add_name(&deleted, id);
     }
     if (l == &t->journal)
         d.revision = 0;
     jw_close(&w, ']');
     add_deleted(&w, &deleted);
-    add_note(t, &w);
+    add_note(t, variant, &w);
     jw_close(&w, '}');
     if (end_frame(t)) {
         d.tail = http_shared_new(buf_slice(out));
@@ -480,7 +485,7 @@ enum stream_step stream_topic_compare(struct stream_topic *t, const struct strea
     for (size_t at = 0; strmap_next(&c.known, &at, &id, &value);)
         add_name(&deleted, id);
     add_deleted(&w, &deleted);
-    add_note(t, &w);
+    add_note(t, variant, &w);
     jw_close(&w, '}');
     buf_done(&deleted);
     strmap_done(&c.known);
@@ -530,7 +535,7 @@ static void end_part(struct snapshot_builder *m, size_t size)
     struct stream_snapshot *s = m->snapshot;
     m->out->size = size;
     jw_close(&m->w, ']');
-    add_note(m->topic, &m->w);
+    add_note(m->topic, s->variant, &m->w);
     jw_close(&m->w, '}');
     if ((s->count & (s->count - 1)) == 0)
         s->parts = mem_resize(s->parts, (s->count ? s->count * 2 : 1) * sizeof(struct http_shared *));

@@ -29,6 +29,7 @@
 #include "server/http/request.h"
 #include "server/stream/frame.h"
 
+struct auth_who;
 struct stream_topic;
 struct stream_topics;
 
@@ -43,8 +44,10 @@ struct stream_source {
      * view copies what it needs of the frame. */
     void *(*open)(void *owner, struct stream_topic *topic, const struct stream_frame *frame);
     void (*close)(void *view);
-    /* The frame that would open this view again; its texts are the view's. NULL: the items do not depend on
-     * the reader's audience. */
+    /* The audience of a reader that subscribes with this frame, which `open` and `key` get as frame->audience;
+     * valid until the return to the loop. NULL: the items do not depend on the reader. */
+    struct audience *(*audience)(void *owner, const struct auth_who *who, const struct stream_frame *frame);
+    /* With audience: the frame that would open this view again; its texts are the view's. */
     void (*describe)(const void *view, struct stream_frame *ret_frame);
     int64_t (*reached)(void *owner);       /* the revision that all views of this kind can show now */
     int64_t (*revision)(const void *view); /* the revision that this view shows */
@@ -74,7 +77,8 @@ struct stream_source {
     int64_t (*item)(const void *view, struct slice id, uint32_t variant, struct json_writer *w);
     /* True: the client has the item as it is now. NULL = the item's revision is compared. */
     bool (*is_known)(const void *view, struct slice id, uint32_t variant, const struct stream_known *known);
-    void (*note)(const void *view, struct json_writer *w); /* JSON fields beside the items; may be NULL */
+    /* JSON fields beside the items, in this form; may be NULL. */
+    void (*note)(const void *view, uint32_t variant, struct json_writer *w);
     /* Counts a subscriber and what it has acknowledged. Returns the source's own handle, which detach frees;
      * NULL when the source does not count subscribers. `subscriber` outlives the handle. */
     void *(*attach)(void *view, const struct registry_subscriber *subscriber);
@@ -111,6 +115,8 @@ size_t stream_topics_count(const struct stream_topics *ts);
 
 /* --- from sources ------------------------------------------------------------------------------------ */
 void stream_topic_changed(struct stream_topic *t, struct slice id, int64_t revision);
+/* A field beside the items has changed, and no item has. */
+void stream_topic_note_changed(struct stream_topic *t, int64_t revision);
 /* Frees encoded deltas and snapshots: items have changed, but the change is not reported yet. */
 void stream_topic_drop_encodings(struct stream_topic *t);
 /* It is not known what has changed: every reader gets a snapshot. */

@@ -65,7 +65,7 @@ class Samples:
         'config_delete': None, 'config_history': None, 'config_diff': None, 'config_rollback': {'seq': 1}, 'draft_get': None,
         'draft_put': 'a: 2', 'draft_delete': None, 'draft_publish': None, 'gray_get': None,
         'gray_put': {'match': {'zone': ['b']}, 'content': 'a: 3'}, 'gray_delete': None, 'gray_promote': None,
-        'listeners_get': None, 'delivery_get': None, 'bundle_post': {'publish': [{'name': 'app.yaml', 'content': 'a: 4'}]},
+        'listeners_get': None, 'delivery_get': None, 'config_poll': {'configs': [{'name': 'app.yaml'}]}, 'bundle_post': {'publish': [{'name': 'app.yaml', 'content': 'a: 4'}]},
         'config_export': None, 'config_import': 'no archive', 'draft_submit': {}, 'review_get': None, 'draft_approve': {'draft_revision': 1}, 'draft_reject': {'draft_revision': 1},
         'review_list': None, 'schedule_get': None, 'schedule_delete': None, 'schedule_list': None, 'rollout_get': None,
         'rollout_put': {'seq': 1, 'steps': [{'percent': 5, 'for': '1h'}]}, 'rollout_pause': {}, 'rollout_resume': {},
@@ -82,8 +82,9 @@ class Samples:
         'subscribe service': {'sid': 1, 'kind': 'service', 'name': 'orders'}, 'subscribe services': {'sid': 1, 'kind': 'services'},
         'subscribe config': {'sid': 1, 'kind': 'config', 'name': 'app.yaml'}, 'subscribe configs': {'sid': 1, 'kind': 'configs'},
         'subscribe kv': {'sid': 1, 'kind': 'kv', 'prefix': 'app/'},
+        'subscribe instances': {'sid': 1, 'kind': 'instances', 'name': 'ord*'},
     }
-    EVENTS = {'service': 'name=orders', 'services': 'prefix=', 'config': 'name=app.yaml', 'configs': 'prefix=', 'kv': 'prefix=app/'}
+    EVENTS = {'service': 'name=orders', 'services': 'prefix=', 'config': 'name=app.yaml', 'configs': 'prefix=', 'instances': 'name=ord*', 'kv': 'prefix=app/'}
     DNS = {'A': 'found.svc.cairn', 'AAAA': 'found6.svc.cairn', 'SRV': 'found.svc.cairn', 'TXT': 'found.svc.cairn',
            'PTR': '9.0.0.10.in-addr.arpa', 'NS': 'cairn', 'SOA': 'cairn', 'ANY': 'found.svc.cairn'}
 

@@ -190,7 +190,9 @@ static const struct {
     void (*write)(struct buf *out);
 } examples[] = {
     {"after `hello`: the subscriptions may begin", write_welcome},
-    {"the whole state; `last` is true in its last part", write_snapshot},
+    {"the whole state; `last` is true in its last part; `absent` is true if the name of a `service` or\n  "
+     "`config` does not exist",
+     write_snapshot},
     {"changes after `previous`, up to `revision`", write_delta},
     {"everything up to `revision` has been sent", write_mark},
     {"a `snapshot` or the whole difference follows; `reason` is below", write_resync},

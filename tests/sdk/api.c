@@ -121,6 +121,9 @@ static void configs(void)
     MUST(body_has("+{\"a\":2}"));
     OK(config_rollback, .name = "api.json", .body = cairn_text("{\"seq\":1}"), .if_seq = 2);
     MUST(r->seq == 3);
+    OK(config_poll,
+       .body = cairn_text("{\"configs\":[{\"name\":\"api.json\",\"seq\":2},{\"name\":\"none\"}]}"));
+    MUST(body_has("\"seq\":3") && !body_has("none"));
     OK(draft_put, .name = "api.json", .body = cairn_text("{\"a\":"), .format = "json");
     OK(draft_get, .name = "api.json");
     MUST(body_has("{\"a\":"));
@@ -171,7 +174,7 @@ static void misuse(void)
 
 /* --- lists and discovery with selectors --------------------------------------------------------------- */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static size_t list_counts[2], selected = 99;
+static size_t list_counts[2], selected = 99, absent = 99, pattern_counts[2];
 static uint64_t list_seq;
 
 static void on_list(struct cairn_list_watch *w, const struct cairn_list *now, void *arg)
@@ -192,6 +195,7 @@ static void on_instances(struct cairn_discovery *d, const struct cairn_instances
     (void)arg;
     pthread_mutex_lock(&mutex);
     selected = now->count;
+    absent = now->is_absent && now->revision > 0;
     pthread_mutex_unlock(&mutex);
 }
 
@@ -219,7 +223,17 @@ static void lists(void)
     MUST(cairn_list_start(c, &services, on_list, &list_counts[0], &s, &error) == CAIRN_OK);
     MUST(cairn_list_start(c, &configs, on_list, &list_counts[1], &g, &error) == CAIRN_OK);
     MUST(cairn_discover_start(c, &one, on_instances, NULL, &d, &error) == CAIRN_OK);
+    struct cairn_list_request by_pattern[2] = {
+        {.kind = CAIRN_LIST_SERVICES, .group = "*", .prefix = "*st-*"},
+        {.kind = CAIRN_LIST_CONFIGS, .ns = "*", .all_groups = true, .prefix = "list-*.yaml"}};
+    struct cairn_list_watch *p[2];
+    for (size_t i = 0; i < 2; i++) {
+        pattern_counts[i] = 99;
+        MUST(cairn_list_start(c, &by_pattern[i], on_list, &pattern_counts[i], &p[i], &error) == CAIRN_OK);
+        MUST(becomes(&pattern_counts[i], 0));
+    }
     MUST(becomes(&list_counts[0], 0) && becomes(&list_counts[1], 0) && becomes(&selected, 0));
+    MUST(becomes(&absent, 1));
     OK(instance_put, .name = "list-a", .id = "1", .body = cairn_text("{\"host\":\"h\",\"version\":\"v1\"}"));
     OK(instance_put, .name = "list-a", .id = "2",
        .body = cairn_text("{\"host\":\"h\",\"version\":\"v2\",\"tags\":[\"t\"],\"metadata\":{\"k\":\"v\"}}"));
@@ -227,6 +241,7 @@ static void lists(void)
     OK(instance_put, .name = "other", .id = "1", .body = cairn_text("{\"host\":\"h\"}"));
     OK(config_put, .name = "list-a.yaml", .body = cairn_text("a: 1"));
     MUST(becomes(&list_counts[0], 2) && becomes(&list_counts[1], 1) && becomes(&selected, 1));
+    MUST(becomes(&absent, 0) && becomes(&pattern_counts[0], 2) && becomes(&pattern_counts[1], 1));
     for (int i = 0;; i++) { /* the acknowledgement arrives */
         OK(config_delivery, .name = "list-a.yaml", .id = "1");
         if (body_has("\"applied\":1") || body_has("\"state\":\"applied\"") || i == 200)
@@ -235,7 +250,12 @@ static void lists(void)
     }
     MUST(body_has("applied"));
     OK(config_delete, .name = "list-a.yaml");
-    MUST(becomes(&list_counts[1], 0));
+    MUST(becomes(&list_counts[1], 0) && becomes(&pattern_counts[1], 0));
+    OK(instance_delete, .name = "list-a", .id = "1");
+    OK(instance_delete, .name = "list-a", .id = "2");
+    MUST(becomes(&absent, 1) && becomes(&pattern_counts[0], 1));
+    for (size_t i = 0; i < 2; i++)
+        cairn_list_stop(p[i]);
     cairn_list_stop(s);
     cairn_list_stop(g);
     cairn_discover_stop(d);

@@ -79,7 +79,7 @@ static void test_config(void **state)
     int64_t r3 = delete ("app.yaml");
     stream_client_expect(&c,
                          stream_text("{\"type\":\"delta\",\"sid\":1,\"revision\":%d,\"previous\":%d,\"put\":"
-                                     "[],\"delete\":[\"app.yaml\"]}",
+                                     "[],\"delete\":[\"app.yaml\"],\"absent\":true}",
                                      (int)r3, (int)r2));
     publish("app.yaml", "a: 1\n");
     assert_non_null(strstr(stream_client_next(&c), "\"seq\":4,"));
@@ -503,7 +503,7 @@ static void test_late_delete(void **state)
     expect_nothing(&c);
     delete ("app");
     expect_frame(&c, "delta", "\"put\":[],\"delete\":[\"app\"]");
-    expect_frame(&late, "snapshot", "\"items\":[]}");
+    expect_frame(&late, "snapshot", "\"items\":[],\"absent\":true}");
     stream_reads_finish(9);
     expect_nothing(&late);
     expect_nothing(&c);

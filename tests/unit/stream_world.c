@@ -280,9 +280,17 @@ static void on_config_done(struct config_request *q, int err, const struct confi
 
 struct config_id stream_world_config(const char *name)
 {
-    const char *slash = strchr(name, '/');
-    struct slice group = slash ? slice_of(name, (size_t)(slash - name)) : slice_text("default");
-    return (struct config_id){slice_text("default"), group, slice_text(slash ? slash + 1 : name)};
+    struct config_id id = {slice_text("default"), slice_text("default"), {0}};
+    const char *slash = strchr(name, '/'), *second = slash ? strchr(slash + 1, '/') : NULL;
+    if (second) {
+        id.ns = slice_of(name, (size_t)(slash - name));
+        name = slash + 1;
+        slash = second;
+    }
+    if (slash)
+        id.group = slice_of(name, (size_t)(slash - name));
+    id.name = slice_text(slash ? slash + 1 : name);
+    return id;
 }
 
 int64_t stream_world_publish(struct stream_world *w, const char *name, struct slice content)

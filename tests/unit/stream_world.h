@@ -47,7 +47,7 @@ void stream_world_auth(struct stream_world *w, const ProtobufCMessage *m);
 int64_t stream_world_put(struct stream_world *w, const char *service, const char *id, const char *instance);
 int64_t stream_world_delete(struct stream_world *w, const char *service, const char *id);
 
-/* The same of configurations; name: "group/name", or in the default group. Bytes that are no UTF-8 are bin.
+/* The same of configurations; name: "namespace/group/name", "group/name", or in the default ones. Bytes that are no UTF-8 are bin.
  */
 struct config_id stream_world_config(const char *name);
 int64_t stream_world_publish(struct stream_world *w, const char *name, struct slice content);
