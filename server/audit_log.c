@@ -51,6 +51,7 @@ int audit_log_open(struct kv *kv, const struct options *options, char *error, si
     if (options->audit) {
         const struct audit_options trail = {
             .kv = kv,
+            .records_etcd = options->audit_etcd,
             .retention_ms = (uint64_t)options->audit_retention_ns / 1000000,
             .retention_bytes = options->audit_retention_bytes,
             .on_line = l->file >= 0 ? write_line : NULL,
