@@ -84,3 +84,12 @@ struct audit *audit_log_trail(const struct audit_log *l)
 {
     return l->trail;
 }
+
+void audit_log_report(void *arg, const struct audit_record *r)
+{
+    const struct audit_log *l = arg;
+    if (r->error.size)
+        audit_etcd_refused(l->trail, r);
+    else
+        audit_done(l->trail, r);
+}

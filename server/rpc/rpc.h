@@ -61,7 +61,10 @@ void rpc_unknown_path_text(struct slice path, char *ret_text, size_t size);
 struct rpc_server {
     struct kv *kv;
     struct identity *identity; /* authentication of callers; NULL: every caller is anonymous (tests) */
-    struct audit *audit;       /* NULL: no audit trail */
+    /* Gets refused administrative attempts (with an error), and operations that are no entry of the log. NULL:
+     * no audit trail. */
+    void (*on_audit)(void *arg, const struct audit_record *r);
+    void *audit_arg;
     uint64_t (*mono_ms)(void);
     bool is_draining;           /* health answers NOT_SERVING; set by rpc_server_drain */
     uint64_t request_bytes_max; /* approximate size of a RangeStream message; 0 = 1.5 MiB */

@@ -24,7 +24,7 @@ static bool is_administrative(const struct rpc_method *m)
 void rpc_audit_begin(struct rpc_call *c, const ProtobufCMessage *m)
 {
     struct audit_change change;
-    if (!c->server->audit || !is_administrative(c->method) || c->change ||
+    if (!c->server->on_audit || !is_administrative(c->method) || c->change ||
         !audit_describe(m, &c->arena, &change))
         return;
     c->change = arena_copy(&c->arena, &change, sizeof change);
@@ -71,11 +71,9 @@ void rpc_audit_end(struct rpc_call *c, int err)
 {
     const char *refusal = refusal_of(err);
     struct audit_record r = {.author = *c->author, .changes = c->change, .count = 1};
-    if (refusal) {
+    if (refusal)
         r.error = slice_text(refusal);
-        audit_etcd_refused(c->server->audit, &r);
-    } else if (!err && is_unlogged(c)) {
-        audit_done(c->server->audit, &r);
-    }
+    if (refusal || (!err && is_unlogged(c)))
+        c->server->on_audit(c->server->audit_arg, &r);
     c->change = NULL; /* once */
 }
