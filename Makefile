@@ -328,12 +328,13 @@ real-time: $(REAL_TIME)
 	@tests/shell/repeat.sh $(RUNS) $(LOAD) tests/unit/run.sh $(REAL_TIME)
 
 # Programs that speak to servers from outside: the load generator, the crash test.
-TOOLS     := load null_server dns_load stream_load config_load crash clients
+TOOLS     := load null_server dns_load stream_load sse_load config_load crash clients
 TOOL_BIN  := $(TOOLS:%=$(BUILD)/tools/%)
 $(BUILD)/tools/load: $(BUILD)/tests/bench/load.o
 $(BUILD)/tools/null_server: $(BUILD)/tests/bench/null_server.o
 $(BUILD)/tools/dns_load: $(BUILD)/tests/bench/dns_load.o
 $(BUILD)/tools/stream_load: $(BUILD)/tests/bench/stream_load.o
+$(BUILD)/tools/sse_load: $(BUILD)/tests/bench/sse_load.o
 $(BUILD)/tools/config_load: $(BUILD)/tests/bench/config_load.o
 $(BUILD)/tools/crash: $(BUILD)/tests/e2e/crash.o
 $(BUILD)/tools/clients: $(BUILD)/tests/e2e/misuse/clients.o $(BUILD)/tests/e2e/misuse/rude.o $(BUILD)/tests/e2e/misuse/wire.o
@@ -528,6 +529,8 @@ bench: $(BIN)/cairnd $(TOOL_BIN) $(BUILD)/tools/failover
 # The same program, one second a row and without verdicts: it shows that the program works; the results mean little.
 bench-smoke: $(BIN)/cairnd $(TOOL_BIN)
 	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd SMOKE=1 tests/bench/run.sh
+	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd ROUNDS=1 SECONDS_EACH=1 tests/bench/beside.sh
+	@TOOLS=$(BUILD)/tools CAIRND=$(BIN)/cairnd RUNS=1 SUBSCRIBERS=100 CHANGES=2 LOADS=0 tests/bench/http2.sh
 
 $(BUILD)/tools/registry_load: $(BUILD)/tests/bench/registry_load.o $(TEST_CORE) $(CORE)
 	@mkdir -p $(@D)

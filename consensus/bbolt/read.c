@@ -126,7 +126,8 @@ static int find_meta(struct bbolt_file *f, struct meta *ret_meta, struct bbolt_p
     uint32_t magic = 0;
     if (source_read(f, sizeof(struct page_head), &magic, sizeof magic) == OK && magic == BBOLT_MAGIC)
         return fail(p, ERR_CORRUPT, 0, "both meta pages are damaged");
-    return fail(p, ERR_MALFORMED, 0, "it is not a bbolt file: it has no meta page");
+    return fail(p, ERR_MALFORMED, 0,
+                "it is not a bbolt file: it has no meta page; another program wrote it, or it is encrypted");
 }
 
 static int check_meta(struct bbolt_file *f, const struct meta *m, struct bbolt_problem *p)

@@ -136,6 +136,7 @@ struct etcd_db_restore {
     size_t cluster_count;
     uint64_t wal_segment_bytes;      /* 0 = 8 MiB */
     const struct etcd_db_tail *tail; /* NULL = none */
+    int64_t until_revision;          /* later changes are left out; leases, users stay the file's; 0 = all */
     uint64_t bump_revision;          /* added to the latest revision, which then is compacted; 0 = neither */
     void (*on_progress)(void *arg, uint64_t bytes); /* read so far; may be NULL */
     void *arg;
@@ -158,8 +159,8 @@ struct etcd_db_restored {
     uint64_t member_id, cluster_id;
 };
 
-/* ERR_INVALID: the cluster's members. ERR_MALFORMED, ERR_CORRUPT: the file. ERR_IO, ERR_NO_DISK_SPACE. After
- * an error the caller deletes what was begun. */
+/* ERR_INVALID: the cluster's members. ERR_COMPACTED, ERR_FUTURE_REV: until_revision. ERR_MALFORMED, ERR_CORRUPT:
+ * the file. ERR_IO, ERR_NO_DISK_SPACE. Each with its sentence. After an error the caller deletes what was begun. */
 MUST_CHECK int etcd_db_restore(struct io *io, struct etcd_db *db, const struct etcd_db_restore *options,
                                struct etcd_db_restored *ret_restored, char *error, size_t error_size);
 

@@ -48,24 +48,43 @@ int etcd_db_digests(const struct bbolt_source *source, uint8_t ret_wanted[ETCD_D
     return err ? err : source->read(source->arg, source->size - DIGEST_SIZE, ret_wanted, DIGEST_SIZE);
 }
 
-static int check_digest(const struct bbolt_source *source, const char *name, char *error, size_t error_size)
+/* Files that are often taken for a snapshot, by their first bytes. */
+static const struct {
+    const char *magic;
+    unsigned size;
+    const char *says;
+} foreign[] = {
+    {"age-encryption.org/v1", 21, "is encrypted (age): decrypt it first"},
+    {"-----BEGIN AGE ENCRYPTED", 24, "is encrypted (age): decrypt it first"},
+    {"-----BEGIN PGP MESSAGE", 22, "is encrypted (OpenPGP): decrypt it first"},
+    {"Salted__", 8, "is encrypted (openssl enc): decrypt it first"},
+    {"LUKS\xba\xbe", 6, "is encrypted (LUKS): decrypt it first"},
+    {"\x1f\x8b", 2, "is compressed (gzip): decompress it first"},
+    {"\x28\xb5\x2f\xfd", 4, "is compressed (zstd): decompress it first"},
+    {"\xfd\x37zXZ", 5, "is compressed (xz): decompress it first"},
+    {"BZh", 3, "is compressed (bzip2): decompress it first"},
+    {"\x04\x22\x4d\x18", 4, "is compressed (lz4): decompress it first"},
+    {"PK\x03\x04", 4, "is a zip archive: take the snapshot out of it first"},
+};
+
+enum { MAGIC_MAX = 24 };
+
+/* A database begins with the number of its first page, which is 0. */
+static int check_kind(const struct bbolt_source *source, const char *name, char *error, size_t error_size)
 {
-    uint8_t wanted[DIGEST_SIZE], digest[DIGEST_SIZE];
-    if (!etcd_db_has_digest(source->size)) {
-        snprintf(error, error_size,
-                 "%s has no SHA-256 at its end: it is cut off, or it is a database file that was copied "
-                 "(--skip-hash-check accepts one)",
-                 name);
-        return ERR_MALFORMED;
-    }
-    int err = etcd_db_digests(source, wanted, digest);
-    if (err)
+    uint8_t head[MAGIC_MAX] = {0};
+    size_t size = source->size < sizeof head ? (size_t)source->size : sizeof head;
+    int err = size ? source->read(source->arg, 0, head, size) : OK;
+    if (err) {
         snprintf(error, error_size, "cannot read %s: %s", name, err_text(err));
-    else if (memcmp(wanted, digest, sizeof digest) != 0) {
-        snprintf(error, error_size, "%s is damaged: its SHA-256 is wrong; take another backup", name);
-        err = ERR_CORRUPT;
+        return err;
     }
-    return err;
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
+        if (size >= foreign[i].size && memcmp(head, foreign[i].magic, foreign[i].size) == 0) {
+            snprintf(error, error_size, "%s %s", name, foreign[i].says);
+            return ERR_MALFORMED;
+        }
+    return OK;
 }
 
 static void db_explain(const struct etcd_db *db, int err, const struct bbolt_problem *p, char *error,
@@ -79,6 +98,53 @@ static void db_explain(const struct etcd_db *db, int err, const struct bbolt_pro
         snprintf(error, error_size, "%s: %s", db->name, p->text);
 }
 
+/* The first page that contradicts the format or another page; *ret_problem is empty if none does. */
+static void find_damage(const struct etcd_db *db, struct bbolt_problem *ret_problem)
+{
+    struct slice key, value;
+    int err = OK;
+    for (size_t i = 0; !err && i < bbolt_bucket_count(db->file); i++) {
+        struct bbolt_cursor *c;
+        bbolt_cursor_new(db->file, bbolt_bucket_name(db->file, i), &c);
+        do {
+            err = c ? bbolt_cursor_next(c, &key, &value, ret_problem) : OK;
+        } while (!err && c && key.size);
+        bbolt_cursor_free(c);
+    }
+}
+
+static int check_digest(const struct etcd_db *db, const struct bbolt_source *source, char *error,
+                        size_t error_size)
+{
+    uint8_t wanted[DIGEST_SIZE], digest[DIGEST_SIZE];
+    struct bbolt_problem problem = {0};
+    if (!etcd_db_has_digest(source->size)) {
+        snprintf(error, error_size,
+                 "%s has no SHA-256 at its end: it is cut off, or it is a database file that was copied "
+                 "(--skip-hash-check accepts one)",
+                 db->name);
+        return ERR_MALFORMED;
+    }
+    int err = etcd_db_digests(source, wanted, digest);
+    if (err) {
+        snprintf(error, error_size, "cannot read %s: %s", db->name, err_text(err));
+        return err;
+    }
+    if (memcmp(wanted, digest, sizeof digest) == 0)
+        return OK;
+    find_damage(db, &problem);
+    if (problem.page)
+        snprintf(error, error_size,
+                 "%s is damaged: its SHA-256 is wrong; page %" PRIu64 ": %s; take another backup", db->name,
+                 problem.page, problem.text);
+    else
+        snprintf(error, error_size,
+                 "%s is damaged: its SHA-256 is wrong; its pages agree, so a key, a value or the SHA-256 was "
+                 "changed; take another backup",
+                 db->name);
+    return ERR_CORRUPT;
+}
+
 int etcd_db_open(const struct bbolt_source *source, const char *name, enum etcd_db_digest digest, char *error,
                  size_t error_size, struct etcd_db **ret_db)
 {
@@ -86,23 +152,23 @@ int etcd_db_open(const struct bbolt_source *source, const char *name, enum etcd_
     struct bbolt_problem problem = {0};
     struct bbolt_source file = *source;
     bool has_digest = etcd_db_has_digest(source->size);
-    int err = OK;
     db->name = mem_string(name);
     *ret_db = NULL;
+    int err = check_kind(source, name, error, error_size);
     if (has_digest)
         file.size -= DIGEST_SIZE;
-    else if (digest == ETCD_DB_CHECK_IF_ANY && source->size % PADDING != 0) {
+    else if (!err && digest == ETCD_DB_CHECK_IF_ANY && source->size % PADDING != 0) {
         snprintf(error, error_size,
                  "%s is cut off: its size is that of neither a snapshot nor a database file", name);
         err = ERR_MALFORMED;
     }
-    if (!err && (digest == ETCD_DB_CHECK || (digest == ETCD_DB_CHECK_IF_ANY && has_digest)))
-        err = check_digest(source, name, error, error_size);
-    if (!err) {
+    if (!err) { /* before the digest: what is wrong with the pages says more */
         err = bbolt_open(&file, &db->file, &problem);
         if (err)
             db_explain(db, err, &problem, error, error_size);
     }
+    if (!err && (digest == ETCD_DB_CHECK || (digest == ETCD_DB_CHECK_IF_ANY && has_digest)))
+        err = check_digest(db, source, error, error_size);
     if (err)
         etcd_db_close(db);
     else

@@ -54,6 +54,7 @@ struct restore {
     uint64_t read_bytes;
     uint64_t index, term; /* of the file */
     int64_t scheduled, finished, revision;
+    bool has_left_out;        /* changes after until_revision */
     struct revision last_row; /* of the bucket "key" */
     int64_t last_change;      /* the revision of the last one that was copied */
     uint32_t digest;
@@ -121,6 +122,9 @@ static int take_change(void *arg, struct slice key, struct slice value)
     if (err)
         return refuse_row(r, ETCD_BUCKET_KEY, key);
     r->last_row = revision;
+    r->has_left_out = r->options->until_revision && revision.main > r->options->until_revision;
+    if (r->has_left_out)
+        return OK;
     r->revision = revision.main;
     if (!value.size) /* etcdutl's --bump-revision leaves such a row */
         return OK;
@@ -329,10 +333,32 @@ static int add_members(struct restore *r)
     return err;
 }
 
+/* The revision that was asked for must be one of the file whose state is complete in it. */
+static int check_until(const struct restore *r)
+{
+    int64_t until = r->options->until_revision;
+    if (until && until < r->scheduled) {
+        snprintf(r->error, r->error_size,
+                 "revision %" PRId64 " is compacted; the first one that can be restored is %" PRId64, until,
+                 r->scheduled);
+        return ERR_COMPACTED;
+    }
+    int64_t latest = r->revision > r->scheduled ? r->revision : r->scheduled;
+    if (until > (latest > 1 ? latest : 1) && !r->has_left_out) {
+        snprintf(r->error, r->error_size, "there is no revision %" PRId64 "; the latest one is %" PRId64,
+                 until, latest > 1 ? latest : 1);
+        return ERR_FUTURE_REV;
+    }
+    return OK;
+}
+
 static int add_marks(struct restore *r)
 {
     if (r->scheduled < r->finished)
         r->scheduled = r->finished;
+    int err = check_until(r);
+    if (err)
+        return err;
     if (r->last_change < r->revision && r->revision > r->scheduled) {
         snprintf(r->error, r->error_size, "revision %" PRId64 " is the latest one and has no change",
                  r->revision);
@@ -351,7 +377,7 @@ static int add_marks(struct restore *r)
         r->revision += (int64_t)r->options->bump_revision;
         r->scheduled = r->revision;
     }
-    int err = add_meta_number(r, META_FORMAT, META_FORMAT_VERSION);
+    err = add_meta_number(r, META_FORMAT, META_FORMAT_VERSION);
     if (!err && r->scheduled)
         err = add_meta_number(r, META_SCHEDULED, (uint64_t)r->scheduled);
     if (!err && r->finished)

@@ -43,6 +43,7 @@ enum ctl_exit ctl_auth_status(struct ctl *c)
 {
     Etcdserverpb__AuthStatusRequest q = ETCDSERVERPB__AUTH_STATUS_REQUEST__INIT;
     Etcdserverpb__AuthStatusResponse *r;
+    ctl_refuse_form(c, CTL_FORM_FIELDS);
     enum ctl_exit how =
         call(c, "/v3/auth/status", &q.base, &etcdserverpb__auth_status_response__descriptor, true, &r);
     if (!how && !show_other(c, &r->base, r->header))
@@ -68,6 +69,19 @@ static enum ctl_exit grant_role(struct ctl *c, char *user, char *role,
                 false, r);
 }
 
+/* etcdctl prints the sentence in every form. */
+static enum ctl_exit no_table_here(struct ctl *c)
+{
+    return c->line.is_etcdctl ? CTL_DONE : ctl_no_table(c);
+}
+
+static void show_switched(struct ctl *c, const ProtobufCMessage *m, const Etcdserverpb__ResponseHeader *h,
+                          const char *sentence)
+{
+    if (c->line.is_etcdctl || !show_other(c, m, h))
+        buf_add_text(&c->out, sentence);
+}
+
 /* As etcdctl does, it grants the role root to a user root that does not have it. */
 enum ctl_exit ctl_auth_enable(struct ctl *c)
 {
@@ -80,7 +94,7 @@ enum ctl_exit ctl_auth_enable(struct ctl *c)
                           .is_quiet = true};
     enum ctl_exit how = expect_arguments(c, 0, "auth enable command does not accept any arguments");
     if (!how)
-        how = ctl_no_table(c);
+        how = no_table_here(c);
     if (how)
         return how;
     how = ctl_rpc(c, &rpc, &r);
@@ -102,8 +116,7 @@ enum ctl_exit ctl_auth_enable(struct ctl *c)
     }
     if (how)
         return how == CTL_INTERRUPTED ? how : ctl_fail(c, how, "%s", rpc.error);
-    if (!show_other(c, &r->base, r->header))
-        buf_add_text(&c->out, "Authentication Enabled\n");
+    show_switched(c, &r->base, r->header, "Authentication Enabled\n");
     return CTL_DONE;
 }
 
@@ -112,11 +125,15 @@ enum ctl_exit ctl_auth_disable(struct ctl *c)
     Etcdserverpb__AuthDisableRequest q = ETCDSERVERPB__AUTH_DISABLE_REQUEST__INIT;
     Etcdserverpb__AuthDisableResponse *r;
     enum ctl_exit how = expect_arguments(c, 0, "auth disable command does not accept any arguments");
+    struct ctl_rpc rpc = {.path = "/v3/auth/disable",
+                          .request = &q.base,
+                          .answer = &etcdserverpb__auth_disable_response__descriptor};
     if (!how)
-        how =
-            call(c, "/v3/auth/disable", &q.base, &etcdserverpb__auth_disable_response__descriptor, false, &r);
-    if (!how && !show_other(c, &r->base, r->header))
-        buf_add_text(&c->out, "Authentication Disabled\n");
+        how = no_table_here(c);
+    if (!how)
+        how = ctl_rpc(c, &rpc, &r);
+    if (!how)
+        show_switched(c, &r->base, r->header, "Authentication Disabled\n");
     return how;
 }
 
@@ -221,7 +238,21 @@ static void show_permission(struct ctl *c, const Authpb__Permission *p)
     buf_add_byte(&c->out, '\n');
 }
 
-static void show_role(struct ctl *c, const char *name, const Etcdserverpb__AuthRoleGetResponse *r)
+static void show_role_fields(struct ctl *c, const Etcdserverpb__AuthRoleGetResponse *r)
+{
+    static const char *const types[] = {"READ", "WRITE", "READWRITE"};
+    ctl_show_header_fields(c, r->header);
+    for (size_t i = 0; i < r->n_perm; i++) {
+        const Authpb__Permission *p = r->perm[i];
+        buf_addf(&c->out, "\"PermType\" :  %s\n\"Key\" : ", types[(size_t)p->permtype % 3]);
+        ctl_add_quoted(&c->out, slice_of(p->key.data, p->key.len));
+        buf_add_text(&c->out, "\n\"RangeEnd\" : ");
+        ctl_add_quoted(&c->out, slice_of(p->range_end.data, p->range_end.len));
+        buf_add_byte(&c->out, '\n');
+    }
+}
+
+static void show_role_text(struct ctl *c, const char *name, const Etcdserverpb__AuthRoleGetResponse *r)
 {
     buf_addf(&c->out, "Role %s\nKV Read:\n", name);
     for (size_t i = 0; i < r->n_perm; i++) {
@@ -235,35 +266,55 @@ static void show_role(struct ctl *c, const char *name, const Etcdserverpb__AuthR
     }
 }
 
+static void show_role(struct ctl *c, const char *name, const Etcdserverpb__AuthRoleGetResponse *r)
+{
+    if (c->form == CTL_FORM_FIELDS)
+        show_role_fields(c, r);
+    else if (!show_other(c, &r->base, r->header))
+        show_role_text(c, name, r);
+}
+
+/* The roles of a user, each with its permissions. etcdctl prints the name first, whatever the form is. */
+static enum ctl_exit show_detail(struct ctl *c, const char *user, const Etcdserverpb__AuthUserGetResponse *r)
+{
+    enum ctl_exit how = CTL_DONE;
+    buf_addf(&c->out, "User: %s\n", user);
+    for (size_t i = 0; !how && i < r->n_roles; i++) {
+        Etcdserverpb__AuthRoleGetResponse *role;
+        buf_add_byte(&c->out, '\n');
+        how = get_role(c, r->roles[i], &role);
+        if (!how && c->refused_form)
+            how = ctl_fail_form(c, c->refused_form);
+        if (!how)
+            show_role(c, r->roles[i], role);
+    }
+    c->refused_form = NULL; /* without a role there was nothing to show in it */
+    return how;
+}
+
 enum ctl_exit ctl_user_get(struct ctl *c)
 {
     Etcdserverpb__AuthUserGetRequest q = ETCDSERVERPB__AUTH_USER_GET_REQUEST__INIT;
     Etcdserverpb__AuthUserGetResponse *r;
+    bool is_detailed = ctl_bool(&c->line, "detail");
     enum ctl_exit how = expect_arguments(c, 1, "user get command requires user name as its argument");
     if (how)
         return how;
     q.name = ctl_auth_arg(c, 0);
+    if (!is_detailed)
+        ctl_refuse_form(c, CTL_FORM_FIELDS);
     how = call(c, "/v3/auth/user/get", &q.base, &etcdserverpb__auth_user_get_response__descriptor, true, &r);
     if (how)
         return how;
-    bool is_detailed = ctl_bool(&c->line, "detail");
-    if (!is_detailed && show_other(c, &r->base, r->header))
+    if (is_detailed)
+        return show_detail(c, q.name, r);
+    if (show_other(c, &r->base, r->header))
         return CTL_DONE;
-    buf_addf(&c->out, "User: %s\n", q.name);
-    if (!is_detailed) {
-        buf_add_text(&c->out, "Roles:");
-        for (size_t i = 0; i < r->n_roles; i++)
-            buf_addf(&c->out, " %s", r->roles[i]);
-        buf_add_byte(&c->out, '\n');
-    }
-    for (size_t i = 0; is_detailed && !how && i < r->n_roles; i++) {
-        Etcdserverpb__AuthRoleGetResponse *role;
-        buf_add_byte(&c->out, '\n');
-        how = get_role(c, r->roles[i], &role);
-        if (!how)
-            show_role(c, r->roles[i], role);
-    }
-    return how;
+    buf_addf(&c->out, "User: %s\nRoles:", q.name);
+    for (size_t i = 0; i < r->n_roles; i++)
+        buf_addf(&c->out, " %s", r->roles[i]);
+    buf_add_byte(&c->out, '\n');
+    return CTL_DONE;
 }
 
 static void show_names(struct ctl *c, char *const *names, size_t count)
@@ -277,6 +328,7 @@ enum ctl_exit ctl_user_list(struct ctl *c)
     Etcdserverpb__AuthUserListRequest q = ETCDSERVERPB__AUTH_USER_LIST_REQUEST__INIT;
     Etcdserverpb__AuthUserListResponse *r;
     enum ctl_exit how = expect_arguments(c, 0, "user list command requires no arguments");
+    ctl_refuse_form(c, CTL_FORM_FIELDS);
     if (!how)
         how = call(c, "/v3/auth/user/list", &q.base, &etcdserverpb__auth_user_list_response__descriptor, true,
                    &r);
@@ -365,9 +417,20 @@ enum ctl_exit ctl_role_get(struct ctl *c)
     enum ctl_exit how = expect_arguments(c, 1, "role get command requires role name as its argument");
     if (!how)
         how = get_role(c, ctl_auth_arg(c, 0), &r);
-    if (!how && !show_other(c, &r->base, r->header))
+    if (!how)
         show_role(c, ctl_auth_arg(c, 0), r);
     return how;
+}
+
+static void show_role_names(struct ctl *c, const Etcdserverpb__AuthRoleListResponse *r)
+{
+    ctl_show_header_fields(c, r->header);
+    buf_add_text(&c->out, "\"Roles\" :");
+    for (size_t i = 0; i < r->n_roles; i++) {
+        buf_add_byte(&c->out, ' ');
+        ctl_add_quoted(&c->out, slice_text(r->roles[i]));
+    }
+    buf_add_byte(&c->out, '\n');
 }
 
 enum ctl_exit ctl_role_list(struct ctl *c)
@@ -378,7 +441,11 @@ enum ctl_exit ctl_role_list(struct ctl *c)
     if (!how)
         how = call(c, "/v3/auth/role/list", &q.base, &etcdserverpb__auth_role_list_response__descriptor, true,
                    &r);
-    if (!how && !show_other(c, &r->base, r->header))
+    if (how)
+        return how;
+    if (c->form == CTL_FORM_FIELDS)
+        show_role_names(c, r);
+    else if (!show_other(c, &r->base, r->header))
         show_names(c, r->roles, r->n_roles);
     return how;
 }

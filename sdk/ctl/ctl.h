@@ -32,7 +32,8 @@ struct ctl {
     const char *side; /* "from-" or "to-": its flags for access begin so; NULL = they are the global ones */
     enum ctl_form form;
     bool is_hex;
-    bool has_terminal; /* standard output is a terminal */
+    const char *refused_form; /* the command is done, but has no such output form: an error at the end */
+    bool has_terminal;        /* standard output is a terminal */
     bool has_colour;
     int64_t dial_ms, command_ms;
     struct ctl_endpoint endpoints[CTL_ENDPOINTS_MAX];

@@ -21,6 +21,7 @@ static enum ctl_exit downgrade(struct ctl *c, Etcdserverpb__DowngradeRequest__Do
             return ctl_fail(c, CTL_BAD_ARGS, "target version not provided");
         request.version = (char *)(uintptr_t)c->line.args[0];
     }
+    ctl_refuse_form(c, CTL_FORM_FIELDS);
     enum ctl_exit how = ctl_no_table(c);
     if (!how)
         how = ctl_rpc(c, &rpc, &r);

@@ -46,6 +46,16 @@ static void add_heads(struct ctl_table *t, const char *const *heads)
         ctl_table_add(t, slice_text(heads[i]));
 }
 
+/* Prints the objects of a JSON array. A list of no endpoint is null in Go. */
+static void show_list(struct ctl *c, struct buf *objects)
+{
+    if (objects->size || !c->line.is_etcdctl)
+        buf_addf(&c->out, "[%s]\n", buf_text(objects));
+    else
+        buf_add_text(&c->out, "null\n");
+    buf_done(objects);
+}
+
 static const char *yes(bool is)
 {
     return is ? "true" : "false";
@@ -163,8 +173,8 @@ static void show_statuses(struct ctl *c, const struct status_row *rows, size_t c
     bool is_etcdctl = c->line.is_etcdctl;
     struct ctl_table t = {.columns = is_etcdctl ? 16 : 10};
     if (c->form == CTL_FORM_JSON || c->form == CTL_FORM_YAML) {
-        struct json_writer w = {.out = &c->out};
-        jw_open(&w, '[');
+        struct buf list = {0};
+        struct json_writer w = {.out = &list};
         for (size_t i = 0; i < count; i++) {
             struct buf status = {0};
             ctl_add_go_json(&status, &rows[i].r->base);
@@ -176,8 +186,7 @@ static void show_statuses(struct ctl *c, const struct status_row *rows, size_t c
             jw_close(&w, '}');
             buf_done(&status);
         }
-        jw_close(&w, ']');
-        buf_add_byte(&c->out, '\n');
+        show_list(c, &list);
         return;
     }
     if (wants_table(c))
@@ -200,6 +209,7 @@ enum ctl_exit ctl_endpoint_status(struct ctl *c)
     enum ctl_exit how = choose_endpoints(c), all = CTL_DONE;
     struct status_row rows[CTL_ENDPOINTS_MAX];
     size_t count = 0;
+    ctl_refuse_form(c, CTL_FORM_PROTOBUF);
     for (size_t i = 0; !how && i < c->endpoint_count; i++) {
         struct ctl_rpc rpc;
         Etcdserverpb__StatusResponse *r;
@@ -215,7 +225,7 @@ enum ctl_exit ctl_endpoint_status(struct ctl *c)
     }
     if (!how)
         show_statuses(c, rows, count);
-    return how ? how : all ? CTL_ERROR : CTL_DONE;
+    return how ? how : all && !c->refused_form ? CTL_ERROR : CTL_DONE;
 }
 
 /* --- health --------------------------------------------------------------------------------------------- */
@@ -336,6 +346,7 @@ enum ctl_exit ctl_endpoint_health(struct ctl *c)
     enum ctl_exit how = choose_endpoints(c);
     struct health list[CTL_ENDPOINTS_MAX];
     bool is_ill = false;
+    ctl_refuse_form(c, CTL_FORM_PROTOBUF);
     for (size_t i = 0; !how && i < c->endpoint_count; i++) {
         how = query_health(c, i, &list[i]);
         is_ill = is_ill || *list[i].error;
@@ -343,7 +354,7 @@ enum ctl_exit ctl_endpoint_health(struct ctl *c)
     if (how)
         return how;
     show_health(c, list, c->endpoint_count);
-    if (!is_ill)
+    if (!is_ill || c->refused_form)
         return CTL_DONE;
     return c->line.is_etcdctl ? ctl_fail(c, CTL_ERROR, "unhealthy cluster") : CTL_INTERRUPTED;
 }
@@ -356,13 +367,13 @@ enum ctl_exit ctl_endpoint_hashkv(struct ctl *c)
     Etcdserverpb__HashKVRequest request = ETCDSERVERPB__HASH_KVREQUEST__INIT;
     enum ctl_exit how = choose_endpoints(c), all = CTL_DONE;
     struct ctl_table t = {.columns = c->line.is_etcdctl ? 3 : 2};
-    struct json_writer w = {.out = &c->out};
+    struct buf list = {0};
+    struct json_writer w = {.out = &list};
     bool is_json = c->form == CTL_FORM_JSON || c->form == CTL_FORM_YAML;
     request.revision = ctl_int(&c->line, "rev");
-    if (is_json)
-        jw_open(&w, '[');
     if (wants_table(c))
         add_heads(&t, heads);
+    ctl_refuse_form(c, CTL_FORM_PROTOBUF);
     for (size_t i = 0; !how && i < c->endpoint_count; i++) {
         Etcdserverpb__HashKVResponse *r;
         struct ctl_rpc rpc = {.path = "/v3/maintenance/hashkv",
@@ -397,15 +408,14 @@ enum ctl_exit ctl_endpoint_hashkv(struct ctl *c)
         }
     }
     if (is_json) {
-        jw_close(&w, ']');
-        buf_add_byte(&c->out, '\n');
+        show_list(c, &list);
     } else if (wants_table(c)) {
         show_table(c, &t);
     } else {
         ctl_table_show_joined(&t, ", ", &c->out);
     }
     ctl_table_done(&t);
-    return how ? how : all;
+    return how || c->refused_form ? how : all;
 }
 
 /* --- defrag --------------------------------------------------------------------------------------------- */

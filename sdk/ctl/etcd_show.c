@@ -171,6 +171,12 @@ void ctl_show_message(struct ctl *c, const ProtobufCMessage *m)
     json_decref(doc);
 }
 
+/* clientv3's structs of leases have a header inside, and etcdctl takes it for the whole message. */
+void ctl_show_with_header(struct ctl *c, const ProtobufCMessage *m, const Etcdserverpb__ResponseHeader *h)
+{
+    ctl_show_message(c, c->line.is_etcdctl && h ? &h->base : m);
+}
+
 static bool is_message_form(const struct ctl *c)
 {
     return c->form == CTL_FORM_JSON || c->form == CTL_FORM_YAML || c->form == CTL_FORM_PROTOBUF;
@@ -215,7 +221,8 @@ void ctl_show_kv_fields(struct ctl *c, const char *prefix, const Mvccpb__KeyValu
              "\n",
              prefix, kv->create_revision, prefix, kv->mod_revision, prefix, kv->version);
     add_quoted_field(c, prefix, "Value", kv->value);
-    buf_addf(&c->out, "\"%sLease\" : %" PRId64 "\n", prefix, kv->lease);
+    buf_addf(&c->out, c->is_hex ? "\"%sLease\" : %016" PRIx64 "\n" : "\"%sLease\" : %" PRId64 "\n", prefix,
+             kv->lease);
 }
 
 void ctl_show_member_id(struct ctl *c, const char *name, uint64_t id)
@@ -239,12 +246,30 @@ void ctl_show_header_fields(struct ctl *c, const Etcdserverpb__ResponseHeader *h
     buf_addf(&c->out, "\"RaftTerm\" : %" PRIu64 "\n", h->raft_term);
 }
 
-enum ctl_exit ctl_no_table(struct ctl *c)
+enum ctl_exit ctl_fail_form(struct ctl *c, const char *form)
+{
+    return ctl_fail(c, CTL_BAD_FEATURE, "%s not supported as output format", form);
+}
+
+enum ctl_exit ctl_no_table_ever(struct ctl *c)
 {
     if (c->form != CTL_FORM_TABLE && c->form != CTL_FORM_NAME)
         return CTL_DONE;
-    return ctl_fail(c, CTL_BAD_FEATURE, "%s not supported as output format",
-                    c->form == CTL_FORM_TABLE ? "table" : "name");
+    return ctl_fail_form(c, c->form == CTL_FORM_TABLE ? "table" : "name");
+}
+
+enum ctl_exit ctl_no_table(struct ctl *c)
+{
+    if (!c->line.is_etcdctl)
+        return ctl_no_table_ever(c);
+    ctl_refuse_form(c, CTL_FORM_TABLE);
+    return CTL_DONE;
+}
+
+void ctl_refuse_form(struct ctl *c, enum ctl_form form)
+{
+    if (c->line.is_etcdctl && c->form == form)
+        c->refused_form = form == CTL_FORM_TABLE ? "table" : form == CTL_FORM_FIELDS ? "fields" : "protobuf";
 }
 
 void ctl_show_range(struct ctl *c, const Etcdserverpb__RangeResponse *r, bool values_only)

@@ -7,6 +7,8 @@
 
 #include "base/text.h"
 
+#define KEEP_ALIVE_TICK_MS 500
+
 /* Begins the JSON object with the header's fields, without their own braces. */
 static struct json_writer open_json(struct ctl *c, const Etcdserverpb__ResponseHeader *h)
 {
@@ -66,7 +68,7 @@ enum ctl_exit ctl_lease_grant(struct ctl *c)
         jw_text(&w, r->error);
         close_json(c, &w);
     } else if (c->form == CTL_FORM_PROTOBUF) {
-        ctl_show_message(c, &r->base);
+        ctl_show_with_header(c, &r->base, r->header);
     } else if (c->form == CTL_FORM_FIELDS) {
         ctl_show_header_fields(c, r->header);
         ctl_show_lease_id(c, r->id);
@@ -155,7 +157,7 @@ enum ctl_exit ctl_lease_timetolive(struct ctl *c)
             jw_raw(&w, slice_text("null"));
         close_json(c, &w);
     } else if (c->form == CTL_FORM_PROTOBUF) {
-        ctl_show_message(c, &r->base);
+        ctl_show_with_header(c, &r->base, r->header);
     } else if (c->form == CTL_FORM_FIELDS) {
         ctl_show_header_fields(c, r->header);
         ctl_show_lease_id(c, r->id);
@@ -198,7 +200,7 @@ enum ctl_exit ctl_lease_list(struct ctl *c)
         return CTL_DONE;
     }
     if (c->form == CTL_FORM_PROTOBUF) {
-        ctl_show_message(c, &r->base);
+        ctl_show_with_header(c, &r->base, r->header);
         return CTL_DONE;
     }
     if (c->form == CTL_FORM_FIELDS)
@@ -221,7 +223,7 @@ static void show_keep_alive(struct ctl *c, const Etcdserverpb__LeaseKeepAliveRes
         jw_named(&w, "TTL", r->ttl);
         close_json(c, &w);
     } else if (c->form == CTL_FORM_PROTOBUF) {
-        ctl_show_message(c, &r->base);
+        ctl_show_with_header(c, &r->base, r->header);
     } else if (c->form == CTL_FORM_FIELDS) {
         ctl_show_header_fields(c, r->header);
         ctl_show_lease_id(c, r->id);
@@ -250,14 +252,20 @@ static enum ctl_exit keep_alive_once(struct ctl *c, int64_t id, int64_t *ret_ttl
     return how;
 }
 
-/* Refreshes the lease three times within its TTL, as etcd's client does. */
+/* The number of lines that scripts see in a time depends on it. */
+int64_t ctl_keep_alive_pause_ms(int64_t ttl)
+{
+    int64_t third_ms = ttl * 1000 / 3, ticks = (third_ms + KEEP_ALIVE_TICK_MS - 1) / KEEP_ALIVE_TICK_MS;
+    return (ticks > 0 ? ticks : 1) * KEEP_ALIVE_TICK_MS;
+}
+
 enum ctl_exit ctl_lease_keep_alive(struct ctl *c)
 {
     int64_t id, ttl = 0;
     bool is_once = ctl_bool(&c->line, "once");
     enum ctl_exit how = one_lease(c, "lease keep-alive command needs lease ID as argument", &id);
     if (!how)
-        how = ctl_no_table(c);
+        how = is_once ? ctl_no_table(c) : ctl_no_table_ever(c);
     while (!how) {
         how = keep_alive_once(c, id, &ttl);
         if (!how && ttl <= 0 && is_once)
@@ -270,8 +278,7 @@ enum ctl_exit ctl_lease_keep_alive(struct ctl *c)
             return how;
         if (!ctl_flush(c))
             return CTL_IO;
-        int64_t wait_ms = ttl * 1000 / 3;
-        if (ctl_pause(c, wait_ms < 500 ? 500 : wait_ms))
+        if (ctl_pause(c, ctl_keep_alive_pause_ms(ttl)))
             how = CTL_INTERRUPTED;
     }
     return how;

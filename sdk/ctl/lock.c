@@ -321,7 +321,7 @@ enum ctl_exit ctl_lock(struct ctl *c)
     if (c->line.arg_count == 0)
         return ctl_fail(c, CTL_BAD_ARGS,
                         "lock takes a lock name argument and an optional command to execute");
-    enum ctl_exit how = ctl_no_table(c);
+    enum ctl_exit how = ctl_no_table_ever(c);
     if (!how)
         how = session_open(c, c->line.args[0], ttl_s > 0 ? ttl_s : ELECT_TTL_S, &s);
     if (how)
@@ -424,7 +424,7 @@ enum ctl_exit ctl_elect(struct ctl *c)
         return ctl_fail(c, CTL_BAD_ARGS, "no proposal argument but -l not set");
     if (t->arg_count == 2 && is_observer)
         return ctl_fail(c, CTL_BAD_ARGS, "proposal given but -l is set");
-    enum ctl_exit how = ctl_no_table(c);
+    enum ctl_exit how = ctl_no_table_ever(c);
     if (how)
         return how;
     if (!is_observer)

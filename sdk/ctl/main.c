@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Entry of cairnctl: parses the command line, runs one command, returns its exit code. Under the name
  * etcdctl the program has etcdctl's grammar. */
-#include "sdk/ctl/ctl.h"
+#include "sdk/ctl/rpc.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -72,10 +72,16 @@ enum ctl_exit ctl_options(struct ctl *c)
 
 enum ctl_exit ctl_completion(struct ctl *c)
 {
-    if (c->line.arg_count == 1)
+    bool is_one = c->line.arg_count == 1;
+    if (is_one)
         ctl_add_completion(&c->out, c->line.args[0], c->line.is_etcdctl);
-    return c->out.size ? CTL_DONE
-                       : ctl_fail(c, CTL_BAD_ARGS, "give the shell: bash, zsh, fish or powershell");
+    if (c->out.size)
+        return CTL_DONE;
+    if (!ctl_has_etcd_texts(&c->line))
+        return ctl_fail(c, CTL_BAD_ARGS, "give the shell: bash, zsh, fish or powershell");
+    return is_one ? ctl_fail(c, CTL_ERROR, "invalid argument \"%s\" for \"%s completion\"", c->line.args[0],
+                             c->line.program)
+                  : ctl_fail(c, CTL_ERROR, "accepts 1 arg(s), received %zu", c->line.arg_count);
 }
 
 enum ctl_exit ctl_version(struct ctl *c)
@@ -101,7 +107,12 @@ static enum ctl_exit ctl_main_run(struct ctl *c)
 #undef CTL_FLAG
     };
     enum ctl_exit how = ctl_open(c);
-    return how ? how : handlers[c->line.command](c);
+    if (!how)
+        how = handlers[c->line.command](c);
+    if (how || !c->refused_form)
+        return how;
+    buf_clear(&c->out);
+    return ctl_fail_form(c, c->refused_form);
 }
 
 int main(int argc, char **argv)

@@ -134,6 +134,13 @@ static bool is_sentence(const struct ctl *c)
            c->form == CTL_FORM_NAME;
 }
 
+/* The forms that etcdctl refuses after the change of the members is made. */
+static void refuse_forms(struct ctl *c)
+{
+    ctl_refuse_form(c, CTL_FORM_TABLE);
+    ctl_refuse_form(c, CTL_FORM_FIELDS);
+}
+
 /* Shows the response in another form than a sentence; false: the caller prints the sentence. */
 static bool show_other(struct ctl *c, const ProtobufCMessage *m, const Etcdserverpb__ResponseHeader *h)
 {
@@ -186,6 +193,7 @@ enum ctl_exit ctl_member_add(struct ctl *c)
     struct ctl_rpc rpc = {.path = "/v3/cluster/member/add",
                           .request = &request.base,
                           .answer = &etcdserverpb__member_add_response__descriptor};
+    refuse_forms(c);
     if (c->line.arg_count < 1)
         return ctl_fail(c, CTL_BAD_ARGS, "member name not provided");
     if (c->line.arg_count > 1)
@@ -216,6 +224,7 @@ enum ctl_exit ctl_member_remove(struct ctl *c)
     struct ctl_rpc rpc = {.path = "/v3/cluster/member/remove",
                           .request = &request.base,
                           .answer = &etcdserverpb__member_remove_response__descriptor};
+    refuse_forms(c);
     enum ctl_exit how = one_member(c, &request.id);
     if (!how)
         how = ctl_rpc(c, &rpc, &r);
@@ -232,6 +241,7 @@ enum ctl_exit ctl_member_update(struct ctl *c)
     struct ctl_rpc rpc = {.path = "/v3/cluster/member/update",
                           .request = &request.base,
                           .answer = &etcdserverpb__member_update_response__descriptor};
+    refuse_forms(c);
     enum ctl_exit how = one_member(c, &request.id);
     if (!how)
         how = read_urls(c, &request.n_peerurls, &request.peerurls);
@@ -250,6 +260,7 @@ enum ctl_exit ctl_member_promote(struct ctl *c)
     struct ctl_rpc rpc = {.path = "/v3/cluster/member/promote",
                           .request = &request.base,
                           .answer = &etcdserverpb__member_promote_response__descriptor};
+    refuse_forms(c);
     enum ctl_exit how = one_member(c, &request.id);
     if (!how)
         how = ctl_rpc(c, &rpc, &r);
@@ -272,6 +283,7 @@ enum ctl_exit ctl_move_leader(struct ctl *c)
         return ctl_fail(c, CTL_BAD_ARGS, "move-leader command needs 1 argument");
     uint64_t leader = 0;
     size_t at = 0;
+    refuse_forms(c);
     if (!ctl_hex_u64(c->line.args[0], &request.targetid))
         return ctl_fail(c, CTL_BAD_ARGS, "strconv.ParseUint: parsing \"%s\": invalid syntax",
                         c->line.args[0]);
@@ -290,7 +302,7 @@ enum ctl_exit ctl_move_leader(struct ctl *c)
         return ctl_fail(c, CTL_BAD_ARGS, "no leader endpoint given at %s",
                         c->endpoint_count ? c->endpoints[0].text : "");
     enum ctl_exit how = ctl_rpc_at(c, at - 1, &rpc, &r);
-    if (!how)
+    if (!how && !show_other(c, &r->base, r->header))
         buf_addf(&c->out, "Leadership transferred from %" PRIx64 " to %" PRIx64 "\n", leader,
                  request.targetid);
     return how;
@@ -334,6 +346,9 @@ static enum ctl_exit show_alarms(struct ctl *c, Etcdserverpb__AlarmRequest__Alar
         how = call_alarm(c, action, false, &r);
     if (how)
         return how;
+    /* etcd's client disarms one alarm after the other, and joins the answers without a header. */
+    if (c->line.is_etcdctl && action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__DEACTIVATE)
+        r->header = NULL;
     bool is_fields = c->form == CTL_FORM_FIELDS;
     if (!is_fields && !is_sentence(c)) {
         ctl_show_message(c, &r->base);

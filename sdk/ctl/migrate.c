@@ -341,20 +341,37 @@ static enum ctl_exit check_sides(struct migrate *m, uint64_t *ret_source_id)
     return how;
 }
 
+/* The keys of a side that a migration copies. */
+static enum ctl_exit count_side(struct migrate *m, struct ctl *side, struct slice prefix, int64_t *ret_count)
+{
+    int64_t own = 0, revision;
+    enum ctl_exit how = migrate_count(m, side, prefix, ret_count, &revision);
+    if (!how && prefix.size == 0)
+        how = migrate_count(m, side, slice_text(MIGRATE_RESERVED), &own, &revision);
+    *ret_count -= own;
+    return how == CTL_ERROR ? migrate_fail(m, side, "cannot count keys") : how;
+}
+
+/* A target with keys is refused, because those that the source does not have would be deleted. It is not if there are
+ * none of these: a run with --finish may have been killed after it had deleted its state. */
 static enum ctl_exit check_target(struct migrate *m)
 {
-    int64_t all = 0, own = 0, revision;
-    enum ctl_exit how = migrate_count(m, &m->to, m->rule.dest, &all, &revision);
-    if (!how && m->rule.dest.size == 0)
-        how = migrate_count(m, &m->to, slice_text(MIGRATE_RESERVED), &own, &revision);
-    if (how == CTL_ERROR)
-        return migrate_fail(m, &m->to, "cannot count keys");
-    if (!how && all > own && !m->is_resumed && !ctl_bool(&m->c->line, "replace"))
-        return ctl_fail(m->c, CTL_ERROR,
-                        "the target (%s) has %" PRId64
-                        " keys already, which would be deleted if the source does not have "
-                        "them; --replace says that they may",
-                        target_name(m), all - own);
+    int64_t count = 0, source = 0;
+    bool is_equal = false;
+    enum ctl_exit how = count_side(m, &m->to, m->rule.dest, &count);
+    if (how || !count || m->is_resumed || ctl_bool(&m->c->line, "replace"))
+        return how;
+    how = count_side(m, &m->from, m->rule.prefix, &source);
+    if (!how && source == count)
+        how = migrate_is_equal(m, &is_equal);
+    if (!how && is_equal)
+        ctl_note(m->c, "The target has the keys of the source already.");
+    else if (!how)
+        how = ctl_fail(m->c, CTL_ERROR,
+                       "the target (%s) has %" PRId64
+                       " keys already, which would be deleted if the source does not have "
+                       "them; --replace says that they may",
+                       target_name(m), count);
     return how;
 }
 

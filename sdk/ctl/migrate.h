@@ -64,6 +64,8 @@ enum ctl_exit migrate_forget(struct migrate *m);
 enum ctl_exit migrate_compare_sides(struct migrate *m);
 /* *ret_is_equal; a compacted source or a difference sets needs_compare. */
 enum ctl_exit migrate_verify(struct migrate *m, bool *ret_is_equal, uint64_t *ret_keys, char ret_hash[65]);
+/* Whether both sides have the same keys, values and leases now. Changes nothing at the target. */
+enum ctl_exit migrate_is_equal(struct migrate *m, bool *ret_is_equal);
 /* The number of keys with a prefix. */
 enum ctl_exit migrate_count(struct migrate *m, struct ctl *side, struct slice prefix, int64_t *ret_count,
                             int64_t *ret_revision);

@@ -283,6 +283,7 @@ static enum ctl_exit write_member(struct restore_run *r, struct etcd_db_restored
         .token = ctl_text(t, "initial-cluster-token"),
         .cluster = r->cluster.list,
         .cluster_count = r->cluster.count,
+        .until_revision = r->input.until_revision,
         .bump_revision = r->input.bump_revision,
         .tail = r->input.tail,
         .replay = r->input.replay ? replay_input : NULL,
@@ -438,6 +439,7 @@ static enum ctl_exit open_database(struct ctl *c, const char *path, struct snaps
 static enum ctl_exit open_snapshot(struct ctl *c, void *arg, struct restore_input *ret_input)
 {
     enum ctl_exit how = open_database(c, c->line.args[0], arg, ret_input);
+    ret_input->until_revision = (int64_t)ctl_uint(&c->line, "revision");
     ret_input->bump_revision = ctl_uint(&c->line, "bump-revision");
     return how;
 }
@@ -524,7 +526,13 @@ enum ctl_exit ctl_snapshot_restore(struct ctl *c)
     if (is_backup && c->line.arg_count)
         return ctl_fail(c, CTL_BAD_ARGS, "snapshot restore takes a file or --backup-dir, not both");
     if (!is_backup && (ctl_uint(&c->line, "to-revision") || *text_or_empty(&c->line, "to-time")))
-        return ctl_fail(c, CTL_BAD_ARGS, "--to-revision and --to-time need --backup-dir");
+        return ctl_fail(c, CTL_BAD_ARGS,
+                        "--to-revision and --to-time need --backup-dir; --revision is for a file");
+    if (is_backup && ctl_uint(&c->line, "revision"))
+        return ctl_fail(c, CTL_BAD_ARGS, "--revision is for a file; with --backup-dir use --to-revision");
+    if (ctl_uint(&c->line, "revision") > INT64_MAX)
+        return ctl_fail(c, CTL_BAD_ARGS, "--revision is %" PRIu64 "; it must be at most %" PRId64,
+                        ctl_uint(&c->line, "revision"), INT64_MAX);
     if ((ctl_uint(&c->line, "bump-revision") > 0) != ctl_bool(&c->line, "mark-compacted"))
         return ctl_fail(c, CTL_BAD_ARGS, "--mark-compacted required if --revision-bump > 0");
     if (is_backup)

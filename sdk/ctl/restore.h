@@ -11,7 +11,8 @@ struct replay_options; /* consensus/backup/replay.h */
 
 struct restore_input {
     struct etcd_db *db;
-    uint64_t size; /* of its file in bytes: the progress is relative to it */
+    uint64_t size;          /* of its file in bytes: the progress is relative to it */
+    int64_t until_revision; /* 0 = all of the file */
     uint64_t bump_revision;
     const struct etcd_db_tail *tail; /* NULL = none */
     /* NULL, or: changes the store before the log begins, as etcd_db_restore's replay does. It applies

@@ -59,11 +59,22 @@ void ctl_show_range(struct ctl *c, const Etcdserverpb__RangeResponse *r, bool va
 void ctl_show_put(struct ctl *c, const Etcdserverpb__PutResponse *r);
 void ctl_show_delete(struct ctl *c, const Etcdserverpb__DeleteRangeResponse *r);
 void ctl_show_txn(struct ctl *c, const Etcdserverpb__TxnResponse *r);
-/* Reports, as etcdctl does with exit code 4, that the command does not support this output form. */
+/* Commands without the form table call this before their request; the error has exit code 4. In etcdctl's grammar the
+ * request is sent nevertheless, as etcdctl does: the error comes at the end, in place of the output. */
 enum ctl_exit ctl_no_table(struct ctl *c);
+/* For commands that print more than once: the error comes at once in both grammars. */
+enum ctl_exit ctl_no_table_ever(struct ctl *c);
+/* In etcdctl's grammar the command does not have this form either; cairnctl's own has. */
+void ctl_refuse_form(struct ctl *c, enum ctl_form form);
+enum ctl_exit ctl_fail_form(struct ctl *c, const char *form);
+/* Shows a message of which etcdctl's form protobuf has the header alone. */
+void ctl_show_with_header(struct ctl *c, const ProtobufCMessage *m, const Etcdserverpb__ResponseHeader *h);
 
 /* Numbers as Go reads them; an invalid one is reported. */
 enum ctl_exit ctl_read_lease(struct ctl *c, const char *text, const char *what, int64_t *ret_id);
+/* The time from one keep-alive of a lease to the next, in ms: a third of its TTL (seconds), rounded up to the half seconds at
+ * which etcd's client looks whether one is due. */
+int64_t ctl_keep_alive_pause_ms(int64_t ttl);
 enum ctl_exit ctl_read_member(struct ctl *c, const char *text, uint64_t *ret_id);
 bool ctl_hex_u64(const char *text, uint64_t *ret); /* the whole text, which must not be empty */
 /* The ranges of --prefix and --from-key; the key may be empty. range_end lives in c->arena. */

@@ -92,7 +92,20 @@ static enum ctl_exit save_pieces(struct ctl *c, struct ctl_stream *s, int fd, co
     }
 }
 
-enum ctl_exit ctl_snapshot_save(struct ctl *c)
+/* A snapshot is of one member, so the endpoint must be unique. */
+static enum ctl_exit fail_several(struct ctl *c)
+{
+    struct buf list = {0};
+    for (size_t i = 0; i < c->endpoint_count; i++)
+        buf_addf(&list, "%s%s", i ? " " : "", c->endpoints[i].text);
+    enum ctl_exit how =
+        ctl_fail(c, CTL_BAD_ARGS, "snapshot must be requested to one selected node, not multiple [%s]",
+                 buf_text(&list));
+    buf_done(&list);
+    return how;
+}
+
+static enum ctl_exit save_snapshot(struct ctl *c, const char *path)
 {
     Etcdserverpb__SnapshotRequest request = ETCDSERVERPB__SNAPSHOT_REQUEST__INIT;
     struct ctl_rpc rpc = {.path = "/v3/maintenance/snapshot",
@@ -103,13 +116,8 @@ enum ctl_exit ctl_snapshot_save(struct ctl *c)
     uint8_t digest[DIGEST];
     uint64_t size = 0;
     char version[32] = "";
-    if (c->line.arg_count != 1)
-        return ctl_fail(c, CTL_BAD_ARGS, "snapshot save expects one argument <filename>");
-    if (c->endpoint_count > 1) /* a snapshot is of one member, so the endpoint must be unique */
-        return ctl_fail(c, CTL_BAD_ARGS,
-                        "snapshot must be requested to one selected node, not multiple [%s ...]",
-                        c->endpoints[0].text);
-    const char *path = c->line.args[0];
+    if (c->endpoint_count > 1)
+        return fail_several(c);
     char *beside = arena_printf(&c->arena, "%s.part", path);
     int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
@@ -132,4 +140,12 @@ enum ctl_exit ctl_snapshot_save(struct ctl *c)
         buf_addf(&c->out, "Server version %s\n", version);
     ctl_stream_done(&s);
     return how;
+}
+
+enum ctl_exit ctl_snapshot_save(struct ctl *c)
+{
+    if (c->line.arg_count != 1)
+        return ctl_fail(c, CTL_BAD_ARGS, "snapshot save expects one argument <filename>");
+    enum ctl_exit how = save_snapshot(c, c->line.args[0]);
+    return how && c->line.is_etcdctl ? CTL_INTERRUPTED : how; /* etcdctl's code of every failure here */
 }

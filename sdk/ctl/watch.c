@@ -363,7 +363,7 @@ static enum ctl_exit watch_many(struct ctl *c)
 enum ctl_exit ctl_watch(struct ctl *c)
 {
     struct watch w = {0};
-    enum ctl_exit how = ctl_no_table(c);
+    enum ctl_exit how = ctl_no_table_ever(c);
     if (how)
         return how;
     if (ctl_bool(&c->line, "interactive"))

@@ -10,8 +10,9 @@
  *        publish (a new key and one that is replaced, in one txn) fan
  *   fill --batch 100: so many keys in one txn
  *   beside: --connections x --streams read 10 MiB each, again and again; one client reads single keys, one
- *   after the other: on a connection of its own, or (--shared 1) on the first of theirs. The latencies are of
- *   the single keys; puts_per_s counts the large reads.
+ *   after the other: on a connection of its own, or (--shared 1) on the first of theirs. --rate 50 pauses for
+ *   1/50 s between two of them: without it a server's quick moments count more than its slow ones. The
+ *   latencies are of the single keys; puts_per_s counts the large reads.
  *
  * watch: W watchers of one key, puts by one more connection, paced (--rate) or with --streams puts
  * outstanding; spread: each watcher has a key of its own. keepalive: --keys leases, --streams requests
@@ -78,6 +79,7 @@ static int epoll_fd;
 static uint64_t sent_ns[SLOTS_MAX];
 static uint64_t done_count, large_count, started_count, event_count, event_bytes;
 static bool is_measuring, is_over;
+static uint64_t next_single_ns; /* of beside with a rate; 0: one is under way */
 static struct histogram histogram;
 static uint64_t random_state = 88172645463325252ULL;
 static uint64_t next_fill, expected_creates;
@@ -93,6 +95,11 @@ static bool has_watchers(void)
 static bool has_extra(void)
 {
     return has_watchers() || (o.op == BESIDE && !o.shared);
+}
+
+static struct h2_client *single_client(void)
+{
+    return &clients[o.shared ? 0 : o.connections];
 }
 
 static uint64_t next_random(void)
@@ -281,7 +288,9 @@ static void on_unary_end(struct h2_client *c, uint32_t tag)
     large_count += !is_single;
     if (is_measuring && is_single && !has_watchers())
         histogram_add(&histogram, measure_now_ns() - sent_ns[tag]);
-    if (!is_over && !o.rate && o.op != FAN)
+    if (o.op == BESIDE && o.rate && is_single)
+        next_single_ns = measure_now_ns() + 1000000000ULL / (uint64_t)o.rate;
+    else if (!is_over && (!o.rate || o.op == BESIDE) && o.op != FAN)
         start_call(c, tag);
 }
 
@@ -440,7 +449,7 @@ static void start_load(int writer)
         for (uint32_t i = 0; i < (uint32_t)(o.connections * o.streams); i++)
             start_call(&clients[i % (uint32_t)o.connections], i);
         if (o.op == BESIDE)
-            start_call(&clients[o.shared ? 0 : o.connections], SINGLE);
+            start_call(single_client(), SINGLE);
     }
     for (int i = 0; i < o.connections + has_extra(); i++)
         h2_flush(&clients[i]);
@@ -461,6 +470,11 @@ static void run(uint64_t until_ns, int writer)
             start_call(&clients[writer], tag++ % 1024);
             h2_flush(&clients[writer]);
             next_put += 1000000000ULL / (uint64_t)o.rate;
+        }
+        if (next_single_ns && measure_now_ns() >= next_single_ns) {
+            next_single_ns = 0;
+            start_call(single_client(), SINGLE);
+            h2_flush(single_client());
         }
         serve(o.rate ? 1 : 100);
     }

@@ -86,8 +86,6 @@ rows=(
     "range, 256 connections|--op range --connections 256"
     "range, 16 x 64 streams|--op range --connections 16 --streams 64"
     "serializable range, 64|--op srange --connections 64"
-    "get beside 4 x 10 MiB ranges|--op beside --connections 4"
-    "get beside 8 on 1 connection|--op beside --streams 8 --shared 1"
     "put, 1 connection|--op put"
     "put, 16 connections|--op put --connections 16"
     "put, 64 connections|--op put --connections 64"

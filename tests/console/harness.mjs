@@ -82,12 +82,14 @@ export async function startMembers(count, flags = []) {
 
 // --- pages ---------------------------------------------------------------------------------------------------
 
-export async function openBrowser() {
-  browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ['--host-resolver-rules=MAP rebind.example 127.0.0.1', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking', '--no-first-run'] });
+export async function launchBrowser(...flags) {
+  browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: [...flags, '--host-resolver-rules=MAP rebind.example 127.0.0.1', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking', '--no-first-run'] });
 }
+export const openBrowser = () => launchBrowser();
+export const endBrowser = async () => browser?.close();
 // And the servers: node waits for its children.
 export async function closeBrowser() {
-  await browser?.close();
+  await endBrowser();
   for (const child of children) child.kill('SIGKILL');
 }
 

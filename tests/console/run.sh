@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `make console`: the web console in headless chromium, driven by playwright, against real servers. CAIRND says which; node's test
 # runner prints what passed. Arguments are node's: --test-name-pattern=keys. What is downloaded lies in build/console. PICTURE=FILE.png: no
-# tests, but the README's picture.
+# tests, but the README's picture. LOADS=10: no tests, but how long ten loads of the console take by each version of HTTP.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -28,6 +28,11 @@ cd "$built/npm"
 if [ -n "${PICTURE:-}" ]; then
     BASE_PORT=$(free_base 99)
     node picture.mjs "$PICTURE"
+    exit
+fi
+if [ -n "${LOADS:-}" ]; then
+    BASE_PORT=$(free_base 99)
+    node load.mjs "$LOADS"
     exit
 fi
 for t in diff pages origin failover; do

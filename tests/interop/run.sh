@@ -477,7 +477,7 @@ part_registrars() {
 part_cairnctl() {
     command -v etcdctl >/dev/null || { echo 'no etcdctl'; return $SKIPPED; }
     go_tools || return $SKIPPED
-    "$root/tests/e2e/ctl_flags.sh" && "$root/tests/e2e/ctl_etcd.sh"
+    "$root/tests/e2e/ctl_flags.sh" && "$root/tests/e2e/ctl_etcd.sh" && "$root/tests/e2e/ctl_forms.sh"
 }
 
 # The faults that keep us from libwebsockets' own HTTP and WebSocket roles, shown by the installed version: server/http/README.md.

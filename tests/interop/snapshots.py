@@ -1,10 +1,11 @@
 """Random stores over the HTTP gateway that etcd and Cairn both have.
 
-    snapshots.py fill URL SEED [open]
+    snapshots.py fill URL SEED [open] [many COUNT]
                                    writes keys, leases, users, roles, compactions and large values; raises an alarm; enables
-                                   authentication as root ("open": neither). One seed in six has thousands of keys.
+                                   authentication as root ("open": neither). One seed in six has thousands of keys; "many": COUNT
+                                   records besides
     snapshots.py dump URL [START]  prints all of that in one form, one fact a line: the keys and HashKV at every revision that is
-                                   kept (at 60 or 10 of them if they are many), leases with their time, passwords of users, alarms.
+                                   kept (at 60, 10 or 2 of them if they are many), leases with their time, passwords of users, alarms.
                                    START: a restored server started then (Unix time), and no lease may have lost more time
 """
 import base64
@@ -19,7 +20,7 @@ import urllib.request
 
 TOKEN = {}
 ROOT = {"name": "root", "password": "secret"}
-REVISIONS, REVISIONS_OF_MANY = 60, 10
+REVISIONS, REVISIONS_OF_MANY, REVISIONS_OF_MOST = 60, 10, 2
 
 
 def call(path, **body):
@@ -52,6 +53,8 @@ def fill(seed, is_open):
     leases = [call("/v3/lease/grant", TTL=str(rng.randint(1000, 90000)), ID=str(rng.randint(1, 2**62)))["ID"]
               for _ in range(rng.randint(0, 5))]
     revision = 1
+    if "many" in sys.argv:
+        fill_many(rng, int(sys.argv[sys.argv.index("many") + 1]))
     if rng.random() < 1 / 6:
         fill_large(rng)
     for _ in range(rng.randint(20, 300)):
@@ -104,6 +107,14 @@ def fill(seed, is_open):
     if rng.random() < 0.25:
         me = call("/v3/maintenance/status")["header"]["member_id"]
         call("/v3/maintenance/alarm", action="ACTIVATE", alarm="NOSPACE", memberID=me)
+
+
+def fill_many(rng, count):
+    """So many records of 100 bytes, a tenth of them second versions."""
+    for start in range(0, count, 100):
+        key = start if start < count * 9 // 10 else start - count * 9 // 10
+        ops = [{"requestPut": {"key": text(b"m%07d" % i), "value": text(rng.randbytes(rng.randint(0, 150)))}} for i in range(key, key + 100)]
+        call("/v3/kv/txn", success=ops)
 
 
 def fill_large(rng):
@@ -162,7 +173,8 @@ def dump_revisions(now, key_count):
     oldest = oldest_kept(now)
     if oldest > 1:  # there etcd answers HashKV from its memory (deviation hashkv-remembered)
         oldest += 1
-    step = max(1, (now - oldest) // (REVISIONS if key_count < 1000 else REVISIONS_OF_MANY))
+    many = REVISIONS if key_count < 1000 else REVISIONS_OF_MANY if key_count < 100000 else REVISIONS_OF_MOST
+    step = max(1, (now - oldest) // many)
     for revision in range(oldest, now, step):
         found, _ = all_keys(revision)
         print("at", revision, len(found), hashlib.sha256("\n".join(found).encode()).hexdigest())

@@ -4,11 +4,13 @@
 # each time, and so must be what etcdutl and `cairnctl etcdutl` tell of each file.
 #
 #   CAIRND=bin/cairnd CAIRNCTL=bin/cairnctl tests/interop/snapshots.sh [LAST [FIRST]]      seeds FIRST (1) to LAST (3)
+#   MANY=1000000: then one store of each side with so many records, with the time of each restore
 . "$(dirname "$0")/lib.sh"
 CAIRND=$(realpath "${CAIRND:-$root/bin/cairnd}")
 CAIRNCTL=$(realpath "${CAIRNCTL:-$root/bin/cairnctl}")
 stores=${1:-3}
 first=${2:-1}
+many=() # words for fill
 files=0
 old_etcdctl=$(command -v etcdctl) && [[ $("$old_etcdctl" version) = *" 3.4."* ]] || old_etcdctl=""
 
@@ -32,6 +34,16 @@ both() {
     ours=$("$CAIRNCTL" etcdutl "${words[@]}" "$work/ours.db" 2>&1; echo "status $?")
     [ "$theirs" = "$ours" ] || { printf '%s:\netcdutl: %s\nours:    %s\n' "$*" "$theirs" "$ours"; return 1; }
 }
+# pages FILE: bbolt's tool prints every page, and the keys of every bucket in order.
+pages() {
+    local bucket
+    [ "$(stat -c %s "$1")" -lt 50000000 ] || return 0
+    "$peers/bbolt" page --all "$1" >"$work/pages.log" 2>&1 || { tail -3 "$work/pages.log"; echo "bbolt page"; return 1; }
+    for bucket in $("$peers/bbolt" buckets "$1"); do
+        "$peers/bbolt" keys -f hex "$1" "$bucket" >"$work/keys.log" 2>&1 && sort -cu "$work/keys.log" ||
+            { tail -3 "$work/keys.log"; echo "bbolt keys $bucket"; return 1; }
+    done
+}
 judge() { # FILE: it is a sound snapshot, and both tools tell the same of it
     local form
     for form in simple table json fields; do
@@ -44,6 +56,7 @@ judge() { # FILE: it is a sound snapshot, and both tools tell the same of it
     fi
     head -c -32 "$1" >"$work/bare.db"
     "$peers/bbolt" check "$work/bare.db" >"$work/check.log" 2>&1 || { cat "$work/check.log"; return 1; }
+    pages "$work/bare.db" || return 1
     files=$((files + 1))
 }
 restore() { # TOOL... : then FILE and the name of the folder
@@ -57,12 +70,14 @@ declare -A server=([etcd]=$peers/etcd37 [ours]=$CAIRND) tool=([etcd]=$peers/etcd
 travel() {
     local name=$2-$1 kind=$2 other=$3 step began
     start_server "$name-0" "${server[$kind]}" || return 1
-    python3 -B "$here/snapshots.py" fill "http://127.0.0.1:$port" "$1" || return 1
+    python3 -B "$here/snapshots.py" fill "http://127.0.0.1:$port" "$1" ${many[@]+"${many[@]}"} || return 1
     dump "$work/$name.dump" && save "$work/$name-0.db" || return 1
     stop
     for step in 1 2; do
         judge "$work/$name-$((step - 1)).db" || { echo "the snapshot of $kind, seed $1, step $step"; return 1; }
+        restoring_ms=$(date +%s%3N)
         restore "${tool[$other]}" "$work/$name-$((step - 1)).db" "$name-$step" || return 1
+        [ ${#many[@]} = 0 ] || echo "$((${many[1]})) records and more, $(stat -c %s "$work/$name-$((step - 1)).db") bytes, restored for $other in $(($(date +%s%3N) - restoring_ms)) ms"
         began=$(date +%s)
         start_server "$name-$step" "${server[$other]}" || return 1
         dump "$work/$name-$step.dump" "$began" && save "$work/$name-$step.db" || return 1
@@ -133,6 +148,10 @@ for seed in $(seq "$first" "$stores"); do
     travel "$seed" etcd ours || exit 1
 done
 bump || exit 1
+if [ "${MANY:-}" ]; then
+    many=(many "$MANY")
+    travel 1001 ours etcd && travel 1001 etcd ours || exit 1
+fi
 older_etcds
 with=""
 for etcd in ${older[@]+"${older[@]}"}; do old "${etcd%%=*}" "${etcd#*=}" || exit 1; with+=", of etcd ${etcd%%=*} too"; done

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""pages.py: the pages of the documentation: links lead somewhere, named functions exist, sizes hold, both READMEs say the same."""
+"""pages.py: the pages of the documentation: links lead somewhere, named functions exist, sizes hold, both READMEs say the same, and
+docs/etcd.md names what DEVIATIONS.md does."""
 import os, re, subprocess, sys
 
 README_MAX, PAGE_MAX = 10240, 15000
@@ -80,6 +81,28 @@ def check_mutants(page, text, table):
             fail(f'{page}: {figure} mutants; base/mutant.def has {rows}')
 
 
+def rows_of_names(text):
+    """The rows of tables whose first cell is names in backquotes: name -> (names of the cell, last cell)."""
+    rows = {}
+    for cells in ([c.strip() for c in re.split(r'(?<!\\)\|', line)[1:-1]] for line in re.findall(r'^\| *`.*', text, re.M)):
+        for name in re.findall(r'`([^`]+)`', cells[0]):
+            rows[name] = rows.get(name, []) + [cells[-1]]
+    return rows
+
+
+def check_deviations(page, text, table_page, table):
+    """The page names each deviation once, with a reason of one sentence, and no other."""
+    section = re.search(r'^## What differs on purpose$(.*?)(?=^## |\Z)', text, re.M | re.S)
+    here, there = rows_of_names(section.group(1) if section else ''), rows_of_names(table)
+    for name in sorted(set(there) - set(here)):
+        fail(f'{page}: "What differs on purpose" does not name {name} of {table_page}')
+    for name in sorted(set(here) - set(there)):
+        fail(f'{page}: {name} is not in {table_page}')
+    for name, reasons in sorted(here.items()):
+        if len(reasons) > 1 or not reasons[0] or re.search(r'\. ', reasons[0]):
+            fail(f'{page}: {name} has no reason of one sentence')
+
+
 def nearest_page(file):
     folder = os.path.dirname(file)
     while folder and not os.path.exists(folder + '/README.md'):
@@ -118,6 +141,8 @@ for page in pages:
         check_names(page, text)
     if page in folders:
         check_folder(page, text, folders[page])
+    if page == 'docs/etcd.md':
+        check_deviations(page, text, 'tests/interop/DEVIATIONS.md', open('tests/interop/DEVIATIONS.md').read())
     if page == 'README.md':
         check_mutants(page, text, open('base/mutant.def').read())
     size, most = len(text.encode()), README_MAX if page.startswith('README') else PAGE_MAX if page.startswith('docs/') else None

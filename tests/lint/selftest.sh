@@ -234,7 +234,7 @@ END
 diff want got || { echo "promises.sh does not say what it should"; exit 1; }
 
 # pages.py reads the repository that it stands in: one with good pages, then one mistake of each kind.
-mkdir -p pages/docs pages/base pages/core/part && cd pages && git init -q . || exit 1
+mkdir -p pages/docs pages/base pages/core/part pages/tests/interop && cd pages && git init -q . || exit 1
 printf 'MUTANT_ROW(ONE, "a")\nMUTANT_ROW(TWO, "b")\n' >base/mutant.def
 printf '# base\n' >base/README.md
 printf 'int core_run(int n);\nstruct core {\n    int n;\n};\n' >core/core.h
@@ -244,7 +244,10 @@ printf '| file | what |\n|---|---|\n| `core.[ch]` | it |\n| `part/` | parts |\n'
 printf '2 mutants. [other](README.zh-CN.md)\n' >README.md
 printf '2 mutants. [other](README.md)\n' >README.zh-CN.md
 printf '# A\n\n1. It runs (`core/core.c`: `core_run`, `limit`; `core/core.h`: `core`).\n' >docs/architecture.md
+printf '| Name | etcd | Ours | Why |\n|---|---|---|---|\n| `one` | a | b | c. d |\n| `two` | a | b | c |\n| `three` | a | b | c |\n' >tests/interop/DEVIATIONS.md
+printf '# E\n\n## What differs on purpose\n\n| name | Cairn | reason |\n|---|---|---|\n| **Keys** | | |\n| `one` | b | c |\n| `two`, `three` | b | c |\n\n## Move\n\n| `x` | y |\n' >docs/etcd.md
 python3 -B "$here/pages.py" || { echo "pages.py: exit 1 on good pages"; exit 1; }
+printf '# E\n\n## What differs on purpose\n\n| name | Cairn | reason |\n|---|---|---|\n| `one` | b | c. d |\n| `four` | b | c |\n| `two` | b | |\n' >docs/etcd.md
 printf '3 mutants. [other](README.md)\n' >README.zh-CN.md
 printf '3 mutants. [other](README.zh-CN.md) [gone](#gone)\n' >README.md
 printf '1. It runs (`core/core.c`: `core_stop`, `core_turn`; `core/core.h`: `core_run`; `core/gone.c`: `f`).\n' >docs/architecture.md
@@ -261,6 +264,10 @@ docs/architecture.md: core/core.c does not define core_stop
 docs/architecture.md: core/core.c does not define core_turn
 docs/architecture.md: core/core.h does not define core_run
 docs/architecture.md: there is no core/gone.c
+docs/etcd.md: "What differs on purpose" does not name three of tests/interop/DEVIATIONS.md
+docs/etcd.md: four is not in tests/interop/DEVIATIONS.md
+docs/etcd.md: one has no reason of one sentence
+docs/etcd.md: two has no reason of one sentence
 docs/long.md has 15001 bytes; at most 15000
 README.md and README.zh-CN.md differ in their links: ['#gone']
 END

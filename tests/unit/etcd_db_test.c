@@ -266,9 +266,9 @@ static const struct etcd_db_member three[] = {{"a", "http://127.0.0.1:1"},
                                               {"c", "http://127.0.0.1:5"},
                                               {"c", "http://[::1]:5"}};
 
-/* Restores the file as member `name` on a disk of its own. */
-static int restore_as(struct rig *r, struct buf *file, const char *name, uint64_t bump,
-                      struct etcd_db_restored *ret, char error[256])
+/* Restores the file as member `name` on a disk of its own; `until` 0 = all of it. */
+static int restore_until(struct rig *r, struct buf *file, const char *name, int64_t until, uint64_t bump,
+                         struct etcd_db_restored *ret, char error[256])
 {
     struct etcd_db *db = open_file(file);
     const struct etcd_db_restore options = {.store_path = "m/store",
@@ -277,6 +277,7 @@ static int restore_as(struct rig *r, struct buf *file, const char *name, uint64_
                                             .token = "token",
                                             .cluster = three,
                                             .cluster_count = COUNT_OF(three),
+                                            .until_revision = until,
                                             .bump_revision = bump,
                                             .backend_open = backend_memory_open,
                                             .run_loop = step,
@@ -288,6 +289,12 @@ static int restore_as(struct rig *r, struct buf *file, const char *name, uint64_
     assert_true(!err == !*error);
     etcd_db_close(db);
     return err;
+}
+
+static int restore_as(struct rig *r, struct buf *file, const char *name, uint64_t bump,
+                      struct etcd_db_restored *ret, char error[256])
+{
+    return restore_until(r, file, name, 0, bump, ret, error);
 }
 
 /* --- comparing --------------------------------------------------------------------------------------- */
@@ -650,37 +657,39 @@ static void test_bump(void **state)
     finish(&r);
 }
 
-static void test_digest(void **state)
+/* A restore until each revision of a store: its history has the store's hash there, and a change follows it. */
+static void test_until(void **state)
 {
     struct rig r;
-    struct etcd_db *db;
+    struct etcd_db_restored d;
     char error[256];
     (void)state;
     start(&r);
-    fill(&r, 50, 10);
+    fill(&r, 60, 7);
+    compact(&r, 20);
+    int64_t latest = store_revision(r.store);
     struct buf file = export_store(&r);
-    struct bbolt_source source = source_of(&file);
-    assert_true(etcd_db_has_digest(file.size));
-    assert_int_equal(etcd_db_open(&source, "f", ETCD_DB_CHECK, error, sizeof error, &db), OK);
-    etcd_db_close(db);
-    file.data[file.size - 5] ^= 1;
-    assert_int_equal(etcd_db_open(&source, "f", ETCD_DB_CHECK, error, sizeof error, &db), ERR_CORRUPT);
-    assert_string_equal(error, "f is damaged: its SHA-256 is wrong; take another backup");
-    assert_int_equal(etcd_db_open(&source, "f", ETCD_DB_CHECK_IF_ANY, error, sizeof error, &db), ERR_CORRUPT);
-    assert_int_equal(etcd_db_open(&source, "f", ETCD_DB_SKIP, error, sizeof error, &db), OK);
-    etcd_db_close(db);
-    source.size -= ETCD_DB_DIGEST_SIZE;
-    assert_int_equal(etcd_db_open(&source, "f", ETCD_DB_CHECK, error, sizeof error, &db), ERR_MALFORMED);
-    assert_non_null(strstr(error, "f has no SHA-256 at its end"));
-    assert_int_equal(etcd_db_open(&source, "f", ETCD_DB_CHECK_IF_ANY, error, sizeof error, &db), OK);
-    etcd_db_close(db);
-    source.size--;
-    assert_int_equal(etcd_db_open(&source, "f", ETCD_DB_CHECK_IF_ANY, error, sizeof error, &db),
-                     ERR_MALFORMED);
-    assert_string_equal(error, "f is cut off: its size is that of neither a snapshot nor a database file");
-    source.size = 4096;
-    assert_int_equal(etcd_db_open(&source, "f", ETCD_DB_CHECK_IF_ANY, error, sizeof error, &db), ERR_CORRUPT);
-    assert_non_null(strstr(error, "the file is cut off"));
+    for (int64_t until = 18; until <= latest + 1; until++) {
+        struct rig copy = rig_new();
+        int err = restore_until(&copy, &file, "a", until, 0, &d, error);
+        sim_clock_run(&copy.clock);
+        if (until < 20 || until > latest) {
+            assert_int_equal(err, until < 20 ? ERR_COMPACTED : ERR_FUTURE_REV);
+            assert_non_null(
+                strstr(error, until < 20 ? "the first one that can be restored is 20" : "the latest one is"));
+            rig_free(&copy);
+            continue;
+        }
+        assert_int_equal(err, OK);
+        rig_open(&copy, "m/store");
+        assert_int_equal(store_revision(copy.store), until);
+        int64_t compacted, compacted_copy;
+        assert_int_equal(hash_of(&copy, 0, &compacted_copy), hash_of(&r, until, &compacted));
+        assert_int_equal(compacted_copy, compacted);
+        put(&copy, "new", 10, 0);
+        assert_int_equal(store_revision(copy.store), until + 1);
+        finish(&copy);
+    }
     buf_done(&file);
     finish(&r);
 }
@@ -882,7 +891,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_empty),        cmocka_unit_test(test_everything),
         cmocka_unit_test(test_large_values), cmocka_unit_test(test_compactions),
-        cmocka_unit_test(test_bump),         cmocka_unit_test(test_digest),
+        cmocka_unit_test(test_bump),         cmocka_unit_test(test_until),
         cmocka_unit_test(test_convert),      cmocka_unit_test(test_status),
         cmocka_unit_test(test_refused_rows), cmocka_unit_test(test_odd_files),
         cmocka_unit_test(test_members),      cmocka_unit_test(test_full_disk),

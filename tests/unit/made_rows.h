@@ -36,7 +36,7 @@ static struct buf make_file(const struct made_row *rows, size_t count)
     return out;
 }
 
-static struct slice lease_value(struct arena *a, int64_t id, int64_t ttl, int64_t remaining)
+static inline struct slice lease_value(struct arena *a, int64_t id, int64_t ttl, int64_t remaining)
 {
     Leasepb__Lease m = LEASEPB__LEASE__INIT;
     m.id = id;

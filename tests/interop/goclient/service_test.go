@@ -140,5 +140,9 @@ func TestClusterElectionServiceOverLeaderKill(t *testing.T) {
 	if err := <-next; err != nil {
 		t.Fatal("the second: ", err)
 	}
-	wantEqual(t, "the second", observed(), "two")
+	got := observed()
+	for got == "still one" { // a proclamation whose answer the dead leader owed may have counted, too
+		got = observed()
+	}
+	wantEqual(t, "the second", got, "two")
 }
