@@ -412,7 +412,7 @@ void audit_turn(struct audit *a)
 
 static void walk_turn(struct audit *a)
 {
-    if ( (!a->options.retention_ms && !a->options.retention_bytes) || a->is_deleting)
+    if ((!a->options.retention_ms && !a->options.retention_bytes) || a->is_deleting)
         return;
     uint64_t now = audit_now_ms(a);
     if (now < a->next_ms)
