@@ -4,7 +4,7 @@
  * The leader walks through all records every WALK_MS, the newest first, PAGE_KEYS of them in a turn. At the
  * first one that is too old, or at which the bytes of the newer ones are over the bound, it deletes the rest
  * by one range. */
-#include "consensus/audit.h"
+#include "consensus/audit_etcd.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -26,6 +26,7 @@ struct audit {
     struct kv *kv;
     struct io *io;
     struct audit_options options;
+    struct audit_etcd *etcd;
     uint64_t run, count; /* of the keys that this process makes */
     /* Refusals. */
     struct link refusals; /* struct refusal under way */
@@ -92,6 +93,8 @@ static void add_record_members(const struct audit_record *r, struct json_writer 
     document_add_number(w, "time_ms", r->time_ms);
     author_write_members(&r->author, w);
     document_add_text(w, "error", r->error);
+    if (r->index)
+        document_add_number(w, "index", (int64_t)r->index);
     if (r->omitted)
         document_add_number(w, "omitted", r->omitted);
 }
@@ -151,12 +154,15 @@ int audit_read(struct slice text, struct arena *a, struct audit_record *ret)
     char error[200];
     struct document_reader r = document_reader_of(DOCUMENT_TOLERANT, a, error, sizeof error);
     struct audit_record record = {0};
+    int64_t index = 0;
     int err = OK;
     document_begin(&r, text);
     document_number(&r, "time_ms", 0, INT64_MAX, &record.time_ms);
     author_read(&r, &record.author);
     document_text(&r, "error", &record.error);
     document_number(&r, "omitted", 0, INT64_MAX, &record.omitted);
+    document_number(&r, "index", 0, INT64_MAX, &index);
+    record.index = (uint64_t)index;
     json_t *list = document_take(&r, "changes");
     if (json_is_array(list) && json_array_size(list) <= CHANGES_MAX) {
         record.count = json_array_size(list);
@@ -215,6 +221,18 @@ void audit_written(struct audit *a, struct slice text)
         a->options.on_line(a->options.arg, text);
 }
 
+void audit_line(struct audit *a, const struct audit_record *r)
+{
+    struct buf text = {0};
+    struct audit_record record = *r;
+    if (!a || !a->options.on_line)
+        return;
+    record.time_ms = audit_wall_ms(a);
+    audit_write(&record, &text);
+    a->options.on_line(a->options.arg, buf_slice(&text));
+    buf_done(&text);
+}
+
 /* --- refusals ------------------------------------------------------------------------------------------ */
 
 static void free_refusal(struct refusal *f)
@@ -245,30 +263,62 @@ static bool take_token(struct audit *a)
     return true;
 }
 
-void audit_refused(struct audit *a, const struct audit_record *r)
+/* A record of its own, in a transaction of its own. */
+static void write_alone(struct audit *a, const struct audit_record *r)
 {
-    if (!a)
-        return;
-    if (!take_token(a)) {
-        a->omitted++;
-        metric_add(METRIC_AUDIT_OMITTED, 1);
-        return;
-    }
     struct refusal *f = mem_new(sizeof *f);
-    struct audit_record record = *r;
-    record.omitted = a->omitted;
-    a->omitted = 0;
     f->audit = a;
     f->request.done = on_refusal_done;
     list_add_last(&a->refusals, &f->link);
     txn_init(&f->txn, &f->arena);
-    audit_written(a, audit_add(a, &f->txn, TXN_THEN, &record));
+    audit_written(a, audit_add(a, &f->txn, TXN_THEN, r));
     if (f->txn.message.n_success) {
         kv_txn(a->kv, &f->request, &f->txn.message);
         a->io->ops->timer_start(a->io, &a->timer, 0); /* wakes the loop: kv_turn sends it */
     } else {
         free_refusal(f);
     }
+}
+
+static bool may_report(struct audit *a)
+{
+    if (!a || take_token(a))
+        return a != NULL;
+    a->omitted++;
+    metric_add(METRIC_AUDIT_OMITTED, 1);
+    return false;
+}
+
+static struct audit_record with_omitted(struct audit *a, const struct audit_record *r)
+{
+    struct audit_record record = *r;
+    record.omitted = a->omitted;
+    a->omitted = 0;
+    return record;
+}
+
+void audit_refused(struct audit *a, const struct audit_record *r)
+{
+    if (!may_report(a))
+        return;
+    const struct audit_record record = with_omitted(a, r);
+    write_alone(a, &record);
+}
+
+void audit_done(struct audit *a, const struct audit_record *r)
+{
+    if (a && a->options.records_etcd)
+        write_alone(a, r);
+    else
+        audit_line(a, r);
+}
+
+void audit_etcd_refused(struct audit *a, const struct audit_record *r)
+{
+    if (!may_report(a))
+        return;
+    const struct audit_record record = with_omitted(a, r);
+    audit_done(a, &record);
 }
 
 /* --- retention ----------------------------------------------------------------------------------------- */
@@ -352,9 +402,19 @@ static bool walk_page(struct audit *a)
     return has_more;
 }
 
+static void walk_turn(struct audit *a);
+
 void audit_turn(struct audit *a)
 {
-    if (!a || (!a->options.retention_ms && !a->options.retention_bytes) || a->is_deleting)
+    if (!a)
+        return;
+    audit_etcd_turn(a->etcd);
+    walk_turn(a);
+}
+
+static void walk_turn(struct audit *a)
+{
+    if ((!a->options.retention_ms && !a->options.retention_bytes) || a->is_deleting)
         return;
     uint64_t now = audit_now_ms(a);
     if (now < a->next_ms)
@@ -390,6 +450,7 @@ struct audit *audit_new(const struct audit_options *options)
     list_init(&a->refusals);
     a->timer.fire = audit_on_timer;
     a->io->ops->timer_start(a->io, &a->timer, PAGE_MS);
+    a->etcd = audit_etcd_new(a, a->kv, a->options.records_etcd);
     return a;
 }
 
@@ -397,6 +458,7 @@ void audit_free(struct audit *a)
 {
     if (!a)
         return;
+    audit_etcd_free(a->etcd);
     a->io->ops->timer_stop(a->io, &a->timer);
     if (a->is_deleting)
         kv_cancel(a->kv, &a->request);

@@ -11,8 +11,9 @@
  * - When the store is nearly full a record is left out instead of its change: what frees room must work. The
  *   line is written all the same, and METRIC_AUDIT_OMITTED counts it.
  *
- * It does not report writes of the etcd API: there a record would be a revision that etcd does not count.
- * Loop thread only. */
+ * Administrative operations of etcd's API, and those of members themselves, are in audit_etcd.h: each has a
+ * line, and a record only on request, because a record is a revision that etcd does not count. Writes of keys
+ * have neither. Loop thread only. */
 #ifndef CONSENSUS_AUDIT_H
 #define CONSENSUS_AUDIT_H
 
@@ -30,6 +31,7 @@ struct audit;
 
 struct audit_options {
     struct kv *kv;
+    bool records_etcd;        /* operations of etcd's API too; else they have lines only */
     uint64_t retention_ms;    /* 0 = no limit */
     uint64_t retention_bytes; /* of keys and values; 0 = no limit */
     /* Gets each record's line, without a newline; NULL = none. It must not call this interface. */
@@ -38,7 +40,7 @@ struct audit_options {
 };
 
 struct audit_change {
-    const char *kind;      /* "config", "service", "override" */
+    const char *kind;      /* "config", "service", "override", "user", "role", "auth", "member", … */
     const char *operation; /* "publish", "delete", … */
     struct slice ns, group, name;
     struct slice id;        /* of an instance; empty = none */
@@ -50,6 +52,7 @@ struct audit_record {
     struct author author;
     int64_t time_ms;    /* of reading; a writer's is the time of the call */
     struct slice error; /* the code of a refusal; empty: the change was made */
+    uint64_t index;     /* of the log entry that made the change; 0 = none, or the record's own */
     int64_t omitted;    /* refusals before this one that have no record */
     struct audit_change *changes;
     size_t count;
@@ -66,6 +69,18 @@ struct slice audit_add(struct audit *a, struct txn *t, enum txn_side side, const
 void audit_written(struct audit *a, struct slice text);
 /* Reports an attempt that was refused. */
 void audit_refused(struct audit *a, const struct audit_record *r);
+
+/* A line alone; the time is that of the call. */
+void audit_line(struct audit *a, const struct audit_record *r);
+
+/* --- operations of etcd's API ---------------------------------------------------------------------- */
+/* Describes a request of etcd's API, or a MembershipChange; never with a password or a value. False: it
+ * is no administrative operation. */
+bool audit_describe(const ProtobufCMessage *m, struct arena *a, struct audit_change *ret);
+/* Reports an operation that is no entry of the log: a snapshot, a defragmentation. */
+void audit_done(struct audit *a, const struct audit_record *r);
+/* The same as audit_refused, for etcd's API. */
+void audit_etcd_refused(struct audit *a, const struct audit_record *r);
 
 /* Keys of a moment: records of this time and earlier ones are at this key or behind it. */
 void audit_key_from(int64_t time_ms, struct buf *out);

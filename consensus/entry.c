@@ -22,6 +22,8 @@
 #define NEEDS_FIELD    18
 #define LEVEL_FIELD    19
 #define VERSION_FIELD  64
+#define NAME_FIELD     65
+#define ADDRESS_FIELD  66
 /* AuthNeeds. */
 #define NEED_FIELD       1
 #define NEED_KEY_FIELD   1
@@ -197,6 +199,17 @@ static void add_level(enum entry_op op, struct buf *out)
     buf_add(out, version, size);
 }
 
+static void add_header_text(uint64_t field, struct slice text, struct buf *out)
+{
+    uint8_t head[16];
+    if (!text.size)
+        return;
+    size_t n = entry_put_varint(head, field << 3 | WIRE_BYTES);
+    n += entry_put_varint(head + n, text.size);
+    buf_add(out, head, n);
+    buf_add_slice(out, text);
+}
+
 /* Adds AuthNeeds of internal.proto with tag and size. Only writes of the native API have it. */
 static void add_needs(const struct auth_needs *needs, struct buf *out)
 {
@@ -236,6 +249,8 @@ struct blob *entry_encode(uint64_t member, uint64_t id, enum entry_op op, const 
     if (who->needs)
         add_needs(who->needs, &needs);
     add_level(op, &needs);
+    add_header_text(NAME_FIELD, who->client_name, &needs);
+    add_header_text(ADDRESS_FIELD, who->client_address, &needs);
     n += entry_put_varint(head + n, HEADER_FIELD << 3 | WIRE_BYTES);
     n += entry_put_varint(head + n, fields_size + needs.size + user_head + who->user.size);
     memcpy(head + n, fields, fields_size);
@@ -296,6 +311,10 @@ static int decode_header(struct slice rest, struct entry *e)
             e->level = f.value < UINT32_MAX ? (unsigned)f.value : UINT32_MAX;
         else if (f.number == VERSION_FIELD)
             e->version = f.bytes;
+        else if (f.number == NAME_FIELD)
+            e->who.client_name = f.bytes;
+        else if (f.number == ADDRESS_FIELD)
+            e->who.client_address = f.bytes;
         else if (f.number != MEMBER_FIELD &&
                  (f.number < ENTRY_SKIP_HEADER_FIRST || f.number > ENTRY_SKIP_HEADER_LAST))
             note_unknown(e, f.number);

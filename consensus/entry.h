@@ -59,6 +59,9 @@ struct entry_who {
     uint64_t auth_revision; /* 0 = anonymous */
     /* For entry_encode: the permissions that the author needs; NULL = those for the operation's keys. */
     const struct auth_needs *needs;
+    /* Of administrative requests, for the audit trail: the name in the client's certificate, and the client's
+     * address. Nothing is decided by them. */
+    struct slice client_name, client_address;
 };
 
 struct entry {

@@ -11,6 +11,7 @@
 #ifndef CONSENSUS_KV_H
 #define CONSENSUS_KV_H
 
+#include "base/author.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/list.h"
@@ -129,6 +130,11 @@ struct kv_request {
     /* NULL: `who` must be allowed the keys that the request itself names. Else a write of the native API:
      * these ranges are checked in their place, when the entry is applied; they live as `who` does. */
     const struct auth_needs *needs;
+    /* NULL, or the client of an administrative request, for kv_on_admin; lives as the message does. Its name
+     * counts where `who` names no user. */
+    const struct author *author;
+    bool
+        is_forwarded; /* out, of kv_member_promote: the leader proposes it and names no client: no kv_on_admin */
     unsigned extra_ops; /* of kv_txn: operations beyond --max-txn-ops, which the process itself has added */
     /* Private to consensus/kv/. */
     struct link link;
@@ -280,6 +286,22 @@ void kv_on_query(struct kv *kv,
                  void (*fn)(void *arg, struct peer_served_query *question,
                             const struct peer_query_sender *asker, struct slice text),
                  void *arg);
+
+/* --- administrative changes --------------------------------------------------------------------- */
+/* A change of users, roles, authentication, members, alarms or the cluster's version, or a client's
+ * compaction, that was applied without an error. Borrowed. */
+struct kv_admin_change {
+    uint64_t index;  /* of its log entry */
+    uint64_t member; /* that proposed it; 0 = whoever led */
+    bool is_own;     /* of a member itself: no client is behind it */
+    struct author author;
+    const ProtobufCMessage *message; /* the request, or a MembershipChange */
+};
+
+/* fn gets each on every member, when it is applied: after a start also those again that the store had not
+ * committed. An installed snapshot leaves out what it replaces. fn must start no request. To be set
+ * before the first kv_turn. */
+void kv_on_admin(struct kv *kv, void (*fn)(void *arg, const struct kv_admin_change *change), void *arg);
 
 /* --- continuous backup -------------------------------------------------------------------------- */
 /* A log entry that this member has applied. */

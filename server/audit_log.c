@@ -51,6 +51,7 @@ int audit_log_open(struct kv *kv, const struct options *options, char *error, si
     if (options->audit) {
         const struct audit_options trail = {
             .kv = kv,
+            .records_etcd = options->audit_etcd,
             .retention_ms = (uint64_t)options->audit_retention_ns / 1000000,
             .retention_bytes = options->audit_retention_bytes,
             .on_line = l->file >= 0 ? write_line : NULL,
@@ -82,4 +83,13 @@ void audit_log_turn(struct audit_log *l)
 struct audit *audit_log_trail(const struct audit_log *l)
 {
     return l->trail;
+}
+
+void audit_log_report(void *arg, const struct audit_record *r)
+{
+    const struct audit_log *l = arg;
+    if (r->error.size)
+        audit_etcd_refused(l->trail, r);
+    else
+        audit_done(l->trail, r);
 }

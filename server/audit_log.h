@@ -14,6 +14,8 @@ MUST_CHECK int audit_log_open(struct kv *kv, const struct options *options, char
                               struct audit_log **ret);
 void audit_log_close(struct audit_log *l); /* before the kv is closed; NULL is fine */
 void audit_log_turn(struct audit_log *l);  /* in each turn, after kv_turn; NULL is fine */
+/* For rpc_server.on_audit; arg is the audit_log. */
+void audit_log_report(void *arg, const struct audit_record *r);
 /* NULL: --audit is false. */
 struct audit *audit_log_trail(const struct audit_log *l);
 

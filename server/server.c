@@ -663,6 +663,8 @@ static int open_front_ends(struct server *s)
     s->rpc = (struct rpc_server){
         .kv = s->kv,
         .identity = s->identity,
+        .on_audit = audit_log_trail(s->audit) ? audit_log_report : NULL,
+        .audit_arg = s->audit,
         .mono_ms = clock_mono_ms,
         .request_bytes_max = o->max_request_bytes,
         .txn_ops_max = o->max_txn_ops,

@@ -378,6 +378,8 @@ bool kv_apply(void *arg, const struct raft_entry *entry)
             store_digest_add(kv->store, blob_slice(entry->data));
     }
     store_end(kv->store);
+    if (!o.err)
+        kv_report_admin(kv, entry, m ? &e : NULL, m);
     kv_archive_entry(kv, entry, m && !o.err && e.op != ENTRY_AUTHENTICATE);
     if (m)
         kv_time_apply(kv, e.op, o.err);

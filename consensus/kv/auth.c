@@ -172,13 +172,20 @@ struct entry_who kv_author_of(const struct kv *kv, const struct kv_request *r)
     static const struct auth_needs none;
     bool is_nobody = r->who->is_role || !r->who->revision;
     const struct auth_needs *needs = r->needs && is_nobody ? &none : r->needs;
+    struct author client = r->author ? *r->author : (struct author){0};
+    if (r->who->user.size)
+        client.name = (struct slice){0}; /* the entry names the user */
     if (r->who->is_role)
         return (struct entry_who){.needs = needs};
     /* With needs the entry carries the revision of the credential: unrelated changes do not make it old. */
     bool is_now =
         r->who->is_renewed && !r->needs && auth_check_user(&kv->auth.rights, r->who) != ERR_AUTH_OLD_REVISION;
     uint64_t revision = is_now ? kv->auth.rights.revision : r->who->revision;
-    return (struct entry_who){.user = r->who->user, .auth_revision = revision, .needs = needs};
+    return (struct entry_who){.user = r->who->user,
+                              .auth_revision = revision,
+                              .needs = needs,
+                              .client_name = client.name,
+                              .client_address = client.address};
 }
 
 static struct auth_who who_of(const struct entry *e)

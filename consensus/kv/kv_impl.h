@@ -7,6 +7,7 @@
 #ifndef CONSENSUS_KV_KV_IMPL_H
 #define CONSENSUS_KV_KV_IMPL_H
 
+#include "consensus/kv/admin.h"
 #include "consensus/kv/apply.h"
 #include "consensus/kv/archive.h"
 #include "consensus/kv/auth.h"
@@ -79,6 +80,7 @@ struct kv {
     struct kv_bootstrap bootstrap;
     struct kv_peer_listing peer_listing;
     struct kv_archive archive;
+    struct kv_admin admin;
 };
 
 #endif

@@ -116,6 +116,22 @@ static void to_raft(const Etcdserverpb__MembershipChange *c, struct raft_conf_ch
     }
 }
 
+static char *own_text(struct slice s, struct arena *a)
+{
+    return s.size ? arena_string(a, (const char *)s.data, s.size)
+                  : (char *)(uintptr_t)protobuf_c_empty_string;
+}
+
+/* For the audit trail. */
+static void name_author(const struct kv_request *r, Etcdserverpb__MembershipChange *c, struct arena *a)
+{
+    struct author author = r->author ? *r->author : (struct author){0};
+    if (r->who && r->who->user.size)
+        author.name = r->who->user;
+    c->author = own_text(author.name, a);
+    c->author_address = own_text(author.address, a);
+}
+
 static int propose_change(struct kv *kv, Etcdserverpb__MembershipChange *c)
 {
     struct raft_conf_change change;
@@ -133,6 +149,7 @@ static int propose_change(struct kv *kv, Etcdserverpb__MembershipChange *c)
 static void start_change(struct kv *kv, struct kv_request *r, enum kv_kind kind, const ProtobufCMessage *m,
                          Etcdserverpb__MembershipChange *c, int err)
 {
+    struct arena names = {0};
     r->kind = kind;
     r->message = m;
     r->begun_ns = 0; /* none of the requests that etcd times */
@@ -142,6 +159,7 @@ static void start_change(struct kv *kv, struct kv_request *r, enum kv_kind kind,
         kv_assign_proposal_id(kv, r);
         c->proposer = kv->member_id;
         c->request = r->id;
+        name_author(r, c, &names);
         err = propose_change(kv, c);
         if (err)
             kv_release_proposal_id(kv, r);
@@ -150,6 +168,7 @@ static void start_change(struct kv *kv, struct kv_request *r, enum kv_kind kind,
         kv_fail(kv, r, err);
     else
         kv_wait_for_entry(kv, r);
+    arena_done(&names);
 }
 
 /* --- is the quorum safe? (etcd's strict reconfiguration checks) -------------------------------------- */
@@ -387,7 +406,9 @@ void kv_member_promote(struct kv *kv, struct kv_request *r, const Etcdserverpb__
     c.kind = ETCDSERVERPB__MEMBERSHIP_CHANGE__KIND__PROMOTE;
     c.member = &member;
     int err = check_progress(kv, m->id);
+    r->is_forwarded = false;
     if (err == ERR_NOT_LEADER && kv->peers && !kv_is_from_member(r)) {
+        r->is_forwarded = true;
         kv_start_call(kv, r, KV_MEMBER_PROMOTE, &m->base);
         return;
     }
@@ -692,6 +713,16 @@ void kv_answer_membership(struct kv *kv, const struct raft_entry *entry, int err
         ANSWER_LIST(Etcdserverpb__MemberUpdateResponse, ETCDSERVERPB__MEMBER_UPDATE_RESPONSE__INIT);
     else
         ANSWER_LIST(Etcdserverpb__MemberPromoteResponse, ETCDSERVERPB__MEMBER_PROMOTE_RESPONSE__INIT);
+}
+
+const Etcdserverpb__MembershipChange *kv_change_of(const struct raft_entry *entry, struct arena *a)
+{
+    struct raft_conf_change change;
+    if (kv_member_decode(entry, &change) != OK || !change.count)
+        return NULL;
+    Etcdserverpb__MembershipChange *c =
+        etcdserverpb__membership_change__unpack(arena_allocator(a), change.context.size, change.context.data);
+    return c && c->member ? c : NULL;
 }
 
 bool kv_is_removed(const struct kv *kv)

@@ -20,6 +20,8 @@ void kv_force_alone(struct kv *kv);      /* at the start: kv_options.force_new_c
 void kv_propose_alone(struct kv *kv);    /* a new leader: if forced, proposes that only this member is left */
 /* This member and number have proposed the change; both stay as they are if the entry does not say. */
 void kv_change_proposer(const struct raft_entry *entry, uint64_t *ret_member, uint64_t *ret_number);
+/* NULL: none, or the leaving of a joint configuration. In the arena. */
+const Etcdserverpb__MembershipChange *kv_change_of(const struct raft_entry *entry, struct arena *a);
 /* When this member learned that it was removed; 0: it was not. */
 uint64_t kv_removed_ms(const struct kv *kv);
 /* True the first time: from now on kv_removed_ms is set. */

@@ -357,10 +357,12 @@ static bool is_same_author(const struct rpc_call *c)
 static void rpc_hand_over(struct rpc_call *c, const ProtobufCMessage *m)
 {
     int err = OK;
+    rpc_audit_begin(c, m);
     if (kv_auth_is_enabled(c->server->kv))
         err = identify(c);
     else if (c->who.revision)
         c->who = (struct auth_who){0};
+    rpc_audit_identified(c);
     if (err == ERR_NOT_READY && !c->is_token_old) {
         hold_message(c, m);
         if (c->method->kind == RPC_BIDI)
@@ -496,6 +498,8 @@ void rpc_finish_text(struct rpc_call *c, int grpc_status, const char *text)
 
 void rpc_finish(struct rpc_call *c, int err)
 {
+    if (c->change)
+        rpc_audit_end(c, err);
     rpc_finish_text(c, err_grpc(err), err_text(err));
 }
 
@@ -611,6 +615,7 @@ struct kv_request *rpc_store_request(struct rpc_call *c)
     c->request.on_part = store_part;
     c->request.answer = store_answer;
     c->request.who = &c->who;
+    c->request.author = c->author;
     return &c->request;
 }
 

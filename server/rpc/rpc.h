@@ -22,6 +22,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "consensus/audit.h"
 #include "consensus/kv.h"
 
 struct rpc_call;
@@ -60,6 +61,10 @@ void rpc_unknown_path_text(struct slice path, char *ret_text, size_t size);
 struct rpc_server {
     struct kv *kv;
     struct identity *identity; /* authentication of callers; NULL: every caller is anonymous (tests) */
+    /* Gets refused administrative attempts (with an error), and operations that are no entry of the log. NULL:
+     * no audit trail. */
+    void (*on_audit)(void *arg, const struct audit_record *r);
+    void *audit_arg;
     uint64_t (*mono_ms)(void);
     bool is_draining;           /* health answers NOT_SERVING; set by rpc_server_drain */
     uint64_t request_bytes_max; /* approximate size of a RangeStream message; 0 = 1.5 MiB */
@@ -124,6 +129,9 @@ struct rpc_call {
     struct auth_who holder;
     void *holder_user;
     uint64_t authorized_epoch;
+    /* Of an administrative operation, for the audit trail: the change and its client. NULL = of no such. */
+    struct audit_change *change;
+    struct author *author;
     int who_err;                  /* of RPC_EACH: the error with which the service must answer */
     const ProtobufCMessage *held; /* the message that waits until its token is known on this member */
     struct buf early;             /* of RPC_BIDI: all messages that wait, each after its size */

@@ -48,6 +48,14 @@ void rpc_count_handled(const struct rpc_method *m, int grpc_status, uint64_t too
 bool rpc_metrics_want_time(void);
 const char *rpc_status_name(int grpc_status); /* in Go's words: "InvalidArgument" */
 
+/* --- rpc_audit.c -------------------------------------------------------------------------------------- */
+/* Before the caller is authenticated: notes what the message is going to change. */
+void rpc_audit_begin(struct rpc_call *c, const ProtobufCMessage *m);
+/* The caller is authenticated: names it. */
+void rpc_audit_identified(struct rpc_call *c);
+/* The call ends: reports a refusal, or a change that the log does not report. */
+void rpc_audit_end(struct rpc_call *c, int err);
+
 /* --- shared by services ------------------------------------------------------------------------------ */
 /* Ends a stream from the server's side: calls on_cancel, then finishes it with this error. */
 void rpc_abort(struct rpc_call *c, int err);

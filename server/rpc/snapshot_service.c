@@ -59,6 +59,8 @@ static void send_blob(struct snapshot *s, const uint8_t *data, size_t size)
 
 static void send_chunk(struct snapshot *s)
 {
+    if (!s->sent && s->call->change)
+        rpc_audit_end(s->call, OK); /* now: what a client has read it has, also when it breaks the call off */
     size_t size = s->block.size < CHUNK_BYTES ? s->block.size : CHUNK_BYTES;
     const uint8_t *data = s->block.data;
     s->block = slice_of(data + size, s->block.size - size);

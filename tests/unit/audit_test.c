@@ -34,17 +34,23 @@ static void turn(void *arg)
     audit_turn(r->audit);
 }
 
-static void begin(struct rig *r, uint64_t retention_ms, uint64_t retention_bytes)
+static void begin_with(struct rig *r, uint64_t retention_ms, uint64_t retention_bytes, bool records_etcd)
 {
     *r = (struct rig){.node = {.turn = turn, .arg = r}};
     config_node_open(&r->node, NULL);
     const struct audit_options options = {.kv = r->node.node.kv,
+                                          .records_etcd = records_etcd,
                                           .retention_ms = retention_ms,
                                           .retention_bytes = retention_bytes,
                                           .on_line = keep_line,
                                           .arg = r};
     r->audit = audit_new(&options);
     r->node.config->options.audit = r->audit;
+}
+
+static void begin(struct rig *r, uint64_t retention_ms, uint64_t retention_bytes)
+{
+    begin_with(r, retention_ms, retention_bytes, false);
 }
 
 static void end(struct rig *r)
@@ -271,13 +277,118 @@ static void test_unreadable(void **state)
     arena_done(&a);
 }
 
+/* --- operations of etcd's API ----------------------------------------------------------------------------- */
+
+struct request_end {
+    struct kv_request request;
+    bool is_done;
+    int err;
+};
+
+static void on_end(struct kv_request *r, int err, const ProtobufCMessage *m)
+{
+    struct request_end *e = container_of(r, struct request_end, request);
+    (void)m;
+    e->is_done = true;
+    e->err = err;
+}
+
+static bool has_ended(void *arg)
+{
+    return ((struct request_end *)arg)->is_done;
+}
+
+static int add_role(struct rig *r, const char *name, const char *author)
+{
+    Etcdserverpb__AuthRoleAddRequest m = ETCDSERVERPB__AUTH_ROLE_ADD_REQUEST__INIT;
+    const struct auth_who nobody = {0};
+    const struct author client = {.name = slice_text(author), .address = slice_text("10.0.0.7")};
+    struct request_end end = {.request = {.done = on_end, .who = &nobody, .author = &client}};
+    m.name = (char *)(uintptr_t)name;
+    kv_auth(r->node.node.kv, &end.request, &m.base);
+    one_node_run(&r->node.node, has_ended, &end);
+    return end.err;
+}
+
+static bool has_record(void *arg)
+{
+    return read_all(arg) > 0;
+}
+
+static bool has_two_records(void *arg)
+{
+    return read_all(arg) > 1;
+}
+
+static void test_etcd_lines(void **state)
+{
+    struct rig r;
+    (void)state;
+    begin(&r, 0, 0);
+    int64_t revision = kv_revision(r.node.node.kv);
+    assert_int_equal(add_role(&r, "team", "client.example"), OK);
+    turn(&r);
+    assert_int_equal(r.lines, 1);
+    assert_non_null(strstr(r.last_line, "\"author\":\"client.example\",\"address\":\"10.0.0.7\""));
+    assert_non_null(strstr(r.last_line, "\"kind\":\"role\",\"operation\":\"add\",\"name\":\"team\""));
+    assert_int_equal(add_role(&r, "team", "client.example"), ERR_ROLE_EXISTS);
+    turn(&r);
+    assert_int_equal(r.lines, 1); /* nothing was changed */
+    assert_int_equal(kv_revision(r.node.node.kv), revision);
+    assert_int_equal(read_all(&r), 0);
+    end(&r);
+}
+
+static void test_etcd_records(void **state)
+{
+    struct rig r;
+    (void)state;
+    begin_with(&r, 0, 0, true);
+    assert_int_equal(add_role(&r, "team", "client.example"), OK);
+    one_node_run(&r.node.node, has_record, &r);
+    assert_int_equal(r.count, 1);
+    assert_int_equal(r.lines, 1);
+    assert_string_equal(r.records[0].changes[0].kind, "role");
+    assert_true(slice_equal(r.records[0].author.name, slice_text("client.example")));
+    assert_true(r.records[0].index > 0);
+    assert_int_equal(add_role(&r, "other", ""), OK);
+    one_node_run(&r.node.node, has_two_records, &r);
+    assert_true(slice_equal(r.records[0].author.name, slice_text(AUTHOR_ANONYMOUS)));
+    assert_true(r.records[0].index > r.records[1].index);
+    end(&r);
+}
+
+static void test_descriptions(void **state)
+{
+    struct arena a = {0};
+    struct audit_change c;
+    Etcdserverpb__AuthUserAddRequest add = ETCDSERVERPB__AUTH_USER_ADD_REQUEST__INIT;
+    Etcdserverpb__AlarmRequest alarm = ETCDSERVERPB__ALARM_REQUEST__INIT;
+    Etcdserverpb__PutRequest put = ETCDSERVERPB__PUT_REQUEST__INIT;
+    static char name[] = "two\nlines";
+    (void)state;
+    add.name = name;
+    assert_true(audit_describe(&add.base, &a, &c));
+    assert_true(slice_equal(c.name, slice_text("two?lines")));
+    assert_false(audit_describe(&alarm.base, &a, &c)); /* a list of alarms */
+    alarm.action = ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
+    alarm.alarm = ETCDSERVERPB__ALARM_TYPE__NOSPACE;
+    assert_true(audit_describe(&alarm.base, &a, &c));
+    assert_string_equal(c.operation, "raise");
+    assert_true(slice_equal(c.name, slice_text("NOSPACE")));
+    assert_false(audit_describe(&put.base, &a, &c));
+    arena_done(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_changes),        cmocka_unit_test(test_bundle),
         cmocka_unit_test(test_largest_bundle), cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_old_ones),       cmocka_unit_test(test_too_many),
-        cmocka_unit_test(test_keys),           cmocka_unit_test(test_unreadable),
+        cmocka_unit_test(test_etcd_lines),     cmocka_unit_test(test_etcd_records),
+        cmocka_unit_test(test_descriptions),   cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_unreadable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
