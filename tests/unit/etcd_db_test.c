@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * etcd's database file in process: a store is exported, the file is read, hashed and restored, and the restored
- * store is the one from before. Damaged rows are refused with a sentence. etcd itself judges the same files in
- * tests/interop (part snapshots). */
+ * etcd's database file in process: a store is exported, the file is read, hashed and restored, and equals the
+ * one from before. Damaged rows are refused. etcd itself judges the same files in tests/interop (snapshots). */
 #include "consensus/etcd_db/etcd_db.h"
 
 #include <stdio.h>
