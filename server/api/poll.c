@@ -274,8 +274,8 @@ static int check_right(const struct poll *poll, const struct audience *a, const 
     return guard_check(c->api->options.identity, &c->guard.who, &need, error, error_size);
 }
 
-/* True: it is done with this poll, which may have been refused. */
-static bool recheck_some(struct poll *poll, uint64_t epoch)
+/* A poll that is refused is gone with its call; one that is done goes to the tail. */
+static void recheck_some(struct api_polled *p, struct poll *poll, uint64_t epoch)
 {
     struct api_call *c = poll->call;
     const struct audience *a =
@@ -291,9 +291,10 @@ static bool recheck_some(struct poll *poll, uint64_t epoch)
     if (err) {
         poll_leave(poll);
         api_refuse(c, err, error);
-        return true;
+    } else if (poll->rechecked >= poll->compared) {
+        list_remove(&poll->link);
+        list_add_last(&p->polls, &poll->link);
     }
-    return poll->rechecked >= poll->compared;
 }
 
 static bool recheck_polls(struct api_polled *p, uint64_t end_ns)
@@ -305,10 +306,7 @@ static bool recheck_polls(struct api_polled *p, uint64_t end_ns)
             return false;
         if (api_now_ns(p->api) >= end_ns)
             return true;
-        if (recheck_some(poll, epoch) && link_is_in_list(&poll->link)) {
-            list_remove(&poll->link);
-            list_add_last(&p->polls, &poll->link);
-        }
+        recheck_some(p, poll, epoch);
     }
     return false;
 }
