@@ -57,6 +57,8 @@ static const struct field {
     {"policy", FIELD_TEXT, AT(policy), NULL},
     {"dry_run", FIELD_FLAG, AT(dry_run), "true"},
     {"cascade", FIELD_FLAG, AT(cascade), "true"},
+    {"emergency", FIELD_TEXT, AT(emergency), NULL},
+    {"deletion", FIELD_FLAG, AT(is_deletion), "true"},
 };
 #undef AT
 

@@ -43,30 +43,50 @@ extern "C" {
     N(config_list, "GET", "/api/v1/configs", "namespace group prefix limit continue deleted" CAIRN_READS)    \
     N(config_read, "GET", "/api/v1/configs/{name}", "namespace group seq meta labels client_id" CAIRN_READS) \
     N(config_put, "PUT", "/api/v1/configs/{name}",                                                           \
-      "namespace group type title note validate" CAIRN_CONDITIONS CAIRN_AUTHOR)                              \
+      "namespace group type title note validate emergency" CAIRN_CONDITIONS CAIRN_AUTHOR)                    \
     N(config_delete, "DELETE", "/api/v1/configs/{name}",                                                     \
-      "namespace group note" CAIRN_CONDITIONS CAIRN_AUTHOR)                                                  \
+      "namespace group note emergency" CAIRN_CONDITIONS CAIRN_AUTHOR)                                        \
     N(config_history, "GET", "/api/v1/configs/{name}/history", "namespace group limit continue")             \
     N(config_diff, "GET", "/api/v1/configs/{name}/diff", "namespace group meta from to")                     \
     N(config_rollback, "POST", "/api/v1/configs/{name}/rollback",                                            \
-      "namespace group" CAIRN_CONDITIONS CAIRN_AUTHOR)                                                       \
+      "namespace group emergency" CAIRN_CONDITIONS CAIRN_AUTHOR)                                             \
     N(draft_get, "GET", "/api/v1/configs/{name}/draft", "namespace group meta")                              \
     N(draft_put, "PUT", "/api/v1/configs/{name}/draft",                                                      \
-      "namespace group type title note" CAIRN_CONDITIONS CAIRN_AUTHOR)                                       \
+      "namespace group type title note deletion" CAIRN_CONDITIONS CAIRN_AUTHOR)                              \
     N(draft_delete, "DELETE", "/api/v1/configs/{name}/draft", "namespace group" CAIRN_AUTHOR)                \
     N(draft_publish, "POST", "/api/v1/configs/{name}/publish",                                               \
-      "namespace group" CAIRN_CONDITIONS CAIRN_AUTHOR)                                                       \
+      "namespace group emergency" CAIRN_CONDITIONS CAIRN_AUTHOR)                                             \
     N(gray_get, "GET", "/api/v1/configs/{name}/gray/{rule}", "namespace group" CAIRN_READS)                  \
     N(gray_put, "PUT", "/api/v1/configs/{name}/gray/{rule}",                                                 \
-      "namespace group" CAIRN_CONDITIONS CAIRN_AUTHOR)                                                       \
+      "namespace group emergency" CAIRN_CONDITIONS CAIRN_AUTHOR)                                             \
     N(gray_delete, "DELETE", "/api/v1/configs/{name}/gray/{rule}",                                           \
       "namespace group" CAIRN_CONDITIONS CAIRN_AUTHOR)                                                       \
     N(gray_promote, "POST", "/api/v1/configs/{name}/gray/{rule}/promote",                                    \
-      "namespace group" CAIRN_CONDITIONS CAIRN_AUTHOR)                                                       \
+      "namespace group emergency" CAIRN_CONDITIONS CAIRN_AUTHOR)                                             \
+    N(draft_submit, "POST", "/api/v1/configs/{name}/draft/submit", "namespace group" CAIRN_AUTHOR)           \
+    N(draft_approve, "POST", "/api/v1/configs/{name}/draft/approve", "namespace group" CAIRN_AUTHOR)         \
+    N(draft_reject, "POST", "/api/v1/configs/{name}/draft/reject", "namespace group" CAIRN_AUTHOR)           \
+    N(draft_review, "GET", "/api/v1/configs/{name}/draft/review", "namespace group")                         \
+    N(review_list, "GET", "/api/v1/reviews", "namespace group limit continue")                               \
+    N(schedule_get, "GET", "/api/v1/configs/{name}/schedule", "namespace group")                             \
+    N(schedule_delete, "DELETE", "/api/v1/configs/{name}/schedule", "namespace group" CAIRN_AUTHOR)          \
+    N(schedule_list, "GET", "/api/v1/schedules", "namespace group limit continue")                           \
+    N(rollout_get, "GET", "/api/v1/configs/{name}/rollout", "namespace group")                               \
+    N(rollout_put, "PUT", "/api/v1/configs/{name}/rollout",                                                  \
+      "namespace group emergency" CAIRN_CONDITIONS CAIRN_AUTHOR)                                             \
+    N(rollout_pause, "POST", "/api/v1/configs/{name}/rollout/pause", "namespace group" CAIRN_AUTHOR)         \
+    N(rollout_resume, "POST", "/api/v1/configs/{name}/rollout/resume", "namespace group" CAIRN_AUTHOR)       \
+    N(rollout_promote, "POST", "/api/v1/configs/{name}/rollout/promote",                                     \
+      "namespace group emergency" CAIRN_AUTHOR)                                                              \
+    N(rollout_abort, "POST", "/api/v1/configs/{name}/rollout/abort", "namespace group" CAIRN_AUTHOR)         \
+    N(rollout_list, "GET", "/api/v1/rollouts", "namespace group limit continue")                             \
+    N(policy_get, "GET", "/api/v1/policy", "namespace")                                                      \
+    N(policy_put, "PUT", "/api/v1/policy", "namespace" CAIRN_AUTHOR)                                         \
+    N(policy_delete, "DELETE", "/api/v1/policy", "namespace" CAIRN_AUTHOR)                                   \
     N(config_listeners, "GET", "/api/v1/configs/{name}/listeners", "namespace group")                        \
     N(config_delivery, "GET", "/api/v1/configs/{name}/releases/{release}/delivery", "namespace group")       \
     N(config_poll, "POST", "/api/v1/polls", "namespace group timeout consistency labels client_id")          \
-    N(bundle_publish, "POST", "/api/v1/bundles", "namespace group validate" CAIRN_AUTHOR)                    \
+    N(bundle_publish, "POST", "/api/v1/bundles", "namespace group validate emergency" CAIRN_AUTHOR)          \
     N(configs_export, "GET", "/api/v1/export", "namespace group consistency prefix")                         \
     N(configs_import, "POST", "/api/v1/import", "namespace group policy dry_run" CAIRN_AUTHOR)               \
     N(namespace_list, "GET", "/api/v1/namespaces", "prefix limit continue" CAIRN_READS)                      \
@@ -111,7 +131,9 @@ struct cairn_api_request {
     const char *on_behalf_of;     /* the person for whom the client writes; it stands beside the author */
     const char *policy;           /* of an import: "abort", "skip", "overwrite" */
     bool dry_run;
-    bool cascade; /* of cairn_namespace_delete: with all that it holds, in the background */
+    const char *emergency; /* a publish without the review that a policy requires: the reason */
+    bool is_deletion;      /* of cairn_draft_put: the draft deletes the configuration */
+    bool cascade;          /* of cairn_namespace_delete: with all that it holds, in the background */
 };
 
 /* An entry of a list. Texts are "" and numbers 0 where the entry has no such field. */

@@ -81,6 +81,43 @@ static void services(void)
     MUST(CALL(session_end, .id = session, .session_key = key) == CAIRN_LOST);
 }
 
+/* Reviews, schedules and rollouts. Without users nobody else could approve. */
+static void approval(void)
+{
+    struct cairn_bytes none = cairn_text("{}");
+    OK(policy_put, .body = cairn_text("{\"review\":[\"reviewed.json\"]}"));
+    OK(policy_get, .ns = "default");
+    MUST(body_has("reviewed.json"));
+    MUST(CALL(config_put, .name = "reviewed.json", .body = none) == CAIRN_DENIED);
+    OK(draft_put, .name = "reviewed.json", .body = none);
+    OK(draft_submit, .name = "reviewed.json", .body = none);
+    OK(draft_review, .name = "reviewed.json");
+    MUST(body_has("\"submitted\""));
+    OK(review_list, .limit = 10);
+    MUST(CALL(draft_approve, .name = "reviewed.json", .body = cairn_text("{\"draft_revision\":1}")) !=
+         CAIRN_OK);
+    MUST(CALL(draft_reject, .name = "reviewed.json", .body = cairn_text("{\"draft_revision\":1}")) !=
+         CAIRN_OK);
+    OK(config_put, .name = "reviewed.json", .body = none, .emergency = "INC-7");
+    OK(policy_delete, .ns = "default");
+    MUST(CALL(schedule_get, .name = "reviewed.json") == CAIRN_NOT_FOUND);
+    MUST(CALL(schedule_delete, .name = "reviewed.json") == CAIRN_NOT_FOUND);
+    OK(schedule_list, .limit = 10);
+    MUST(CALL(rollout_get, .name = "reviewed.json") == CAIRN_NOT_FOUND);
+    OK(config_put, .name = "reviewed.json", .body = cairn_text("{\"a\":1}"));
+    OK(rollout_put, .name = "reviewed.json",
+       .body = cairn_text("{\"seq\":1,\"steps\":[{\"percent\":5,\"for\":\"1h\"}]}"));
+    OK(rollout_get, .name = "reviewed.json");
+    OK(rollout_list, .limit = 10);
+    OK(rollout_pause, .name = "reviewed.json", .body = none);
+    OK(rollout_resume, .name = "reviewed.json", .body = none);
+    OK(rollout_promote, .name = "reviewed.json", .body = none);
+    MUST(CALL(rollout_abort, .name = "reviewed.json", .body = none) != CAIRN_OK);
+    OK(draft_put, .name = "reviewed.json", .is_deletion = true);
+    OK(draft_delete, .name = "reviewed.json");
+    OK(config_delete, .name = "reviewed.json");
+}
+
 static void configs(void)
 {
     struct cairn_bytes one = cairn_text("{\"a\":1}"), two = cairn_text("{\"a\":2}");
@@ -107,6 +144,7 @@ static void configs(void)
     OK(namespace_delete, .name = "sdk");
     MUST(CALL(namespace_deletion, .name = "sdk") == CAIRN_NOT_FOUND);
     OK(config_delete, .name = "for.json");
+    approval();
     OK(config_read, .name = "api.json");
     MUST(r->body.size == two.size && memcmp(r->body.data, two.data, two.size) == 0 && r->seq == 2);
     OK(config_read, .name = "api.json", .with_meta = true, .seq = 1);
