@@ -419,17 +419,21 @@ static void test_late_keys(void **state)
 }
 
 /* A deletion that somebody else ends stays ended: a batch that was decided on the older one does not begin it
- * again, and removes nothing. */
+ * again, and removes nothing. Each round ends it a turn later, until several batches more come first: so some of
+ * them were the turn of a batch. */
 static void test_ended_by_another(void **state)
 {
+    enum { DRAFTS = 30 };
     struct trio *t = *state;
     struct machine *m = world_wait_for_leader(t->world);
-    for (unsigned round = 0; round < 20; round++) {
+    int64_t first = 0;
+    bool is_late = false;
+    for (unsigned round = 0; round < 200 && !is_late; round++) {
         char ns[8], key[64], prefix[64];
         snprintf(ns, sizeof ns, "n%u", round);
         snprintf(key, sizeof key, "/cairn/namespaces/deletions/%s", ns);
         snprintf(prefix, sizeof prefix, "/cairn/config/drafts/%s/", ns);
-        for (unsigned i = 0; i < 30; i++) {
+        for (unsigned i = 0; i < DRAFTS; i++) {
             char draft[100];
             snprintf(draft, sizeof draft, "%s%u", prefix, i);
             assert_int_equal(world_put(m, draft, "x", 0), OK);
@@ -442,11 +446,14 @@ static void test_ended_by_another(void **state)
             world_run_ms(t->world, 1);
         int64_t end = entry(t, any(t), ns)->revisions[KEY_DELETION], left = keys_at(t, prefix, end);
         assert_true(left > 0);
+        first = round ? first : left;
+        is_late = left < first - DRAFTS / 3;
         world_run_ms(t->world, 50);
         assert_int_equal(entry(t, any(t), ns)->revisions[KEY_DELETION], end);
         assert_int_equal(keys_at(t, prefix, 0), left);
         late_end(late);
     }
+    assert_true(is_late);
 }
 
 int main(void)
