@@ -38,6 +38,7 @@ struct kv_join {
         uint64_t id;
         const char *const *peer_urls;
         size_t peer_url_count;
+        bool is_learner;
     } * members;
     size_t member_count;
 };
@@ -85,10 +86,12 @@ struct kv_options {
     int64_t auto_compaction_retention; /* nanoseconds or revisions; 0 = off */
     uint64_t progress_interval_ms;     /* watch progress: 600,000 */
     uint64_t lease_checkpoint_ms;      /* 0 = LEASE_CHECKPOINT_INTERVAL_MS; tests have less time */
+    uint64_t defrag_at_start_mb;       /* MiB of the store's file that are not in use; 0 = not at the start */
     bool force_new_cluster;
     bool pre_vote, strict_reconfig_check;
     uint64_t slow_apply_ns;        /* an applied entry or a range that takes longer is logged; 0 = 100 ms */
     int64_t max_learners;          /* that this member adds learners up to; 0 = 1, less than 0 = none */
+    bool limits_learners_at_start; /* kv_open refuses a cluster with more than max_learners, as etcd */
     bool advances_ticks;           /* a start that reaches a majority does not wait an election timeout */
     bool promotes_learners;        /* a learner that joined by itself becomes a voter when it has caught up */
     uint64_t snapshot_bytes_per_s; /* to one follower; 0 = no limit */

@@ -4,7 +4,9 @@
  * 1. A request that comes while none runs starts one.
  * 2. A request that comes while one runs waits for the next one, as in etcd; all that wait share it.
  * 3. A canceled request does not end a defragmentation that has begun.
- * 4. While a snapshot of the leader is installed none begins. The one that runs ends, and its requests
+ * 4. A start with --bootstrap-defrag-threshold-megabytes begins one without a request, and the member serves
+ *    meanwhile. etcd begins to serve after it.
+ * 5. While a snapshot of the leader is installed none begins. The one that runs ends, and its requests
  *    wait for one of the new store. */
 #include "consensus/kv/kv_impl.h"
 
@@ -68,15 +70,34 @@ static void kv_defrag_on_done(void *arg, int err)
     kv_defrag_start(kv);
 }
 
+static void begin(struct kv *kv)
+{
+    kv->defrag.begin_ns = kv->io->ops->mono_ns(kv->io);
+    metric_set(METRIC_DEFRAG_INFLIGHT, 1);
+    store_defrag(kv->store, kv_defrag_on_done, kv);
+}
+
 void kv_defrag_start(struct kv *kv)
 {
     if (list_is_empty(&kv->defrag.waiting) || kv_is_installing(kv) || kv_is_closing(kv) ||
         store_defrag_is_running(kv->store))
         return;
     list_move_all(&kv->defrag.served, &kv->defrag.waiting);
-    kv->defrag.begin_ns = kv->io->ops->mono_ns(kv->io);
-    metric_set(METRIC_DEFRAG_INFLIGHT, 1);
-    store_defrag(kv->store, kv_defrag_on_done, kv);
+    begin(kv);
+}
+
+void kv_defrag_at_start(struct kv *kv, uint64_t threshold_mb)
+{
+    struct store_sizes sizes = store_sizes(kv->store);
+    uint64_t threshold = threshold_mb < UINT64_MAX >> 20 ? threshold_mb << 20 : UINT64_MAX;
+    if (!threshold)
+        return;
+    if (sizes.file - sizes.in_use >= threshold)
+        begin(kv);
+    else
+        log_info("Skipping defragmentation", F_UINT("current-db-size-bytes", sizes.file),
+                 F_UINT("current-db-size-in-use-bytes", sizes.in_use),
+                 F_UINT("bootstrap-defrag-threshold-bytes", threshold));
 }
 
 void kv_defrag_refusal(const struct kv *kv, char *ret_text, size_t size)

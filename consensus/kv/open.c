@@ -403,6 +403,22 @@ static int settle_identity(struct kv *kv, const struct kv_options *o, struct nod
     return OK;
 }
 
+/* Before anything is written: a member that joins is refused without a log, so that it can start anew. */
+static int check_learners(const struct kv *kv, const struct kv_options *o, bool is_joining, char *error,
+                          size_t error_size)
+{
+    size_t count = is_joining ? 0 : members_count_learners(&kv->members, 0);
+    for (size_t i = 0; is_joining && i < o->join->member_count; i++)
+        count += o->join->members[i].is_learner;
+    if (!o->limits_learners_at_start || count <= kv->settings.learners_max)
+        return OK;
+    snprintf(error, error_size,
+             "membership: too many learner members in cluster: %zu; --max-learners is %u. Give each member a "
+             "higher value, or promote or remove learners",
+             count, kv->settings.learners_max);
+    return ERR_TOO_MANY_LEARNERS;
+}
+
 static bool may_apply(void *arg)
 {
     return !store_is_full(((const struct kv *)arg)->store);
@@ -439,6 +455,8 @@ static int open_node(struct kv *kv, const struct kv_options *o, const char *wal_
         .arg = kv,
     };
     int err = settle_identity(kv, o, &options, error, error_size);
+    if (!err)
+        err = check_learners(kv, o, options.joins, error, error_size);
     if (err)
         return err;
     struct raft_conf_state conf_state = {0};
@@ -556,6 +574,7 @@ int kv_open(const struct kv_options *o, char *error, size_t error_size, struct k
         kv_snapshot_open(kv, o);
         kv_peers_announce(kv);
     }
+    kv_defrag_at_start(kv, o->defrag_at_start_mb);
     arena_reset(&kv->arena);
     *ret_kv = kv;
 out:

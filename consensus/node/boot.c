@@ -132,7 +132,8 @@ static void boot_finish(struct boot *b, int err, const char *error, const Peerpb
         members = mem_new((joined->n_members + 1) * sizeof *members);
         for (size_t i = 0; i < joined->n_members; i++) {
             const Peerpb__ListedMember *s = joined->members[i];
-            members[i] = (struct kv_join_member){s->id, (const char *const *)s->peer_urls, s->n_peer_urls};
+            members[i] = (struct kv_join_member){s->id, (const char *const *)s->peer_urls, s->n_peer_urls,
+                                                 s->is_learner};
         }
         join = (struct kv_join){joined->cluster_id, joined->member_id, members, joined->n_members};
         result.join = &join;

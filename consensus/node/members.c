@@ -103,6 +103,14 @@ bool member_is_removed(const struct members *m, uint64_t id)
     return false;
 }
 
+size_t members_count_learners(const struct members *members, uint64_t without)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < members->count; i++)
+        count += members->list[i].is_learner && members->list[i].id != without;
+    return count;
+}
+
 void members_done(struct members *m)
 {
     for (size_t i = 0; i < m->count; i++)

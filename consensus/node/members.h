@@ -39,6 +39,8 @@ void member_set_attributes(struct member *member, const char *name, const char *
 void member_remove(struct members *m,
                    uint64_t id); /* records the id as removed, also one that was no member */
 bool member_is_removed(const struct members *m, uint64_t id);
+/* Not counting the member `without`; 0 = no such member. */
+size_t members_count_learners(const struct members *m, uint64_t without);
 void members_done(struct members *m);
 
 /* Inside store_begin and store_end. */

@@ -101,6 +101,28 @@ expect "and nothing is left of it" 0 $rests
 expect "what was there before is" "$before" "$(state)"
 stop_server TERM
 
+# --- at the start ------------------------------------------------------------------------------------------------------------
+check "a member with a file that holds little" start_server "$work/b" "$port"
+fill load 100
+etcdctl del --prefix load >/dev/null
+etcdctl compaction --physical "$(etcdctl get x -w json | jq .header.revision)" >/dev/null
+free_mb() { echo $((($(status dbSize) - $(status dbSizeInUse)) >> 20)); }
+has_free() { [ "$(free_mb)" -ge 4 ]; }
+check "which is free by now" within $LIMIT_S has_free
+etcdctl put rest 1 >/dev/null
+stop_server TERM
+check "--bootstrap-defrag-threshold-megabytes: it starts" start_server "$work/b" "$port" --bootstrap-defrag-threshold-megabytes=1000
+check "below the threshold the file stays" has "$work/b/log" 'Skipping defragmentation.*"bootstrap-defrag-threshold-bytes":1048576000'
+expect "none was measured" 0 "$(metric etcd_disk_backend_defrag_duration_seconds_count)"
+size=$(status dbSize)
+stop_server TERM
+check "with less it starts, too" start_server "$work/b" "$port" --bootstrap-defrag-threshold-megabytes=1
+packed() { [ "$(metric etcd_disk_backend_defrag_duration_seconds_count)" = 1 ]; }
+check "the file is packed" within $LIMIT_S packed
+check "and smaller ($size before, $(status dbSize) now)" test "$(status dbSize)" -lt $((size / 2))
+expect "and holds what it held" 1 "$(etcdctl get rest --print-value-only)"
+stop_server TERM
+
 # --- a disk without room ----------------------------------------------------------------------------------------------------
 if [ "$(id -u)" = 0 ] && mkdir "$work/small" && mount -t tmpfs -o size=400m tmpfs "$work/small" 2>/dev/null; then
     small=$work/small

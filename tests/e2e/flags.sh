@@ -180,6 +180,12 @@ check "and a second one" learn 2
 check "but no third" fails_to learn 3
 check "with etcd's words" has "$work/learn" 'too many learner members in cluster'
 stop_server
+check "a start beside more than --max-learners is refused" fails_to start_server "$work/learners" "$port"
+wait "$server_pid"
+expect "its exit code" 1 $?
+check "and etcd's words" has "$work/learners/log" 'membership: too many learner members in cluster: 2; --max-learners is 1'
+check "but it starts with the higher number" start_server "$work/learners" "$port" --max-learners=2
+stop_server
 
 # --- connections again -----------------------------------------------------------------------------------------------
 # A connection that the server closed leaves its port in TIME_WAIT.

@@ -212,6 +212,7 @@ static int try_open(struct machine *m, bool force_new_cluster, const struct kv_j
     o.force_new_cluster = force_new_cluster;
     o.promotes_learners = m->promotes_learners;
     o.max_learners = m->max_learners;
+    o.limits_learners_at_start = m->limits_learners_at_start;
     o.join = join;
     int err = kv_open(&o, error, size, &m->kv);
     if (!err)
@@ -226,9 +227,9 @@ static void open_machine(struct machine *m, bool force_new_cluster, const struct
         fail_msg("kv_open of %s: %s", m->name, error);
 }
 
-bool machine_try_start(struct machine *m, char *error, size_t size)
+bool machine_try_start(struct machine *m, const struct kv_join *join, char *error, size_t size)
 {
-    if (try_open(m, false, NULL, error, size) == OK)
+    if (try_open(m, false, join, error, size) == OK)
         return true;
     m->kv = NULL;
     while (!sim_io_is_idle(m->io))

@@ -32,7 +32,7 @@ struct machine {
     size_t known_count, removed_count;
     unsigned feature_level; /* of the build that starts next; 0 = this one's */
     int64_t max_learners;   /* as kv_options */
-    bool is_cut, is_ready, is_closed, promotes_learners;
+    bool is_cut, is_ready, is_closed, promotes_learners, limits_learners_at_start;
     unsigned done_count;     /* of world_count_done */
     void (*turn)(void *arg); /* after kv_turn, in each step while it runs; may be NULL */
     void *arg;
@@ -68,8 +68,8 @@ struct machine *world_leader(struct world *w);          /* NULL = none */
 struct machine *world_follower(struct world *w);        /* the first one */
 struct machine *world_wait_for_leader(struct world *w); /* until all follow one */
 
-/* As machine_start; false: it was refused, with this sentence. */
-bool machine_try_start(struct machine *m, char *error, size_t size);
+/* As machine_start, or as machine_join if join is set; false: it was refused, with this sentence. */
+bool machine_try_start(struct machine *m, const struct kv_join *join, char *error, size_t size);
 
 /* A request and its result; the response is a copy. */
 struct question {

@@ -393,7 +393,7 @@ static void a_member_that_begins_again_ends(void **state)
     ASK(first, &q, kv_member_add, &r);
     assert_int_equal(q.err, 0);
     const char *const first_url[] = {first->url}, *const second_url[] = {second->url};
-    struct kv_join_member members[] = {{first->id, first_url, 1}, {0, second_url, 1}};
+    struct kv_join_member members[] = {{first->id, first_url, 1, false}, {0, second_url, 1, true}};
     members[1].id = ((Etcdserverpb__MemberAddResponse *)q.response)->member->id;
     struct kv_join join = {kv_cluster_id(first->kv), members[1].id, members, 2};
     question_done(&q);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Tests of requests to defragment: which requests share one defragmentation, and their results while a
- * snapshot of the leader is installed. A fake store records when a defragmentation begins, and ends it when
+ * snapshot of the leader is installed, and when one begins at the start. A fake store records when a defragmentation begins, and ends it when
  * the test says so. */
 #include "base/mem.h"
 #include "consensus/kv/kv_impl.h"
@@ -38,10 +38,12 @@ struct backend_pack store_defrag_progress(const struct store *s)
     return (struct backend_pack){.needed = 20 << 20, .free = 10 << 20};
 }
 
+static struct store_sizes sizes;
+
 struct store_sizes store_sizes(const struct store *s)
 {
     (void)s;
-    return (struct store_sizes){0};
+    return sizes;
 }
 
 /* --- the other parts ----------------------------------------------------------------------------------- */
@@ -256,6 +258,44 @@ static void test_closing(void **state)
     assert_int_equal(rig.callers[1].answers, 0);
 }
 
+/* As in etcd: at the start the file is packed when it has at least so many MiB that are not in use. A request
+ * that comes meanwhile waits for the next one; without a request nobody is answered. */
+static void test_at_start(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t megabytes, file, in_use;
+        bool begins;
+    } rows[] = {
+        {0, 90 << 20, 0, false},
+        {1, 3 << 20, 2 << 20, true},
+        {1, 3 << 20, (2 << 20) + 1, false},
+        {40, 90 << 20, 50 << 20, true},
+        {41, 90 << 20, 50 << 20, false},
+        {UINT64_MAX, 90 << 20, 50 << 20, false},
+    };
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct rig rig;
+        struct kv *kv = rig_start(&rig);
+        sizes = (struct store_sizes){.file = rows[i].file, .in_use = rows[i].in_use};
+        kv_defrag_at_start(kv, rows[i].megabytes);
+        assert_int_equal(defrag.begun, rows[i].begins);
+        ask(&rig, 0);
+        assert_int_equal(defrag.begun, 1);
+        end_defrag(OK);
+        assert_int_equal(defrag.begun, 1 + rows[i].begins);
+        if (rows[i].begins)
+            end_defrag(OK);
+        assert_answered(&rig, 0, OK);
+    }
+    struct rig rig;
+    struct kv *kv = rig_start(&rig);
+    kv_defrag_at_start(kv, 1);
+    begin_install(&rig);
+    end_install(&rig); /* the store is another one, and packed as it came */
+    assert_int_equal(defrag.begun, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_a_canceled_one_without_callers_does_not),
         cmocka_unit_test(test_a_failed_one_is_answered),
         cmocka_unit_test(test_closing),
+        cmocka_unit_test(test_at_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -139,7 +139,8 @@ static void expect_equal_lists(struct world *w)
 }
 
 /* A machine that was added to the cluster starts with the configuration that a member returns. */
-static void join(struct machine *m, struct machine *via, uint64_t id)
+/* false: it was refused, with this sentence. */
+static bool try_join(struct machine *m, struct machine *via, uint64_t id, char *error, size_t size)
 {
     struct question q = {0};
     Etcdserverpb__MemberListRequest r = ETCDSERVERPB__MEMBER_LIST_REQUEST__INIT;
@@ -148,10 +149,18 @@ static void join(struct machine *m, struct machine *via, uint64_t id)
     struct kv_join_member members[WORLD_MACHINES + 1];
     for (size_t i = 0; i < a->n_members; i++)
         members[i] = (struct kv_join_member){a->members[i]->id, (const char *const *)a->members[i]->peerurls,
-                                             a->members[i]->n_peerurls};
+                                             a->members[i]->n_peerurls, a->members[i]->islearner};
     struct kv_join join = {kv_cluster_id(via->kv), id, members, a->n_members};
-    machine_join(m, &join);
+    bool has_started = machine_try_start(m, &join, error, size);
     question_done(&q);
+    return has_started;
+}
+
+static void join(struct machine *m, struct machine *via, uint64_t id)
+{
+    char error[300] = "";
+    if (!try_join(m, via, id, error, sizeof error))
+        fail_msg("kv_open of %s: %s", m->name, error);
 }
 
 /* --- tests ------------------------------------------------------------------------------------------- */
@@ -537,6 +546,47 @@ static void the_adding_member_limits_learners(void **state)
     }
 }
 
+/* As etcd: neither a restart nor a join goes on beside more learners than --max-learners, whoever added them.
+ * Nothing is written: with a higher value the same folder starts. */
+static void a_start_beside_too_many_learners_is_refused(void **state)
+{
+    (void)state;
+    struct world *w = world_new(3);
+    char error[300];
+    uint64_t id = 0, second = 0;
+    for (unsigned i = 0; i < WORLD_MACHINES; i++)
+        w->machines[i].limits_learners_at_start = true;
+    struct machine *wide = &w->machines[0], *plain = &w->machines[1], *fresh = &w->machines[3];
+    machine_stop(wide);
+    wide->max_learners = 2;
+    machine_start(wide, false);
+    world_wait_for_leader(w);
+    world_run_ms(w, 8000);
+    assert_int_equal(add(wide, fresh->url, true, &id), OK);
+    machine_stop(plain);
+    machine_start(plain, false); /* one is its limit */
+    world_wait_for_leader(w);
+    world_run_ms(w, 8000);
+    assert_int_equal(add(wide, "http://10.0.0.9:2380", true, &second), OK);
+    world_run_ms(w, 1000); /* all have it on disk */
+    assert_false(try_join(fresh, wide, id, error, sizeof error));
+    assert_string_equal(error,
+                        "membership: too many learner members in cluster: 2; --max-learners is 1. Give each "
+                        "member a higher value, or promote or remove learners");
+    machine_stop(plain);
+    *error = 0;
+    assert_false(machine_try_start(plain, NULL, error, sizeof error));
+    assert_non_null(strstr(error, "too many learner members in cluster: 2; --max-learners is 1."));
+    plain->max_learners = fresh->max_learners = 2;
+    machine_start(plain, false);
+    join(fresh, wide, id);
+    world_wait_for_leader(w);
+    world_run_ms(w, 4000);
+    assert_true(kv_is_learner(fresh->kv));
+    expect_equal_lists(w);
+    world_free(w);
+}
+
 /* The mark is on disk: a leader that restarts still promotes the one and leaves the other alone. */
 static void a_learner_of_member_add_waits_for_a_promotion(void **state)
 {
@@ -567,6 +617,7 @@ int main(void)
         cmocka_unit_test(nonsense_is_refused_everywhere),
         cmocka_unit_test(every_member_knows_of_a_change),
         cmocka_unit_test(the_adding_member_limits_learners),
+        cmocka_unit_test(a_start_beside_too_many_learners_is_refused),
         cmocka_unit_test(a_change_waits_for_the_one_before),
         cmocka_unit_test(changes_that_wait_have_a_limit),
         cmocka_unit_test(a_removed_follower_learns_it),

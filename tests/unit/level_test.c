@@ -224,7 +224,7 @@ static void an_old_member_stops_and_continues_with_a_new_build(void **state)
     struct machine *old = world_follower(w);
     machine_stop(old);
     old->feature_level = THIS;
-    assert_false(machine_try_start(old, error, sizeof error));
+    assert_false(machine_try_start(old, NULL, error, sizeof error));
     assert_non_null(strstr(error, "needs feature level"));
     assert_non_null(strstr(error, "start cairnd trial or later"));
     old->feature_level = NEW;

@@ -438,7 +438,6 @@ static void flags_without_effect_are_warned_about(void **state)
         "--distributed-tracing-service-name=s",
         "--distributed-tracing-instance-id=i",
         "--distributed-tracing-sampling-rate=1",
-        "--bootstrap-defrag-threshold-megabytes=1",
         "--downgrade-check-time=1s",
         "--snapshot-count=5",
     };
