@@ -24,6 +24,7 @@ start_server "$work" "$port" --log-outputs "$work/log" --listen-peer-urls="http:
     --advertise-client-urls "http://127.0.0.1:$port" || { cat "$work/log"; exit 1; }
 unset NOTIFY_SOCKET
 check "READY=1" wait_for notes READY=1
+expect "HashKV of a fresh store is that of etcd" 1084519789 "$(curl -s -m 30 "http://127.0.0.1:$http/v3/maintenance/hashkv" -d '{}' | jq .hash)"
 
 # gRPC on one port, HTTP on the other, metrics and health alone on the third.
 expect "gRPC on the client port" OK "$(etcdctl --endpoints "127.0.0.1:$port" put a b 2>&1)"

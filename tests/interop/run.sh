@@ -96,10 +96,14 @@ java_tools() {
     cp "$here/java/pom.xml" "$peers/java/"
 }
 
+fresh_hash() { curl -sf -m 30 "http://127.0.0.1:$1/v3/maintenance/hashkv" -d '{}' | jq -c 'del(.header)'; }
 part_differential() {
     go_tools || return $SKIPPED
+    local hash
     start_server etcd "$peers/etcd37" && a=$port || return 1
     start_server ours "$CAIRND" && b=$port || return 1
+    hash=$(fresh_hash "$a")
+    [ "$hash" ] && [ "$hash" = "$(fresh_hash "$b")" ] || { echo "HashKV of a fresh store: etcd $hash, ours $(fresh_hash "$b")"; return 1; }
     timeout 1200 "$peers/differential" -a "127.0.0.1:$a" -b "127.0.0.1:$b" \
         -seeds "$([ "${LONG:-}" ] && echo 20 || echo 5)" ${STRICT:+-strict}
 }
