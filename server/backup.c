@@ -2,7 +2,7 @@
  * The shell of the continuous backup: what is written when; see backup.h.
  *
  *   opening     the worker looks for a run that can go on
- *   following   entries queue; a job writes the queue each 20 ms, and syncs each second
+ *   following   entries queue; a job writes the queue each 20 ms, and syncs each second (backup_pace.h)
  *   reading     entries are missing between the run's end, or the queue's, and the store: they are read from the
  *               log, with their outcomes (backup_reading.c)
  *   gap         the log has been cut before they were read, or the log of the run is damaged: entries are left
@@ -29,12 +29,7 @@ enum {
     SEGMENT_BYTES = 16 << 20,
     SEGMENT_MS = 600000,
     ITEM_BYTES = 1 << 20,
-    WRITE_MS = 20,
     IDLE_MS = 1000,
-    SYNC_MS = 1000,
-    SYNC_BYTES = 8 << 20, /* or so many bytes are not durable */
-    RETRY_MS = 1000,
-    BEHIND_MS = 10000,
     CLOSE_MS = 5000,
 };
 
@@ -263,7 +258,7 @@ static void open_done(struct worker_job *job)
     backup_set_error(b, &b->log_err, b->open.err, "the backup cannot be opened");
     if (b->open.err) {
         mem_free(b->open.tail.list);
-        b->retry_ms = clock_mono_ms() + RETRY_MS;
+        backup_pace_retry(&b->pace, clock_mono_ms());
         return;
     }
     b->tail = b->open.tail;
@@ -302,7 +297,7 @@ static void run_log(struct worker_job *job)
         j->bytes += i->bytes.size;
         j->written++;
     }
-    if (!j->err && j->syncs)
+    if (!j->err && j->step == BACKUP_STEP_SYNC)
         j->err = backup_files_sync(f);
     j->epoch = backup_files_epoch(f);
 }
@@ -346,33 +341,30 @@ static void move_written(struct backup *b, size_t count)
     }
 }
 
-/* Of the first change that is not durable; 0 = none. */
-static uint64_t oldest_ms(const struct backup *b)
+/* The items of a job that is under way are the worker's: their links are not looked at. */
+static struct backup_waiting waiting(const struct backup *b)
 {
-    const struct link *lists[] = {&b->unsynced, &b->log.items, &b->queue};
-    for (size_t i = 0; i < 3; i++)
-        if (!list_is_empty(lists[i]))
-            return container_of(lists[i]->next, struct item, link)->first_ms;
-    return 0;
+    bool has_written = !list_is_empty(&b->unsynced), has_queued = !list_is_empty(&b->queue);
+    struct link *first = has_written ? b->unsynced.next : b->queue.next;
+    return (struct backup_waiting){
+        .has_queued = has_queued,
+        .has_written = has_written,
+        .bytes = b->bytes,
+        .oldest_ms = has_written || has_queued ? container_of(first, struct item, link)->first_ms : 0,
+    };
 }
 
 static void log_done(struct worker_job *job)
 {
     struct log_job *j = container_of(job, struct log_job, job);
     struct backup *b = j->backup;
-    uint64_t now = clock_mono_ms();
-    j->is_out = false;
+    backup_pace_done(&b->pace, j->step, j->err, clock_mono_ms());
     metric_add(METRIC_BACKUP_BYTES, (double)j->bytes);
     move_written(b, j->written);
     release_items(b, &b->unsynced, j->epoch);
     backup_set_error(b, &b->log_err, j->err, "the backup cannot be written");
-    if (!j->err) {
-        if (j->syncs)
-            b->synced_ms = now;
-        b->oldest_ms = oldest_ms(b); /* here, because under load the next job begins at once */
+    if (!j->err)
         return;
-    }
-    b->retry_ms = now + RETRY_MS;
     put_back(b, &j->items);
     put_back(b, &b->unsynced);
     if (j->err == ERR_CORRUPT || j->err == ERR_NOT_FOUND) { /* its log cannot go on */
@@ -381,12 +373,13 @@ static void log_done(struct worker_job *job)
     }
 }
 
-static void submit_log(struct backup *b, bool syncs)
+static void submit_log(struct backup *b, enum backup_step step)
 {
     struct log_job *j = &b->log;
+    struct backup_waiting w = waiting(b);
+    backup_pace_begin(&b->pace, &w);
     list_move_all(&j->items, &b->queue);
-    j->is_out = true;
-    j->syncs = syncs;
+    j->step = step;
     j->now_ms = backup_wall_ms();
     j->job = (struct worker_job){.run = run_log, .done = log_done};
     worker_submit(b->worker, &j->job);
@@ -394,12 +387,11 @@ static void submit_log(struct backup *b, bool syncs)
 
 static void write_log(struct backup *b, uint64_t now)
 {
-    bool has_queue = !list_is_empty(&b->queue), has_unsynced = !list_is_empty(&b->unsynced);
-    bool is_sync_due = now - b->synced_ms >= SYNC_MS || b->bytes >= SYNC_BYTES;
-    bool syncs = is_sync_due && (has_queue || has_unsynced);
-    if (b->log.is_out || b->state == BACKUP_OPENING || now < b->retry_ms || (!has_queue && !syncs))
-        return;
-    submit_log(b, syncs);
+    struct backup_waiting w = waiting(b);
+    enum backup_step step =
+        b->state == BACKUP_OPENING ? BACKUP_STEP_NONE : backup_pace_step(&b->pace, &w, now);
+    if (step != BACKUP_STEP_NONE)
+        submit_log(b, step);
 }
 
 /* --- the state for people ---------------------------------------------------------------------------- */
@@ -412,20 +404,13 @@ static uint64_t first_missing_ms(const struct backup *b)
     return b->state == BACKUP_READING ? backup_outcomes_time(&b->outcomes, b->read_index + 1) : 0;
 }
 
-/* The items of a job are the worker's: their link is not looked at. */
 static uint64_t lag_ms(struct backup *b, uint64_t now)
 {
-    if (!b->log.is_out)
-        b->oldest_ms = oldest_ms(b);
-    uint64_t wall = backup_wall_ms();
-    uint64_t lag = b->oldest_ms && wall > b->oldest_ms ? wall - b->oldest_ms : 0;
-    uint64_t missing = first_missing_ms(b);
-    if (missing && wall > missing && wall - missing > lag)
-        lag = wall - missing;
-    uint64_t gap = b->state == BACKUP_GAP ? now - b->gap_ms : 0;
+    struct backup_waiting w = waiting(b);
+    struct backup_missing missing = {first_missing_ms(b), b->state == BACKUP_GAP ? b->gap_ms : 0};
     if (b->state == BACKUP_FOLLOWING && !b->full_ms)
-        gap = now - b->run_ms; /* nothing of the run can be restored */
-    return gap > lag ? gap : lag;
+        missing.since_ms = b->run_ms; /* nothing of the run can be restored */
+    return backup_pace_lag_ms(&b->pace, &w, &missing, backup_wall_ms(), now);
 }
 
 static void tell_state(struct backup *b, uint64_t now)
@@ -433,7 +418,7 @@ static void tell_state(struct backup *b, uint64_t now)
     char text[200];
     uint64_t lag = lag_ms(b, now);
     int err = b->log_err ? b->log_err : b->full_err;
-    bool is_behind = lag > BEHIND_MS || err;
+    bool is_behind = lag > BACKUP_BEHIND_MS || err;
     metric_set(METRIC_BACKUP_LAG, (double)lag / 1000);
     metric_set(METRIC_BACKUP_QUEUED, (double)b->bytes);
     metric_set(METRIC_BACKUP_BEHIND, is_behind);
@@ -455,7 +440,7 @@ static void tell_state(struct backup *b, uint64_t now)
 
 static bool is_busy(const struct backup *b)
 {
-    return !list_is_empty(&b->queue) || !list_is_empty(&b->unsynced) || b->log.is_out || b->export ||
+    return !list_is_empty(&b->queue) || !list_is_empty(&b->unsynced) || b->pace.is_out || b->export ||
            b->state == BACKUP_READING;
 }
 
@@ -463,7 +448,7 @@ static void backup_on_timer(uv_timer_t *timer);
 
 static void set_timer(struct backup *b)
 {
-    uint64_t wait_ms = is_busy(b) ? WRITE_MS : IDLE_MS;
+    uint64_t wait_ms = is_busy(b) ? BACKUP_WRITE_MS : IDLE_MS;
     if (wait_ms == IDLE_MS)
         drop_memory(b);
     if (!uv_is_active((uv_handle_t *)&b->timer) || uv_timer_get_repeat(&b->timer) != wait_ms)
@@ -475,10 +460,10 @@ static void backup_on_timer(uv_timer_t *timer)
     struct backup *b = container_of(timer, struct backup, timer);
     uint64_t now = clock_mono_ms();
     turn_enter(TURN_BACKUP);
-    if (b->state == BACKUP_OPENING && !b->open.is_out && now >= b->retry_ms)
+    if (b->state == BACKUP_OPENING && !b->open.is_out && now >= b->pace.retry_ms)
         start_open(b);
-    bool has_items = !list_is_empty(&b->queue) || !list_is_empty(&b->unsynced) || b->log.is_out;
-    if (b->state == BACKUP_GAP && !b->open.is_out && now >= b->retry_ms && !has_items) {
+    bool has_items = !list_is_empty(&b->queue) || !list_is_empty(&b->unsynced) || b->pace.is_out;
+    if (b->state == BACKUP_GAP && !b->open.is_out && now >= b->pace.retry_ms && !has_items) {
         uint64_t term, index = kv_applied_index(b->options.kv, &term);
         b->revision = kv_revision(b->options.kv);
         begin_run(b, index, term);
@@ -598,7 +583,7 @@ static bool write_last(struct backup *b)
     if (!wait_until(b, due_ms))
         return false;
     if (b->state != BACKUP_OPENING && !(list_is_empty(&b->queue) && list_is_empty(&b->unsynced))) {
-        submit_log(b, true);
+        submit_log(b, BACKUP_STEP_SYNC);
         if (!wait_until(b, due_ms))
             return false;
     }

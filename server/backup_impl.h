@@ -12,6 +12,7 @@
 #include "consensus/backup/outcomes.h"
 #include "server/backup.h"
 #include "server/backup_files.h"
+#include "server/backup_pace.h"
 
 enum { BACKUP_QUEUE_MAX = 32 << 20, BACKUP_SPARES_MAX = 12 };
 
@@ -37,7 +38,7 @@ struct item {
 struct log_job {
     struct worker_job job;
     struct backup *backup;
-    bool is_out, syncs;
+    enum backup_step step;
     struct link items; /* in order */
     uint64_t now_ms;
     /* results */
@@ -98,8 +99,8 @@ struct backup {
     int64_t revision, durable_revision;
     uint64_t run_ms;  /* since then the run has no snapshot; monotonic */
     bool is_run_made; /* its first segment is there */
-    uint64_t synced_ms, retry_ms, oldest_ms,
-        gap_ms; /* gap_ms: since then; monotonic clock but for oldest_ms */
+    uint64_t gap_ms;  /* since then changes are left out; monotonic */
+    struct backup_pace pace;
     /* snapshots */
     struct kv_export *export;
     bool is_export_ready;

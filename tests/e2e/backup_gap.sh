@@ -105,6 +105,8 @@ if cc -shared -fPIC -o "$work/hang.so" "$work/hang.c" -ldl -lpthread 2>"$work/cc
     export HANG=$work/hang
     ASAN_OPTIONS=verify_asan_link_order=0:${ASAN_OPTIONS:-} LD_PRELOAD=$work/hang.so start_server "$work/a" "$port" --backup-dir "$work/backup"
     check "a member with a folder that may hang" within $LIMIT_S caught_up
+    check "and nothing under way" within $LIMIT_S metric_is cairn_backup_queued_bytes 0
+    sleep 2 # the first write after a pause hangs
     touch "$HANG"
     put 9000 9010
     check "it is behind" within $LIMIT_S metric_is cairn_backup_behind 1

@@ -232,4 +232,30 @@ n=$(etcdctl get k -w json | jq .header.revision)
 check "the newest state is there" within $LIMIT_S metric_is cairn_backup_last_revision "$n"
 stop_server TERM
 check "and is good" "$CTL" backup verify "$backup"
+
+# By time: what is older than 6 s goes, but for the snapshot that the oldest kept moment needs.
+backup=$work/recent
+check "a member keeps 6 s" start_server "$work/f" "$port" --backup-dir "$backup" --backup-full-interval 1s --backup-retention-time 6s
+first=""
+snapshots() { find "$backup" -name 'full-*.db' -printf '%f\n' | sort; }
+turned_over() { # the first snapshot is gone, and several of the last seconds are there
+    "$CTL" put k "$RANDOM" >/dev/null
+    [ "$first" ] || first=$(snapshots | head -1)
+    [ "$first" ] && ! snapshots | grep -qxF -e "$first" && [ "$(snapshots | wc -l)" -ge 3 ]
+}
+check "older snapshots are removed, the others stay" within $LIMIT_S turned_over
+n=$(etcdctl get k -w json | jq .header.revision)
+check "the newest state is there" within $LIMIT_S metric_is cairn_backup_last_revision "$n"
+stop_server TERM
+"$CTL" backup list "$backup" -o json >"$work/list"
+expect "one snapshot is older than 6 s before the last one, at most" true "$(jq '
+    [.snapshots[].time | sub("\\.[0-9]+Z$"; "Z") | fromdate] | sort | . as $at | [$at[] | select(. < $at[-1] - 7)] | length <= 1' "$work/list")"
+at=$(jq '[.snapshots[].revision] | min' "$work/list")
+check "more than one moment can be restored" test "$at" -lt "$n"
+restore_to() { rm -rf "$work/r"; "$CTL" snapshot restore --backup-dir "$backup" --to-revision "$1" --data-dir "$work/r" >"$work/said" 2>&1; }
+for r in "$at" $(((at + n) / 2)) "$n"; do check "revision $r of $at to $n can be restored" restore_to "$r"; done
+cannot() { ! restore_to "$1"; }
+check "one before them cannot" cannot $((at - 1))
+check "and the sentence says from when on" has "$work/said" "$at"
+check "all of it is good" "$CTL" backup verify "$backup"
 finish
