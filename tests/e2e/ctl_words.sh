@@ -144,7 +144,11 @@ check "makes the store smaller" [ "$(stat -c %s "$work/node/data/member/store")"
 expect "defrag of another folder" 1 $?
 check "says why" has said 'is not a data folder of Cairn'
 expect "migrate" 0 "$("$CTL" etcdutl migrate --data-dir "$work/node/data" --target-version 3.6 >said 2>&1; echo $?)"
-check "says that there is nothing to do" has said 'needs no migration'
+expect "says that there is nothing to do" "$work/node/data needs no migration: a data folder of Cairn has no storage version, and the file that \"etcdctl snapshot save\" writes is one of etcd 3.7" "$(cat said)"
+expect "which is true" 3.7.0 "$("$CTL" snapshot status saved/snapshot.db -w json | jq -r .version)"
+"$CTL" etcdutl migrate --data-dir "$work/saved" --target-version 3.6 >said 2>&1
+expect "migrate of another folder" 1 $?
+check "says why" has said 'is not a data folder of Cairn'
 "$CTL" etcdutl migrate --data-dir "$work/node/data" --target-version 3.4 >said 2>&1
 expect "migrate to 3.4" 128 $?
 check "the node starts again" start_server "$work/node" "$port"

@@ -61,11 +61,24 @@ npm_own_tools() {
     (cd "$peers/npm-own" && timeout 600 npm ci --ignore-scripts --no-audit --no-fund && timeout 100 npx tsc) \
         >"$peers/npm-own.log" 2>&1 || { echo 'npm cannot build its tests, see build/interop/npm-own.log'; return 1; }
 }
+# The source archive of the package holds its tests; PYTHON_OWN is a place to clone a later commit from.
+python_own_source() {
+    if [ "${PYTHON_OWN:-}" ]; then
+        own_tests python-own "$PYTHON_OWN" e58a899579ba416449c4e225b61f039457c8072a
+        return
+    fi
+    [ -d "$peers/python-own/tests" ] && [ ! -d "$peers/python-own/.git" ] && return 0
+    rm -rf "$peers/python-own" "$peers/python-sdist"
+    timeout 200 "$python" -m pip download -q --no-deps --no-binary :all: --require-hashes \
+        -r "$here/python/own.txt" -d "$peers/python-sdist" >"$peers/pip.log" 2>&1 ||
+        { echo 'pip cannot fetch the source of etcd3, see build/interop/pip.log'; return 1; }
+    mkdir "$peers/python-own" && tar xzf "$peers"/python-sdist/etcd3-*.tar.gz -C "$peers/python-own" --strip-components 1
+}
 python_own_tools() {
     python_tools && command -v etcdctl >"$peers/which.log" || { echo 'no etcdctl of the distribution'; return 1; }
-    own_tests python-own "${PYTHON_OWN:-https://github.com/kragniz/python-etcd3}" e58a899579ba416449c4e225b61f039457c8072a || return 1
-    "$python" -c 'import pytest, hypothesis, mock, tenacity, six' 2>"$peers/which.log" ||
-        timeout 200 "$python" -m pip install -q pytest hypothesis mock tenacity six >"$peers/pip.log" 2>&1 ||
+    python_own_source || return 1
+    "$python" -c 'import pytest, hypothesis, mock, six, tenacity.compat' 2>"$peers/which.log" ||
+        timeout 200 "$python" -m pip install -q pytest hypothesis mock 'tenacity==6.3.1' six >"$peers/pip.log" 2>&1 ||
         { echo 'pip cannot install what the tests need, see build/interop/pip.log'; return 1; }
 }
 

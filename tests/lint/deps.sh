@@ -6,7 +6,7 @@ packages="build-essential pkg-config libuv1-dev libnghttp2-dev libwebsockets-dev
 libyaml-dev libssl-dev libprotobuf-c-dev protobuf-c-compiler libjansson-dev zlib1g-dev libjwt-dev libcrypt-dev libcmocka-dev libldns-dev curl jq etcd-client python3"
 # Packages that tests/debian needs on the machine itself.
 [ "${DEPS:-}" = debian ] && packages="debootstrap"
-[ "${DEPS:-}" = test ] && packages="$packages clang clang-format clang-tidy libclang-rt-dev etcd-server prometheus procps bind9-dnsutils knot-dnsutils nginx-light nghttp2-client nftables iproute2 chromium python3-yaml yamllint shellcheck"
+[ "${DEPS:-}" = test ] && packages="$packages clang clang-format clang-tidy libclang-rt-dev etcd-server prometheus procps bind9-dnsutils knot-dnsutils nginx-light nghttp2-client protobuf-compiler nftables iproute2 chromium python3-yaml yamllint shellcheck"
 missing=""
 for p in $packages; do
     dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q '^install ok installed' || missing="$missing $p"
