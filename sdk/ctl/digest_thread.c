@@ -1,4 +1,6 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ * The thread of digest_thread.h. It reads the file and writes its own fields, which the other thread reads after
+ * the join. */
 #include "sdk/ctl/digest_thread.h"
 
 static void *digest_main(void *arg)
