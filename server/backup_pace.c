@@ -8,7 +8,8 @@ enum {
     RETRY_MS = 1000,
 };
 
-enum backup_step backup_pace_step(const struct backup_pace *p, const struct backup_waiting *w, uint64_t mono_ms)
+enum backup_step backup_pace_step(const struct backup_pace *p, const struct backup_waiting *w,
+                                  uint64_t mono_ms)
 {
     bool is_due = mono_ms - p->synced_ms >= SYNC_MS || w->bytes >= SYNC_BYTES;
     bool syncs = is_due && (w->has_queued || w->has_written);

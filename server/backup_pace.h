@@ -19,9 +19,9 @@ enum {
 enum backup_step { BACKUP_STEP_NONE, BACKUP_STEP_WRITE, BACKUP_STEP_SYNC };
 
 struct backup_pace {
-    bool is_out;                   /* a job is under way */
-    uint64_t synced_ms, retry_ms;  /* monotonic */
-    uint64_t oldest_ms;            /* wall clock: of the first change that is not durable; 0 = none */
+    bool is_out;                  /* a job is under way */
+    uint64_t synced_ms, retry_ms; /* monotonic */
+    uint64_t oldest_ms;           /* wall clock: of the first change that is not durable; 0 = none */
 };
 
 /* The changes that are not durable, without those of a job that is under way. */
@@ -31,14 +31,15 @@ struct backup_waiting {
     uint64_t oldest_ms; /* wall clock; 0 = there is none */
 };
 
-/* What is missing beside them. */
+/* Changes that are missing beside them. */
 struct backup_missing {
     uint64_t entry_ms; /* wall clock: of the first entry that is not even queued; 0 = none */
     uint64_t since_ms; /* monotonic: since then nothing can be restored; 0 = it can */
 };
 
 /* The step that is to be carried out now. */
-enum backup_step backup_pace_step(const struct backup_pace *p, const struct backup_waiting *w, uint64_t mono_ms);
+enum backup_step backup_pace_step(const struct backup_pace *p, const struct backup_waiting *w,
+                                  uint64_t mono_ms);
 /* A job with all of w begins. */
 void backup_pace_begin(struct backup_pace *p, const struct backup_waiting *w);
 /* The job has ended. */

@@ -90,15 +90,19 @@ static void step(uint64_t job_ms)
         w.lag_max_ms = truth;
 }
 
-/* Whatever the load, each change is durable in time, as long as the disk answers within a quarter of the limit. */
+/* Under any load each change is durable in time, as long as the disk answers within a quarter of the limit. */
 static void never_behind_while_the_disk_answers(void **state)
 {
     (void)state;
     static const struct {
         uint64_t job_max_ms, change_every_ms, lag_max_ms;
     } rows[] = {
-        {0, 1, 1100},        {20, 3, 1200},         {200, 50, 1700},
-        {1000, 5000, 5000}, {2500, 1, BACKUP_BEHIND_MS}, {2500, 900, BACKUP_BEHIND_MS},
+        {0, 1, 1100},
+        {20, 3, 1200},
+        {200, 50, 1700},
+        {1000, 5000, 5000},
+        {2500, 1, BACKUP_BEHIND_MS},
+        {2500, 900, BACKUP_BEHIND_MS},
     };
     unsigned walks = getenv("WALKS") ? (unsigned)atoi(getenv("WALKS")) : 3;
     for (unsigned walk = 0; walk < walks; walk++)
@@ -180,7 +184,8 @@ static void the_oldest_of_all_counts(void **state)
         {{.oldest_ms = 1000001}, {1000001, 15001}, 0}, /* a clock that went back */
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++)
-        assert_int_equal(backup_pace_lag_ms(&p, &rows[i].waiting, &rows[i].missing, 1000000, 15000), rows[i].lag_ms);
+        assert_int_equal(backup_pace_lag_ms(&p, &rows[i].waiting, &rows[i].missing, 1000000, 15000),
+                         rows[i].lag_ms);
 }
 
 int main(void)
