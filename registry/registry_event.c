@@ -2,9 +2,9 @@
  * Events of services; see registry_event.h.
  *
  * The leader appends what is due: up to BATCH_MAX services in one transaction, each as an inner transaction that
- * compares the last key of the service and that no later one exists. One transaction is under way at a time, and
- * the next one begins BATCH_PAUSE_MS after the view shows it, so that a storm of registrations costs little: its
- * events wait, and those that would not be kept are never written.
+ * compares the last key of the service and that no later one exists. One transaction is under way at a time, and the
+ * next one begins BATCH_PAUSE_MS after the view shows it. So a storm of registrations costs little: its events wait and
+ * travel together, and those that would not be kept are never written.
  *
  * Nothing is written while the store is fuller than 7/8 of its quota. */
 #include "registry/registry_event.h"
@@ -17,7 +17,7 @@
 enum {
     BATCH_MAX = 64,
     BATCH_BYTES_MAX = 256 << 10,
-    BATCH_PAUSE_MS = 50,
+    BATCH_PAUSE_MS = 200,
     REVIEW_MS = 10000,
     REVIEWED_MAX = 1000, /* services of one review */
     INNER_OPS = 8,
