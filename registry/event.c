@@ -75,7 +75,7 @@ static void derive_instance(const struct instance *before, const struct instance
 static void derive_override(const struct override *before, const struct override *after, struct event *e)
 {
     bool was_drain = before && before->is_drain, is_drain = after && after->is_drain;
-    e->cause = is_drain && !was_drain    ? EVENT_DRAIN_STARTED
+    e->cause = is_drain && !was_drain   ? EVENT_DRAIN_STARTED
                : was_drain && !is_drain ? EVENT_DRAIN_ENDED
                : after                  ? EVENT_OVERRIDE_SET
                                         : EVENT_OVERRIDE_CLEARED;
@@ -201,7 +201,8 @@ static bool take_number(struct slice *rest, const char *before, int64_t *ret_num
     size_t digits = 0;
     if (!name_take_prefix(rest, before))
         return false;
-    for (; digits < rest->size && digits < 18 && rest->data[digits] >= '0' && rest->data[digits] <= '9'; digits++)
+    for (; digits < rest->size && digits < 18 && rest->data[digits] >= '0' && rest->data[digits] <= '9';
+         digits++)
         n = n * 10 + (rest->data[digits] - '0');
     *rest = slice_of(rest->data + digits, rest->size - digits);
     *ret_number = n;

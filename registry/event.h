@@ -36,7 +36,7 @@ struct event {
     bool has_enabled, is_enabled;
     bool has_weight;
     uint16_t weight;
-    struct slice reason; /* of an override, a drain; the output of a check */
+    struct slice reason;  /* of an override, a drain; the output of a check */
     struct author author; /* without its address; empty where the documents name none */
 };
 

@@ -148,8 +148,7 @@ void journal_add(struct journal *j, struct slice prefix, int64_t revision, int64
         return;
     }
     struct pending_event *e = mem_alloc(sizeof *e + text.size);
-    *e = (struct pending_event){
-        .revision = revision, .time_ms = time_ms, .service = s, .size = text.size};
+    *e = (struct pending_event){.revision = revision, .time_ms = time_ms, .service = s, .size = text.size};
     memcpy(e->text, text.data, text.size);
     list_add_last(&s->events, &e->of_service);
     list_add_last(&j->events, &e->of_all);

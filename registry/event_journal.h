@@ -25,7 +25,7 @@
 #define EVENT_DELAY_MS      500 /* events of this time travel together */
 #define EVENT_RETRY_MS      2000
 #define EVENT_PENDING_BYTES (32u << 20)
-#define EVENT_SERVICES_MAX  200000 /* with stored events; those of services that do not exist go first */
+#define EVENT_SERVICES_MAX  200000   /* with stored events; those of services that do not exist go first */
 #define EVENT_GONE_MS       86400000 /* the events of a service that does not exist are kept so long */
 
 struct journal;

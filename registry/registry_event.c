@@ -17,7 +17,7 @@
 enum {
     BATCH_MAX = 64,
     BATCH_BYTES_MAX = 256 << 10,
-    BATCH_PAUSE_MS = 200,
+    BATCH_PAUSE_MS = 400,
     REVIEW_MS = 10000,
     REVIEWED_MAX = 1000, /* services of one review */
     INNER_OPS = 8,
@@ -210,8 +210,8 @@ static void on_appended(struct kv_request *kv, int err, const ProtobufCMessage *
     }
     if ((err == ERR_TOO_MANY_OPS || err == ERR_REQUEST_TOO_LARGE) && e->batch_max > 1)
         e->batch_max /= 2;
-    log_warn_limited(&e->failed, events_now_ms(e), "the events of services could not be stored; it is tried again",
-                     F_ERR(err));
+    log_warn_limited(&e->failed, events_now_ms(e),
+                     "the events of services could not be stored; it is tried again", F_ERR(err));
     end_appends(e, EVENT_RETRY_MS, EVENT_RETRY_MS);
     pending_op_end(&p->op.pending_ops, OK);
 }

@@ -401,8 +401,8 @@ static void show_events(struct ctl *c, json_t *list, bool is_first)
     if (is_first)
         ctl_print_rows(c, doc, "events", columns, 8);
     for (size_t i = 0; !is_first && i < json_array_size(list); i++)
-        ctl_show_rows(&c->out, c->form == CTL_FORM_TABLE ? CTL_FORM_SIMPLE : c->form, json_array_get(list, i), NULL,
-                      columns, 8);
+        ctl_show_rows(&c->out, c->form == CTL_FORM_TABLE ? CTL_FORM_SIMPLE : c->form, json_array_get(list, i),
+                      NULL, columns, 8);
     json_decref(doc);
 }
 

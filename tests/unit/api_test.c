@@ -277,13 +277,15 @@ static void test_events(void **state)
     assert_non_null(strstr(body_of(&c), "\"events\":[]}"));
     done(&c);
     c = connect_client();
-    request(&c, "GET", "/api/v1/services/a/events?wait_revision=1000000&timeout=30s&consistency=local", NULL, NULL);
+    request(&c, "GET", "/api/v1/services/a/events?wait_revision=1000000&timeout=30s&consistency=local", NULL,
+            NULL);
     turn(&c, 20);
     done(&c); /* at the barrier */
     registry.revision = 50;
     fake_registry.events_changed = 42;
     c = connect_client();
-    request(&c, "GET", "/api/v1/services/a/events?wait_revision=42&timeout=30s&consistency=local", NULL, NULL);
+    request(&c, "GET", "/api/v1/services/a/events?wait_revision=42&timeout=30s&consistency=local", NULL,
+            NULL);
     turn(&c, 20);
     assert_non_null(fake_registry.event_watch);
     fake_registry.event = (struct event){.revision = 51,
@@ -296,8 +298,9 @@ static void test_events(void **state)
     fake_registry.event_watch->changed(fake_registry.event_watch);
     await_answer(&c);
     assert_null(fake_registry.event_watch);
-    assert_string_equal(body_of(&c), "{\"revision\":52,\"events\":[{\"revision\":51,\"time_ms\":7,\"cause\":"
-                                     "\"heartbeat_lost\",\"id\":\"i1\",\"from\":\"up\",\"state\":\"lost\"}]}\n");
+    assert_string_equal(body_of(&c),
+                        "{\"revision\":52,\"events\":[{\"revision\":51,\"time_ms\":7,\"cause\":"
+                        "\"heartbeat_lost\",\"id\":\"i1\",\"from\":\"up\",\"state\":\"lost\"}]}\n");
     done(&c);
     fake_registry.event = (struct event){0};
 }

@@ -210,9 +210,9 @@ static void test_leader_dies(void **state)
 struct rival {
     struct trio *trio;
     struct registry *leader;
-    int64_t before;       /* the revision of the settings then */
-    uint64_t applied_ms;  /* the time of the change; 0 = not yet */
-    size_t stored;        /* events before */
+    int64_t before;      /* the revision of the settings then */
+    uint64_t applied_ms; /* the time of the change; 0 = not yet */
+    size_t stored;       /* events before */
     bool has_written;
     char key[100], text[8000];
     struct question question;
@@ -232,13 +232,16 @@ static void rival_before(void *module, void *arg)
     int64_t revision = settings_revision(module);
     bool has_room = r->stored < EVENT_SEGMENT_COUNT;
     size_t used = 0;
-    used = (size_t)snprintf(r->text, sizeof r->text, "{\"last\":%lld,\"time_ms\":1,\"count\":%zu,\"events\":[",
-                            (long long)revision, has_room ? r->stored + 1 : 1);
+    used =
+        (size_t)snprintf(r->text, sizeof r->text, "{\"last\":%lld,\"time_ms\":1,\"count\":%zu,\"events\":[",
+                         (long long)revision, has_room ? r->stored + 1 : 1);
     for (size_t i = 0; has_room && i < r->stored; i++)
-        used += (size_t)snprintf(r->text + used, sizeof r->text - used,
-                                 "{\"revision\":%lld,\"cause\":\"settings_changed\"},", (long long)changes[i]);
+        used +=
+            (size_t)snprintf(r->text + used, sizeof r->text - used,
+                             "{\"revision\":%lld,\"cause\":\"settings_changed\"},", (long long)changes[i]);
     snprintf(r->text + used, sizeof r->text - used,
-             "{\"revision\":%lld,\"cause\":\"settings_changed\",\"reason\":\"rival\"}]}", (long long)revision);
+             "{\"revision\":%lld,\"cause\":\"settings_changed\",\"reason\":\"rival\"}]}",
+             (long long)revision);
     snprintf(r->key, sizeof r->key, EVENTS_PREFIX "default/default/web/%016llx",
              (unsigned long long)(has_room ? changes[0] : revision));
     etcdserverpb__put_request__init(&r->message);

@@ -68,8 +68,12 @@ static int bench_teardown(void **state)
 /* text NULL: the key is deleted. Expects the event, without its revision and time; NULL = none. */
 static void change(struct bench *b, enum name_kind kind, const char *text, const char *expected)
 {
-    const struct name name = {kind, slice_text("default"), slice_text("default"), slice_text("web"),
-                              kind == NAME_SERVICE ? (struct slice){0} : slice_text("i1"), 0};
+    const struct name name = {kind,
+                              slice_text("default"),
+                              slice_text("default"),
+                              slice_text("web"),
+                              kind == NAME_SERVICE ? (struct slice){0} : slice_text("i1"),
+                              0};
     char whole[450];
     b->last[0] = 0;
     catalog_begin(b->catalog, ++b->revision);
@@ -117,21 +121,26 @@ static void test_check(void **state)
     change(b, NAME_INSTANCE, CHECK ",\"state\":\"starting\",\"checked\":{\"state\":\"starting\"}}",
            "\"cause\":\"registered\",\"id\":\"i1\",\"state\":\"starting\"");
     change(b, NAME_INSTANCE, CHECK ",\"checked\":{\"state\":\"up\",\"output\":\"connected\"}}",
-           "\"cause\":\"check_passing\",\"id\":\"i1\",\"from\":\"starting\",\"state\":\"up\",\"reason\":\"connected\"");
+           "\"cause\":\"check_passing\",\"id\":\"i1\",\"from\":\"starting\",\"state\":\"up\",\"reason\":"
+           "\"connected\"");
     change(b, NAME_INSTANCE, CHECK ",\"checked\":{\"state\":\"warn\"}}",
            "\"cause\":\"check_warning\",\"id\":\"i1\",\"from\":\"up\",\"state\":\"warn\"");
     change(b, NAME_INSTANCE, CHECK ",\"checked\":{\"state\":\"down\",\"output\":\"refused\"}}",
-           "\"cause\":\"check_failing\",\"id\":\"i1\",\"from\":\"warn\",\"state\":\"down\",\"reason\":\"refused\"");
+           "\"cause\":\"check_failing\",\"id\":\"i1\",\"from\":\"warn\",\"state\":\"down\",\"reason\":"
+           "\"refused\"");
 }
 
 static void test_override_and_settings(void **state)
 {
     struct bench *b = *state;
-    change(b, NAME_OVERRIDE, "{\"weight\":0,\"reason\":\"INC\",\"author\":\"al\",\"on_behalf_of\":\"bo\",\"address\":\"::1\"}",
-           "\"cause\":\"override_set\",\"id\":\"i1\",\"weight\":0,\"reason\":\"INC\",\"author\":\"al\",\"on_behalf_of\":\"bo\"");
+    change(b, NAME_OVERRIDE,
+           "{\"weight\":0,\"reason\":\"INC\",\"author\":\"al\",\"on_behalf_of\":\"bo\",\"address\":\"::1\"}",
+           "\"cause\":\"override_set\",\"id\":\"i1\",\"weight\":0,\"reason\":\"INC\",\"author\":\"al\",\"on_"
+           "behalf_of\":\"bo\"");
     change(b, NAME_OVERRIDE, "{\"enabled\":false,\"state\":\"draining\",\"drain\":true}",
            "\"cause\":\"drain_started\",\"id\":\"i1\",\"state\":\"draining\",\"enabled\":false");
-    change(b, NAME_OVERRIDE, "{\"enabled\":false}", "\"cause\":\"drain_ended\",\"id\":\"i1\",\"enabled\":false");
+    change(b, NAME_OVERRIDE, "{\"enabled\":false}",
+           "\"cause\":\"drain_ended\",\"id\":\"i1\",\"enabled\":false");
     change(b, NAME_OVERRIDE, NULL, "\"cause\":\"override_cleared\",\"id\":\"i1\"");
     change(b, NAME_OVERRIDE, "{\"state\":\"draining\",\"drain\":true}",
            "\"cause\":\"drain_started\",\"id\":\"i1\",\"state\":\"draining\"");
@@ -156,14 +165,18 @@ static void test_segment(void **state)
 {
     static const char text[] =
         "{\"last\":9,\"time_ms\":70,\"count\":2,\"events\":["
-        "{\"revision\":8,\"time_ms\":60,\"cause\":\"override_set\",\"id\":\"a\\\"b\",\"from\":\"up\",\"state\":\"down\","
+        "{\"revision\":8,\"time_ms\":60,\"cause\":\"override_set\",\"id\":\"a\\\"b\",\"from\":\"up\","
+        "\"state\":\"down\","
         "\"enabled\":false,\"weight\":3,\"reason\":\"r\",\"author\":\"al\",\"on_behalf_of\":\"bo\"},"
         "{\"revision\":9,\"time_ms\":70,\"cause\":\"settings_deleted\"}]}";
     static const char *const wrong[] = {"", "{}", "{\"last\":9,\"time_ms\":70,\"count\":2,\"events\":[",
                                         "{\"last\":,\"time_ms\":70,\"count\":2,\"events\":[]}",
                                         "{\"time_ms\":70,\"last\":9,\"count\":2,\"events\":[]}"};
     static const char *const unparsed[] = {
-        "{\"events\":{}}", "{\"events\":[{}]}", "{\"events\":[1]}", "[",
+        "{\"events\":{}}",
+        "{\"events\":[{}]}",
+        "{\"events\":[1]}",
+        "[",
         "{\"events\":[{\"revision\":1,\"cause\":\"of a newer version\"}]}",
         "{\"events\":[{\"revision\":1,\"cause\":\"updated\",\"state\":\"odd\"}]}"};
     struct event_segment s;
@@ -199,11 +212,14 @@ static void test_long_reason(void **state)
     (void)state;
     memset(reason, 'x', 199);
     memcpy(reason + 199, "\xc3\xa4yyy", 6);
-    const struct event e = {.revision = 1, .cause = EVENT_OVERRIDE_SET, .from = INSTANCE_STATES,
-                            .state = INSTANCE_STATES, .reason = slice_text(reason)};
+    const struct event e = {.revision = 1,
+                            .cause = EVENT_OVERRIDE_SET,
+                            .from = INSTANCE_STATES,
+                            .state = INSTANCE_STATES,
+                            .reason = slice_text(reason)};
     event_write(&e, &out);
-    snprintf(wanted, sizeof wanted, "{\"revision\":1,\"time_ms\":0,\"cause\":\"override_set\",\"reason\":\"%.199s\"}",
-             reason);
+    snprintf(wanted, sizeof wanted,
+             "{\"revision\":1,\"time_ms\":0,\"cause\":\"override_set\",\"reason\":\"%.199s\"}", reason);
     assert_string_equal(buf_text(&out), wanted);
     buf_done(&out);
 }
@@ -246,8 +262,12 @@ static int teardown(void **state)
 static void add(struct world *w, int64_t revision)
 {
     struct buf text = {0};
-    const struct event e = {.revision = revision, .time_ms = revision * 10, .cause = EVENT_UPDATED,
-                            .id = slice_text("i"), .from = INSTANCE_STATES, .state = INSTANCE_STATES};
+    const struct event e = {.revision = revision,
+                            .time_ms = revision * 10,
+                            .cause = EVENT_UPDATED,
+                            .id = slice_text("i"),
+                            .from = INSTANCE_STATES,
+                            .state = INSTANCE_STATES};
     event_write(&e, &text);
     journal_add(w->journal, slice_text(PREFIX), revision, e.time_ms, buf_slice(&text), w->now_ms);
     buf_done(&text);
@@ -335,7 +355,10 @@ static const char *stored(const struct world *w)
         assert_int_equal(s.last, list[count - 1].revision);
         assert_int_equal(s.time_ms, list[count - 1].time_ms);
         for (size_t n = 0; n < count; n++)
-            used += (size_t)snprintf(all + used, sizeof all - used, "%s%lld", n ? " " : i ? "," : "",
+            used += (size_t)snprintf(all + used, sizeof all - used, "%s%lld",
+                                     n   ? " "
+                                     : i ? ","
+                                         : "",
                                      (long long)list[n].revision);
     }
     arena_done(&a);
@@ -370,8 +393,9 @@ static void test_delay(void **state)
 static void test_stored_by_another(void **state)
 {
     struct world *w = *state;
-    static const char text[] = "{\"last\":6,\"time_ms\":1,\"count\":2,\"events\":["
-                               "{\"revision\":5,\"cause\":\"updated\"},{\"revision\":6,\"cause\":\"updated\"}]}";
+    static const char text[] =
+        "{\"last\":6,\"time_ms\":1,\"count\":2,\"events\":["
+        "{\"revision\":5,\"cause\":\"updated\"},{\"revision\":6,\"cause\":\"updated\"}]}";
     add(w, 5);
     add(w, 6);
     add(w, 6);
@@ -426,8 +450,12 @@ static void test_segments(void **state)
 static void test_strange_keys(void **state)
 {
     struct world *w = *state;
-    static const char *const keys[] = {EVENTS_PREFIX, EVENTS_PREFIX "a", PREFIX "1", EVENTS_PREFIX "a/b/0000000000000001",
-                                       EVENTS_PREFIX "a/b/c/d/0000000000000001", PREFIX "ffffffffffffffff",
+    static const char *const keys[] = {EVENTS_PREFIX,
+                                       EVENTS_PREFIX "a",
+                                       PREFIX "1",
+                                       EVENTS_PREFIX "a/b/0000000000000001",
+                                       EVENTS_PREFIX "a/b/c/d/0000000000000001",
+                                       PREFIX "ffffffffffffffff",
                                        PREFIX "000000000000000g"};
     for (size_t i = 0; i < COUNT_OF(keys); i++) {
         journal_put(w->journal, slice_text(keys[i]), slice_text("x"), 1);
