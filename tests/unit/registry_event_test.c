@@ -389,7 +389,7 @@ static void test_delay(void **state)
     assert_string_equal(stored(w), "5 6 9"); /* the segment had room */
 }
 
-/* What another member has stored is not pending any more, and what it has not stored is. */
+/* Events that another member has stored are not pending any more; the others are. */
 static void test_stored_by_another(void **state)
 {
     struct world *w = *state;
