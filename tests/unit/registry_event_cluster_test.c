@@ -231,10 +231,12 @@ static void rival_before(void *module, void *arg)
         return;
     int64_t revision = settings_revision(module);
     bool has_room = r->stored < EVENT_SEGMENT_COUNT;
-    size_t used = 0;
+    size_t used = 0, count = 1;
+    if (has_room)
+        count += r->stored;
     used =
         (size_t)snprintf(r->text, sizeof r->text, "{\"last\":%lld,\"time_ms\":1,\"count\":%zu,\"events\":[",
-                         (long long)revision, has_room ? r->stored + 1 : 1);
+                         (long long)revision, count);
     for (size_t i = 0; has_room && i < r->stored; i++)
         used +=
             (size_t)snprintf(r->text + used, sizeof r->text - used,
