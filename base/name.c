@@ -33,16 +33,22 @@ static bool must_encode(uint8_t c)
 
 void name_add_segment(struct buf *out, struct slice name)
 {
-    for (size_t i = 0; i < name.size; i++)
-        if (must_encode(name.data[i]))
-            buf_addf(out, "%%%02X", name.data[i]);
-        else
-            buf_add_byte(out, name.data[i]);
+    size_t plain = 0; /* where the bytes begin that are not added yet */
+    for (size_t i = 0; i < name.size; i++) {
+        if (!must_encode(name.data[i]))
+            continue;
+        buf_add(out, name.data + plain, i - plain);
+        buf_addf(out, "%%%02X", name.data[i]);
+        plain = i + 1;
+    }
+    if (plain < name.size)
+        buf_add(out, name.data + plain, name.size - plain);
 }
 
 /* Accepts only the encoding of name_add_segment, so that each name has one key. */
 static int decode_segment(struct slice segment, struct buf *scratch)
 {
+    uint8_t *out = buf_reserve(scratch, segment.size);
     for (size_t i = 0; i < segment.size; i++) {
         uint8_t c = segment.data[i];
         if (c == '%') {
@@ -60,8 +66,9 @@ static int decode_segment(struct slice segment, struct buf *scratch)
         } else if (must_encode(c)) {
             return ERR_MALFORMED;
         }
-        buf_add_byte(scratch, c);
+        *out++ = c;
     }
+    scratch->size = (size_t)(out - scratch->data);
     return segment.size ? OK : ERR_MALFORMED;
 }
 

@@ -25,7 +25,7 @@ void namespace_area_add_key(enum namespace_area a, struct slice ns, struct buf *
 {
     buf_add_text(out, namespace_areas[a].prefix);
     name_add_segment(out, ns);
-    if (namespace_areas[a].form == AREA_ALL)
+    if (namespace_areas[a].form != AREA_ONE)
         buf_add_byte(out, '/');
 }
 

@@ -14,7 +14,7 @@ enum namespace_area {
     AREAS
 };
 
-enum namespace_form { AREA_ALL, AREA_ONE };
+enum namespace_form { AREA_ALL, AREA_ONE, AREA_TRACE };
 enum namespace_permission { PERMISSION_NO, PERMISSION_READ, PERMISSION_WRITE, PERMISSION_BOTH };
 
 enum role_template {

@@ -160,7 +160,8 @@ static void send_batch(struct cascade *c, const struct namespace_entry *e, enum 
     buf_add_byte(&end, 0); /* the next key that could be */
     struct slice from = cascade_keep(c, first->key.data, first->key.len);
     c->batch = page->n_kvs;
-    d.removed[a] += page->n_kvs;
+    if (namespace_areas[a].form == AREA_ALL)
+        d.removed[a] += page->n_kvs;
     if (d.found[a] < d.removed[a])
         d.found[a] = d.removed[a];
     txn_delete_range(&c->txn, from, cascade_keep_text(c, &end));
@@ -200,7 +201,7 @@ static void cascade_step(struct cascade *c, const struct namespace_entry *e)
     for (int a = 0; a < AREAS; a++) {
         int err = OK;
         const Etcdserverpb__RangeResponse *page =
-            namespace_areas[a].form == AREA_ALL ? read_page(c, (enum namespace_area)a, &err) : NULL;
+            namespace_areas[a].form != AREA_ONE ? read_page(c, (enum namespace_area)a, &err) : NULL;
         if (err) {
             cascade_pause(c, FAILED_MS);
             return;

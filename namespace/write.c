@@ -326,6 +326,7 @@ static void delete_empty(struct namespaces_write *w)
         need(w, w->keys[KEY_QUOTAS], (struct slice){0});
     }
     txn_delete(&w->txn, w->area_keys[AREA_GUARD]);
+    txn_delete_range(&w->txn, w->area_keys[AREA_EVENTS], w->area_ends[AREA_EVENTS]);
     txn_send(w, "delete");
 }
 

@@ -405,6 +405,13 @@ static void hang_on_session(struct catalog *c, struct catalog_instance *i)
 
 /* --- one key ---------------------------------------------------------------------------------------- */
 
+static void report_replaced(const struct catalog *c, struct catalog_replaced change)
+{
+    change.revision = c->revision;
+    if (c->events.replaced && !c->is_anew)
+        c->events.replaced(c->events.arg, &change);
+}
+
 static void set_instance(struct catalog *c, const struct name *name, const struct instance *doc,
                          int64_t create_revision, int64_t mod_revision)
 {
@@ -416,6 +423,7 @@ static void set_instance(struct catalog *c, const struct name *name, const struc
     i->generation = c->generation;
     if (doc && i->doc && i->mod_revision == mod_revision)
         return; /* the state was read again, and this key has not changed */
+    report_replaced(c, (struct catalog_replaced){.name = name, .old_instance = i->doc, .instance = doc});
     catalog_touch(c, i);
     catalog_count(c, i, -1);
     drop_doc(i->doc);
@@ -438,6 +446,7 @@ static void set_override(struct catalog *c, const struct name *name, const struc
     i->override_generation = c->generation;
     if (o && i->override && i->override_revision == mod_revision)
         return;
+    report_replaced(c, (struct catalog_replaced){.name = name, .old_override = i->override, .override = o});
     catalog_touch(c, i);
     catalog_count(c, i, -1);
     drop_override(i->override);
@@ -480,6 +489,9 @@ static void set_settings(struct catalog *c, const struct name *name, const struc
     s->settings_generation = c->generation;
     if (settings && s->has_settings && s->settings_revision == mod_revision)
         return;
+    report_replaced(c, (struct catalog_replaced){.name = name,
+                                                 .old_settings = s->has_settings ? &s->settings : NULL,
+                                                 .settings = settings});
     bool did_exist = catalog_exists(s);
     free_settings(s);
     if (settings) {

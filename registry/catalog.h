@@ -109,6 +109,16 @@ struct catalog_change {
     bool are_settings_changed;
 };
 
+/* One key of an instance, an override or a service's settings, before and after a change; NULL: it does not
+ * exist, or does not parse. Valid during the call. */
+struct catalog_replaced {
+    const struct name *name;
+    int64_t revision;
+    const struct instance *old_instance, *instance;
+    const struct override *old_override, *override;
+    const struct settings *old_settings, *settings;
+};
+
 struct catalog_events {
     /* Once for each service of a batch and each 1,024 changes of it. */
     void (*changed)(void *arg, const struct catalog_change *change);
@@ -117,6 +127,9 @@ struct catalog_events {
     /* The session exists again, or begins, and instances name it already. */
     void (*session_back)(void *arg, struct catalog_session *session);
     void *arg;
+    /* Each change of a document, from inside the put or the deletion: the catalog still shows the one before.
+     * Not while the whole state is read. NULL = none. */
+    void (*replaced)(void *arg, const struct catalog_replaced *change);
 };
 
 struct catalog *catalog_new(const struct catalog_events *events);

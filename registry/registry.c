@@ -19,6 +19,7 @@
 static void registry_on_begin(void *arg, int64_t revision, bool is_whole)
 {
     struct registry *r = arg;
+    events_begin(r->events, is_whole);
     if (is_whole)
         catalog_begin_anew(r->catalog, revision);
     else
@@ -30,7 +31,10 @@ static void registry_on_put(void *arg, const Mvccpb__KeyValue *pair)
 {
     struct registry *r = arg;
     struct name name;
-    if (name_parse(slice_of(pair->key.data, pair->key.len), &r->names, &name) != OK)
+    struct slice key = slice_of(pair->key.data, pair->key.len);
+    if (events_put(r->events, key, slice_of(pair->value.data, pair->value.len), pair->mod_revision))
+        return;
+    if (name_parse(key, &r->names, &name) != OK)
         projections_put(r->projections, r->catalog, pair);
     else if (name.kind == NAME_SESSION)
         catalog_put_session(r->catalog, &name, slice_of(pair->value.data, pair->value.len), pair->lease,
@@ -46,7 +50,8 @@ static void on_remove(void *arg, struct slice key, int64_t revision)
 {
     struct registry *r = arg;
     struct name name;
-    (void)revision;
+    if (events_remove(r->events, key, revision))
+        return;
     if (name_parse(key, &r->names, &name) != OK)
         projections_remove(r->projections, r->catalog, key);
     else if (name.kind == NAME_GUARD)
@@ -73,6 +78,8 @@ static bool registry_on_end(void *arg, uint64_t until_ns)
     r->is_notifying = true;
     bool has_ended = catalog_end_some(r->catalog, registry_is_over, &pace);
     r->is_notifying = false;
+    if (has_ended)
+        events_end(r->events);
     return has_ended;
 }
 
@@ -85,6 +92,11 @@ static void on_changed(void *arg, const struct catalog_change *change)
     janitor_changed(r->janitor, change);
     checks_changed(r->checks, change);
     registry_notify(r, change);
+}
+
+static void on_replaced(void *arg, const struct catalog_replaced *change)
+{
+    events_replaced(((struct registry *)arg)->events, change);
 }
 
 static void on_session_gone(void *arg, struct catalog_session *session)
@@ -253,6 +265,9 @@ void registry_turn(struct registry *r)
     turn_enter(TURN_REGISTRY_CHECKS);
     if (registry_is_ready(r) && catalog_is_settled(r->catalog))
         checks_turn(r->checks);
+    turn_enter(TURN_REGISTRY_EVENTS);
+    if (registry_is_ready(r) && catalog_is_settled(r->catalog))
+        events_turn(r->events);
     turn_enter(TURN_REGISTRY_REQUESTS);
     if (r->was_acknowledged) {
         r->was_acknowledged = false;
@@ -264,8 +279,10 @@ void registry_turn(struct registry *r)
 
 static void follow(struct registry *r)
 {
-    const char *prefixes[PROJECTIONS_MAX + 1] = {REGISTRY_PREFIX};
+    const char *prefixes[PROJECTIONS_MAX + 2] = {REGISTRY_PREFIX};
     size_t count = 1;
+    if (r->events)
+        prefixes[count++] = EVENTS_PREFIX;
     for (size_t i = 0; i < projections_count(r->projections); i++)
         prefixes[count++] = projections_prefix(r->projections, i);
     r->pending_ops.feed = r->feed = feed_new(r->kv, prefixes, count, &feed_events, r);
@@ -290,10 +307,11 @@ struct registry *registry_new(const struct registry_options *options)
     pending_ops_init(&r->pending_ops, options->kv);
     list_init(&r->draining);
     list_init(&r->checking);
-    const struct catalog_events events = {on_changed, on_session_gone, on_session_back, r};
+    const struct catalog_events events = {on_changed, on_session_gone, on_session_back, r, on_replaced};
     r->catalog = catalog_new(&events);
     r->janitor = janitor_new(r->kv, r->catalog);
     r->checks = checks_new(r);
+    r->events = options->has_events ? events_new(r) : NULL;
     metric_collector_add(registry_metric_collect, r);
     survey_open(r);
     follow(r);
@@ -308,6 +326,8 @@ void registry_free(struct registry *r)
     survey_close(r);
     pending_ops_done(&r->pending_ops);
     checks_free(r->checks);
+    events_free(r->events);
+    r->events = NULL;
     feed_free(r->feed);
     janitor_free(r->janitor);
     registry_watch_done(r);

@@ -17,6 +17,7 @@
 #include "registry/catalog.h"
 #include "registry/check_prober.h"
 #include "registry/document.h"
+#include "registry/event_journal.h"
 #include "registry/name.h"
 #include "registry/projection.h"
 #include "registry/select.h"
@@ -37,6 +38,7 @@ struct registry_options {
     struct check_prober *prober;     /* borrowed; NULL: this member runs no checks */
     struct projections *projections; /* takes it; NULL = none */
     bool session_keys;               /* a session that has a key requires it even without users */
+    bool has_events;                 /* changes of services are stored as events while this member leads */
     struct audit *audit;             /* borrowed; NULL = none */
     struct write_limits *limits;     /* borrowed; NULL = none */
     const struct namespace_view *namespaces; /* borrowed; NULL = none: quotas, deletions */
@@ -229,5 +231,17 @@ struct registry_subscribers {
     size_t members_silent, left_out; /* left_out: subscribers that an answer had no room for */
 };
 void registry_subscribers(struct registry *r, struct registry_subscribers *s, const struct registry_key *key);
+
+/* --- events -------------------------------------------------------------------------------------------- */
+
+/* The last EVENTS_KEPT events of a service, the newest first, as the store of this member has them. The event is
+ * valid during fn. Without has_events there are those that were stored before. */
+MUST_CHECK int registry_events(struct registry *r, const struct registry_key *key,
+                               void (*fn)(void *arg, const struct event *e), void *arg);
+/* The revision of the last change of what registry_events gives; 0 without has_events. */
+int64_t registry_events_changed(struct registry *r, const struct registry_key *key);
+/* The caller sets changed before. */
+void registry_watch_events(struct registry *r, struct journal_watch *w, const struct registry_key *key);
+void registry_unwatch_events(struct registry *r, struct journal_watch *w);
 
 #endif

@@ -18,6 +18,7 @@ void registry_metric_collect(void *arg, struct buf *out)
     metric_set(METRIC_REGISTRY_SUBSCRIBERS, (double)r->subscriber_count);
     metric_set(METRIC_REGISTRY_REQUESTS, (double)r->pending_ops.op_count);
     checks_metric_collect(r->checks);
+    events_metric_collect(r->events);
     metric_print_head(out, "cairn_registry_instances", "gauge",
                       "Instances in all namespaces, by their state with the operator overrides applied.");
     for (int state = 0; state < INSTANCE_STATES; state++) {

@@ -25,6 +25,7 @@
 #include "registry/quota.h"
 #include "registry/registry.h"
 #include "registry/registry_check.h"
+#include "registry/registry_event.h"
 #include "proto/txn.h"
 
 struct registry {
@@ -34,6 +35,7 @@ struct registry {
     struct catalog *catalog;
     struct janitor *janitor;
     struct checks *checks;
+    struct events *events;           /* NULL = they are not stored */
     struct projections *projections; /* NULL = none */
     struct registry_options options; /* member is a copy */
     struct buf names;                /* of the key being parsed */

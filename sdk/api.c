@@ -208,8 +208,8 @@ static const char *header_text(const struct cairn_http_result *h, const char *na
 
 static void read_items(struct cairn_api_result *r, const json_t *root, struct arena *a)
 {
-    static const char *const names[] = {"services",    "instances", "configs",   "releases",  "items",
-                                        "subscribers", "clients",   "listeners", "namespaces"};
+    static const char *const names[] = {"services",    "instances", "configs",   "releases",   "items",
+                                        "subscribers", "clients",   "listeners", "namespaces", "events"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const json_t *list = json_object_get(root, names[i]);
         if (!json_is_array(list))

@@ -28,6 +28,7 @@ extern "C" {
     N(service_set, "PUT", "/api/v1/services/{service}", "namespace group" CAIRN_AUTHOR)                      \
     N(service_unset, "DELETE", "/api/v1/services/{service}", "namespace group" CAIRN_AUTHOR)                 \
     N(service_subscribers, "GET", "/api/v1/services/{service}/subscribers", "namespace group")               \
+    N(service_events, "GET", "/api/v1/services/{service}/events", "namespace group" CAIRN_READS)             \
     N(instance_get, "GET", "/api/v1/services/{service}/instances/{id}", "namespace group" CAIRN_READS)       \
     N(instance_put, "PUT", "/api/v1/services/{service}/instances/{id}", "namespace group session")           \
     N(instance_delete, "DELETE", "/api/v1/services/{service}/instances/{id}", "namespace group")             \
@@ -156,7 +157,7 @@ struct cairn_api_result {
     uint32_t ttl_seconds, heartbeat_ms;
     const char *next; /* "" = this was the last page */
     const struct cairn_item
-        *items; /* services, instances, configurations, releases, subscribers, listeners */
+        *items; /* services, instances, configurations, releases, subscribers, events, listeners */
     size_t item_count;
     const struct cairn_instances *instances; /* of cairn_service_get, else NULL */
     struct cairn_bytes body;                 /* the whole answer, with a NUL behind it */

@@ -32,6 +32,7 @@ struct registry *views_open_registry(const struct options *o, struct kv *kv, str
         .namespace_checks_max = o->registry_namespace_checks,
         .check_concurrency = o->registry_check_concurrency,
         .session_keys = o->session_keys,
+        .has_events = o->registry_events,
         .limits = limits,
         .audit = audit,
         .prober = prober_interface(prober),

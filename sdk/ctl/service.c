@@ -375,6 +375,84 @@ enum ctl_exit ctl_service_subscribers(struct ctl *c)
     return how;
 }
 
+/* --- events --------------------------------------------------------------------------------------------- */
+
+enum { EVENT_WAIT_S = 30 };
+
+/* The events after a revision, the earliest first. */
+static json_t *events_after(const json_t *doc, int64_t revision)
+{
+    const json_t *all = ctl_json_at(doc, "events");
+    json_t *list = json_array();
+    for (size_t i = json_array_size(all); i-- > 0;)
+        if (ctl_json_int(json_array_get(all, i), "revision") > revision)
+            json_array_append(list, json_array_get(all, i));
+    return list;
+}
+
+static void show_events(struct ctl *c, json_t *list, bool is_first)
+{
+    static const struct ctl_column columns[] = {
+        {"TIME", "time_ms", CTL_CELL_TIME}, {"REVISION", "revision", CTL_CELL_PLAIN},
+        {"ID", "id", CTL_CELL_PLAIN},       {"CAUSE", "cause", CTL_CELL_PLAIN},
+        {"FROM", "from", CTL_CELL_PLAIN},   {"STATE", "state", CTL_CELL_PLAIN},
+        {"BY", "author", CTL_CELL_PLAIN},   {"REASON", "reason", CTL_CELL_PLAIN}};
+    json_t *doc = json_pack("{s:O}", "events", list);
+    if (is_first)
+        ctl_print_rows(c, doc, "events", columns, 8);
+    for (size_t i = 0; !is_first && i < json_array_size(list); i++)
+        ctl_show_rows(&c->out, c->form == CTL_FORM_TABLE ? CTL_FORM_SIMPLE : c->form, json_array_get(list, i),
+                      NULL, columns, 8);
+    json_decref(doc);
+}
+
+/* One answer; with wait_revision >= 0 the one after the next change. *ret_doc stays NULL if there was none. */
+static enum ctl_exit get_events(struct ctl *c, int64_t wait_revision, json_t **ret_doc)
+{
+    struct ctl_call call = {.method = "GET"};
+    char error[200], timeout[16];
+    enum ctl_exit how = CTL_DONE;
+    service_path(&call, arg(c, 0), NULL);
+    ctl_path(&call, "/events");
+    ctl_query_names(c, &call);
+    if (wait_revision >= 0) {
+        snprintf(timeout, sizeof timeout, "%ds", EVENT_WAIT_S);
+        ctl_query_int(&call, "wait_revision", wait_revision);
+        ctl_query(&call, "timeout", timeout);
+        call.timeout_ms = (EVENT_WAIT_S + 10) * 1000;
+    }
+    int err = ctl_send(c, &call);
+    if (err)
+        how = ctl_fail_reach(c, err);
+    else if (call.status > 299 && call.status != 304)
+        how = ctl_fail_status(c, &call);
+    else if (call.status != 304 && json_parse(buf_slice(&call.answer), ret_doc, error, sizeof error) != OK)
+        how = ctl_fail(c, CTL_ERROR, "%s sent a response that is not JSON: %s", call.endpoint, error);
+    ctl_call_done(&call);
+    return how;
+}
+
+enum ctl_exit ctl_service_events(struct ctl *c)
+{
+    bool is_watch = ctl_bool(&c->line, "watch");
+    int64_t revision = -1, shown = 0;
+    enum ctl_exit how;
+    do {
+        json_t *doc = NULL;
+        how = get_events(c, revision, &doc);
+        if (doc) {
+            json_t *list = events_after(doc, shown);
+            show_events(c, list, revision < 0);
+            if (json_array_size(list))
+                shown = ctl_json_int(json_array_get(list, json_array_size(list) - 1), "revision");
+            revision = ctl_json_int(doc, "revision");
+            json_decref(list);
+        }
+        json_decref(doc);
+    } while (is_watch && !how && ctl_flush(c));
+    return how;
+}
+
 /* --- watch ---------------------------------------------------------------------------------------------- */
 
 /* The last shown state of each instance, so that a snapshot after a reconnect shows only changes. */

@@ -58,7 +58,7 @@ class Samples:
         }.get(path.split('.')[-1])
 
     NATIVE = {  # handler: body
-        'service_list': None, 'service_get': None, 'settings_put': {}, 'settings_delete': None, 'subscribers_get': None,
+        'service_list': None, 'service_get': None, 'settings_put': {}, 'settings_delete': None, 'subscribers_get': None, 'service_events': None,
         'instance_get': None, 'instance_put': {'host': '10.0.0.1', 'port': 80}, 'instance_delete': None,
         'override_put': {'weight': 1}, 'override_delete': None, 'drain_post': None, 'session_post': None,
         'session_heartbeat': None, 'session_delete': None, 'config_list': None, 'config_get': None, 'config_put': 'a: 1',

@@ -5,7 +5,7 @@
 CTL=$(realpath "$(dirname "$CAIRND")/cairnctl")
 unset $(compgen -v | grep -E '^CAIRN_' || true) 2>/dev/null || true
 port=$(free_base)
-start_server "$work/one" "$port" || { fails "the node does not start"; finish; }
+start_server "$work/one" "$port" --registry-events=false || { fails "the node does not start"; finish; }
 export CAIRN_ENDPOINTS=127.0.0.1:$port CAIRN_COMMAND_TIMEOUT=${LIMIT_S}s CAIRN_DIAL_TIMEOUT=${LIMIT_S}s CAIRN_CONFIG=$work/contexts.yaml
 cd "$work" || exit 1
 

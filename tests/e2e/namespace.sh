@@ -58,7 +58,7 @@ expect "a poll wakes at the change" '"P3"' "$(jq -c .title poll)"
 expect "a poll of the list too" '["P3"]' "$(jq -c '[.namespaces[].title // empty]' polls)"
 
 # --- quotas in place of the options
-instance() { req PUT "/services/$1/instances/$2?namespace=prod" -d '{"host":"10.0.0.1","port":1}'; }
+instance() { req PUT "/services/$1/instances/$2?namespace=prod" -d '{"host":"10.0.0.1","port":1,"ttl":600}'; }
 instance a 1 && instance a 2 && instance b 1 && expect "within the quotas" "200 " "$answer"
 instance b 2 && expect "an instance too many" "429 quota_exceeded" "$answer"
 expect "says which" "there are 3 instances in namespace prod; at most 3 are allowed (the namespace's quota)" "$(message)"
@@ -81,7 +81,7 @@ expect "without quotas the options hold" '[null,100000]' "$(of '[.quotas,.limits
 
 # --- the list
 for ns in alpha beta gamma; do req PUT "/namespaces/$ns" -d '{}'; done
-req PUT "/services/s/instances/i?namespace=implicit" -d '{"host":"10.0.0.1"}'
+req PUT "/services/s/instances/i?namespace=implicit" -d '{"host":"10.0.0.1","ttl":600}'
 req PUT "/configs/c?namespace=plain" -d 'x'
 req GET /namespaces
 expect "the list, with namespaces that have no document" '[["alpha",true],["beta",true],["default",false],["gamma",true],["implicit",false],["plain",false],["prod",true]]' \
@@ -132,8 +132,8 @@ req PUT /namespaces/beta -d '{"title":"B","quotas":{"services":1}}'
 stop_server KILL
 start_server "$work" "$port" || exit 1
 req GET /namespaces/beta && expect "a document after kill -9" '["B",1]' "$(of '[.title,.limits.services]')"
-req PUT "/services/s/instances/i?namespace=beta" -d '{"host":"h"}'
-req PUT "/services/t/instances/i?namespace=beta" -d '{"host":"h"}' && expect "its quotas hold" "429 quota_exceeded" "$answer"
+req PUT "/services/s/instances/i?namespace=beta" -d '{"host":"h","ttl":600}'
+req PUT "/services/t/instances/i?namespace=beta" -d '{"host":"h","ttl":600}' && expect "its quotas hold" "429 quota_exceeded" "$answer"
 
 # --- cairnctl
 CTL=$(realpath "$(dirname "$CAIRND")/cairnctl")

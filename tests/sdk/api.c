@@ -70,6 +70,7 @@ static void services(void)
     OK(instance_drain, .name = "api", .id = "a", .body = cairn_text("{\"deadline_ms\":2000}"));
     MUST(body_has("\"complete\""));
     OK(service_subscribers, .name = "api");
+    OK(service_events, .name = "api");
     OK(service_set, .name = "api", .body = cairn_text("{\"protect_threshold\":0.3}"));
     OK(service_unset, .name = "api");
     OK(service_list, .prefix = "ap", .limit = 1);

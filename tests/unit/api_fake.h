@@ -38,6 +38,9 @@ static struct {
     int barrier_err;
     unsigned canceled, barriers;
     struct registry_subscribers *subscribers;
+    int64_t events_changed;
+    struct event event; /* the only one; revision 0 = there is none */
+    struct journal_watch *event_watch;
 } fake_registry;
 
 bool registry_is_ready(const struct registry *r)
@@ -229,6 +232,34 @@ void registry_unwatch(struct registry_watch *w)
     if (w->service)
         catalog_release(w->registry->catalog, w->service);
     w->service = NULL;
+}
+
+int registry_events(struct registry *r, const struct registry_key *key,
+                    void (*fn)(void *arg, const struct event *e), void *arg)
+{
+    (void)r;
+    remember("events", NULL, key);
+    if (fake_registry.event.revision)
+        fn(arg, &fake_registry.event);
+    return OK;
+}
+int64_t registry_events_changed(struct registry *r, const struct registry_key *key)
+{
+    (void)r;
+    (void)key;
+    return fake_registry.events_changed;
+}
+void registry_watch_events(struct registry *r, struct journal_watch *w, const struct registry_key *key)
+{
+    (void)r;
+    (void)key;
+    fake_registry.event_watch = w;
+}
+void registry_unwatch_events(struct registry *r, struct journal_watch *w)
+{
+    (void)r;
+    assert_ptr_equal(fake_registry.event_watch, w);
+    fake_registry.event_watch = NULL;
 }
 
 static void on_catalog_changed(void *arg, const struct catalog_change *change)

@@ -266,6 +266,45 @@ static void test_subscribers(void **state)
     assert_int_equal(fake_registry.canceled, 1);
 }
 
+/* Read from the store, and a poll is answered when they change. */
+static void test_events(void **state)
+{
+    (void)state;
+    struct client c = connect_client();
+    request(&c, "GET", "/api/v1/services/a/events", NULL, NULL);
+    await_answer(&c);
+    assert_string_equal(fake_registry.call, "events");
+    assert_non_null(strstr(body_of(&c), "\"events\":[]}"));
+    done(&c);
+    c = connect_client();
+    request(&c, "GET", "/api/v1/services/a/events?wait_revision=1000000&timeout=30s&consistency=local", NULL,
+            NULL);
+    turn(&c, 20);
+    done(&c); /* at the barrier */
+    registry.revision = 50;
+    fake_registry.events_changed = 42;
+    c = connect_client();
+    request(&c, "GET", "/api/v1/services/a/events?wait_revision=42&timeout=30s&consistency=local", NULL,
+            NULL);
+    turn(&c, 20);
+    assert_non_null(fake_registry.event_watch);
+    fake_registry.event = (struct event){.revision = 51,
+                                         .time_ms = 7,
+                                         .cause = EVENT_HEARTBEAT_LOST,
+                                         .id = slice_text("i1"),
+                                         .from = INSTANCE_UP,
+                                         .state = INSTANCE_LOST};
+    registry.revision = fake_registry.events_changed = 52;
+    fake_registry.event_watch->changed(fake_registry.event_watch);
+    await_answer(&c);
+    assert_null(fake_registry.event_watch);
+    assert_string_equal(body_of(&c),
+                        "{\"revision\":52,\"events\":[{\"revision\":51,\"time_ms\":7,\"cause\":"
+                        "\"heartbeat_lost\",\"id\":\"i1\",\"from\":\"up\",\"state\":\"lost\"}]}\n");
+    done(&c);
+    fake_registry.event = (struct event){0};
+}
+
 /* Each error of the public API, once. */
 static void test_errors(void **state)
 {
@@ -757,6 +796,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_sessions, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_operators, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_subscribers, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_events, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_errors, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_client_leaves, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_service, start_api, stop_api),

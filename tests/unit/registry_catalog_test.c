@@ -293,7 +293,7 @@ static void begin(struct world *w)
 static void run(uint64_t seed)
 {
     struct world w = {.random = seed, .revision = 1};
-    struct catalog_events events = {on_changed, on_gone, on_back, &w};
+    struct catalog_events events = {on_changed, on_gone, on_back, &w, NULL};
     w.catalog = catalog_new(&events);
     struct catalog_service *held[SERVICES];
     for (int i = 0; i < SERVICES; i++) { /* protected: their places and revisions stay */

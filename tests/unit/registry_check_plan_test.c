@@ -34,7 +34,7 @@ static void on_session(void *arg, struct catalog_session *session)
 static int setup(void **state)
 {
     struct bench *b = mem_new(sizeof *b);
-    const struct catalog_events events = {on_changed, on_session, on_session, b};
+    const struct catalog_events events = {on_changed, on_session, on_session, b, NULL};
     b->catalog = catalog_new(&events);
     b->plan = check_plan_new(b->catalog, SELF, 1);
     b->now_ms = 1000000;

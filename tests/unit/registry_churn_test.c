@@ -137,7 +137,7 @@ static void open_member(struct world *w, int k)
 {
     struct member *m = &w->members[k];
     struct plan_rules rules = plan_rules_default();
-    const struct catalog_events events = {on_changed, on_gone, on_back, m};
+    const struct catalog_events events = {on_changed, on_gone, on_back, m, NULL};
     const struct plan_events storms = {on_storm, on_storm_over, m};
     m->world = w;
     m->catalog = catalog_new(&events);

@@ -655,7 +655,7 @@ static void act(struct world *w)
 static void run(uint64_t seed, unsigned *ret_given)
 {
     struct world *w = mem_new(sizeof *w);
-    const struct catalog_events events = {on_changed, on_gone, on_back, w};
+    const struct catalog_events events = {on_changed, on_gone, on_back, w, NULL};
     const struct plan_events storms = {on_storm, on_storm_over, w};
     w->random = seed;
     for (int k = 0; k < SUBJECTS; k++)

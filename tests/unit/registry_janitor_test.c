@@ -320,7 +320,7 @@ static void run_script(const char *script, size_t review_budget, struct buf *ret
     struct world w = {0};
     struct plan_rules rules = plan_rules_default();
     rules.review_budget = review_budget;
-    const struct catalog_events events = {on_changed, on_gone, on_back, &w};
+    const struct catalog_events events = {on_changed, on_gone, on_back, &w, NULL};
     const struct plan_events storms = {on_storm, on_storm_over, &w};
     w.catalog = catalog_new(&events);
     w.plan = plan_new(w.catalog, &rules, &storms);
@@ -513,7 +513,7 @@ static void test_due_in_slices(void **state)
     char id[16];
     size_t looks = 0;
     (void)state;
-    w.catalog = catalog_new(&(struct catalog_events){on_changed, on_gone, on_back, &w});
+    w.catalog = catalog_new(&(struct catalog_events){on_changed, on_gone, on_back, &w, NULL});
     w.plan = plan_new(w.catalog, &rules, &storms);
     plan_lead(w.plan, true, 0);
     begin(&w);
