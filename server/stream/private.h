@@ -276,6 +276,11 @@ bool stream_subscribe_copy_filter(struct select_query *ret, const struct select_
 void stream_subscribe_add_audience(struct buf *key, const struct audience *a);
 
 /* services.c */
+/* The first service after this name (empty = the beginning) that the scope may have, by the names that its
+ * patterns begin with; stream_scope_fits decides. NULL: no more. */
+struct catalog_service *stream_scope_next(const struct catalog *c, const struct stream_scope *s,
+                                          const struct stream_name *after);
+struct stream_name stream_scope_name(const struct catalog_service *s);
 /* Calls fn for the services of a scope, in order. */
 void stream_scope_each(const struct catalog *c, const struct stream_scope *s,
                        void (*fn)(void *arg, struct catalog_service *s), void *arg);
