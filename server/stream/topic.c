@@ -640,7 +640,7 @@ static void account(struct stream_snapshot *s, size_t first)
     stream_topic_make_room(ts);
 }
 
-/* What a step changes, to undo it. */
+/* The state before a step. */
 struct undo {
     size_t count;
     bool needs_comma;
