@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/metric.h"
+#include "base/mutant.h"
 
 #define TIME_MAX   INT64_C(9999999999999) /* 13 digits */
 #define SPARE_PART 64                     /* of the quota: with less room no record is written */
@@ -115,15 +116,6 @@ static void audit_write(const struct audit_record *r, struct buf *out)
     jw_close(&w, '}');
 }
 
-void audit_write_change(const struct audit_record *r, const struct audit_change *change,
-                        struct json_writer *w)
-{
-    jw_open(w, '{');
-    add_record_members(r, w);
-    add_change_members(change, w);
-    jw_close(w, '}');
-}
-
 static void read_name(struct document_reader *r, const char *field, const char **ret)
 {
     struct slice text = {0};
@@ -176,6 +168,45 @@ int audit_read(struct slice text, struct arena *a, struct audit_record *ret)
     if (!err)
         *ret = record;
     return err;
+}
+
+static bool fits(const struct audit_filter *f, const struct audit_record *r,
+                 const struct audit_change *change)
+{
+    const struct slice texts[AUDIT_FIELDS] = {
+        [AUDIT_KIND] = slice_text(change->kind),
+        [AUDIT_USER] = r->author.name,
+        [AUDIT_NAME] = change->name,
+        [AUDIT_NAMESPACE] = change->ns,
+    };
+    for (size_t i = 0; i < AUDIT_FIELDS; i++)
+        if (f->has[i] && !slice_equal(f->texts[i], texts[i]) && !MUTANT(AUDIT_FILTER_IGNORED))
+            return false;
+    return true;
+}
+
+size_t audit_write_changes(const Mvccpb__KeyValue *pair, const struct audit_filter *f, struct json_writer *w)
+{
+    const size_t skip = sizeof AUDIT_PREFIX - 1;
+    struct arena arena = {0};
+    struct audit_record record = {0};
+    size_t count = 0;
+    if (pair->key.len == AUDIT_KEY_SIZE &&
+        audit_read(slice_of(pair->value.data, pair->value.len), &arena, &record) != OK)
+        record.count = 0;
+    for (size_t i = 0; i < record.count; i++) {
+        if (!fits(f, &record, &record.changes[i]))
+            continue;
+        jw_open(w, '{');
+        document_add_text(w, "record", slice_of(pair->key.data + skip, pair->key.len - skip));
+        document_add_number(w, "revision", pair->mod_revision);
+        add_record_members(&record, w);
+        add_change_members(&record.changes[i], w);
+        jw_close(w, '}');
+        count++;
+    }
+    arena_done(&arena);
+    return count;
 }
 
 /* --- writing ------------------------------------------------------------------------------------------- */

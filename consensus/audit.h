@@ -86,8 +86,18 @@ void audit_etcd_refused(struct audit *a, const struct audit_record *r);
 void audit_key_from(int64_t time_ms, struct buf *out);
 /* Reads a record from the store. Its slices lie in the arena. ERR_MALFORMED, ERR_INVALID. */
 MUST_CHECK int audit_read(struct slice text, struct arena *a, struct audit_record *ret);
-/* The fields of one change with its record's, for a reader: an object. */
-void audit_write_change(const struct audit_record *r, const struct audit_change *change,
-                        struct json_writer *w);
+
+/* Which changes a reader wants: those that have all of the given texts. */
+enum audit_field { AUDIT_KIND, AUDIT_USER, AUDIT_NAME, AUDIT_NAMESPACE, AUDIT_FIELDS };
+struct audit_filter {
+    struct slice texts[AUDIT_FIELDS];
+    bool has[AUDIT_FIELDS]; /* the others are not compared */
+};
+/* Appends an object for each change that the filter wants of the record that this key has: the fields of the
+ * change and of its record, and besides
+ *   record    the key after AUDIT_PREFIX: all changes of one transaction have the same
+ *   revision  of the store
+ * Returns their number; 0 also for a key that is no record (a client of etcd's API has written it). */
+size_t audit_write_changes(const Mvccpb__KeyValue *pair, const struct audit_filter *f, struct json_writer *w);
 
 #endif

@@ -72,6 +72,9 @@ struct registry_op {
 /* A new op. size: of the struct that begins with it, zeroed. q may be NULL: no caller waits. */
 void *registry_op_new(struct registry *r, struct registry_request *q, size_t size);
 int64_t registry_wall_ms(const struct registry *r);
+/* True: users are enabled, and the client neither opened the session nor shows its key, so it acts on what
+ * another one holds. s NULL: there is no session, and nobody holds it. */
+bool registry_is_by_operator(const struct registry_op *op, const struct catalog_session *s);
 /* Adds a record of the audit trail to the transaction; returns its text, for audit_written. */
 struct slice registry_audit(struct registry_op *op, struct txn *txn, enum txn_side side, const char *kind,
                             const char *operation, const struct registry_key *key);

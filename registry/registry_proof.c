@@ -32,6 +32,7 @@
  *     knows the first document restores it.
  *   - Only deleting the key or revoking the lease ends the session. A key that was written without its
  *     lease, and whose owner never returns, stays until somebody deletes it. */
+#include "base/mutant.h"
 #include "base/text.h"
 #include "registry/registry_private.h"
 
@@ -69,6 +70,20 @@ const char *registry_session_refusal(const struct registry_op *op, const struct 
     return "the session key is missing (--session-keys): send the session_key of the response that opened "
            "the session, as header X-Cairn-Session-Key or as session.key in hello, or open a session of your "
            "own (POST /api/v1/sessions) and register into it (?session=)";
+}
+
+/* A client that holds the session deregisters all the time, so that is not recorded. Without users nobody is
+ * known to be another. */
+bool registry_is_by_operator(const struct registry_op *op, const struct catalog_session *s)
+{
+    const struct registry_proof *p = &op->proof;
+    if (!op->has_proof || !p->has_users)
+        return false;
+    if (!s || !s->exists || MUTANT(OWN_DEREGISTRATION_RECORDED))
+        return true;
+    if (p->key.size && s->doc.has_key && session_key_matches(p->key, s->doc.key_digest))
+        return false;
+    return !(s->doc.owner.size && slice_equal(s->doc.owner, p->user));
 }
 
 struct slice registry_session_repair(const struct registry_op *op, const struct catalog_session *s,

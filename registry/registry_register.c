@@ -17,6 +17,7 @@
  *   - it is revoked;
  *   - the outcome of the write is unknown: nobody keeps it alive, and it expires. */
 #include "base/metric.h"
+#include "consensus/audit.h"
 #include "registry/registry_private.h"
 
 struct register_op {
@@ -479,7 +480,7 @@ void registry_register(struct registry *r, struct registry_request *q, const str
 struct deregister_op {
     struct registry_op op;
     struct registry_key key;
-    struct slice at, override_at;
+    struct slice at, override_at, record; /* record: of the audit trail; empty = none */
     int64_t compared_revision, unparsed_revision, left_session;
     int64_t override_unparsed_revision; /* mod revision of an override that does not parse */
     unsigned attempts;
@@ -514,6 +515,7 @@ static void on_deregistered(struct kv_request *kv, int err, const ProtobufCMessa
     }
     if (w->left_session)
         registry_revoke(w->op.registry, w->left_session);
+    audit_written(w->op.registry->options.audit, w->record);
     metric_add(METRIC_REGISTRY_DEREGISTRATIONS, 1);
     registry_op_written(&w->op, response->header->revision);
 }
@@ -545,6 +547,9 @@ static void propose_removal(struct deregister_op *w)
     }
     txn_else_get(&w->txn, w->at);
     txn_else_get(&w->txn, w->override_at);
+    w->record = (struct slice){0};
+    if (w->compared_revision && registry_is_by_operator(&w->op, i ? i->hangs_on : NULL))
+        w->record = registry_audit(&w->op, &w->txn, TXN_THEN, "instance", "deregister", &w->key);
     w->op.pending_ops.kv.done = on_deregistered;
     pending_op_sign_key(&w->op.pending_ops, w->at);
     kv_txn(r->kv, &w->op.pending_ops.kv, &w->txn.message);

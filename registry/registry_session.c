@@ -7,8 +7,11 @@
  *               transaction may hold), then revokes the lease
  *
  * The key is the session: a lease alone is none, and a session whose key was deleted is gone. */
+#include <inttypes.h>
+
 #include "base/log.h"
 #include "base/metric.h"
+#include "consensus/audit.h"
 #include "registry/registry_private.h"
 
 struct session_op {
@@ -18,10 +21,11 @@ struct session_op {
     Etcdserverpb__LeaseGrantRequest grant;
     Etcdserverpb__LeaseKeepAliveRequest keep_alive;
     struct txn txn;
-    size_t part;       /* closing: instances in the transaction under way */
-    bool is_last;      /* closing: that transaction also has the session itself */
-    unsigned attempts; /* closing: failed compares in a row */
-    bool is_confirmed; /* the view has reached a barrier */
+    size_t part;         /* closing: instances in the transaction under way */
+    bool is_last;        /* closing: that transaction also has the session itself */
+    struct slice record; /* closing: of the audit trail; empty = none */
+    unsigned attempts;   /* closing: failed compares in a row */
+    bool is_confirmed;   /* the view has reached a barrier */
     void (*confirmed)(struct session_op *s);
     struct session_wait wait; /* for the check of the right to keep it alive */
 };
@@ -297,6 +301,7 @@ static void registry_session_on_closed(struct kv_request *kv, int err, const Pro
     if (response->succeeded) {
         s->attempts = 0;
         s->op.result.instances += s->part;
+        audit_written(s->op.registry->options.audit, s->record);
         metric_add(METRIC_REGISTRY_DEREGISTRATIONS, (double)s->part);
     }
     if (response->succeeded && s->is_last) {
@@ -319,6 +324,38 @@ static void sign_close(struct session_op *s, const struct auth_need *needs)
         pending_op_sign_key(op, registry_session_key(&op->arena, s->session));
     else
         pending_op_sign(op, needs, s->part);
+}
+
+/* A record for each transaction: the instances that it deletes, and at last the session. Not of a session that
+ * its holder closes. */
+static void record_close(struct session_op *s, const struct catalog_session *session)
+{
+    struct arena *a = &s->op.pending_ops.arena;
+    struct audit_change *changes = arena_new(a, (s->part + 1) * sizeof *changes);
+    struct audit_record record = {.author = s->op.author, .changes = changes};
+    s->record = (struct slice){0};
+    if (!registry_is_by_operator(&s->op, session))
+        return;
+    LIST_FOR_EACH (l, &session->instances) {
+        const struct catalog_instance *i = container_of(l, struct catalog_instance, by_session);
+        if (record.count == s->part)
+            break;
+        changes[record.count++] = (struct audit_change){.kind = "instance",
+                                                        .operation = "deregister",
+                                                        .ns = i->service->ns,
+                                                        .group = i->service->group,
+                                                        .name = i->service->name,
+                                                        .id = i->id};
+    }
+    if (s->is_last)
+        changes[record.count++] =
+            (struct audit_change){.kind = "session",
+                                  .operation = "close",
+                                  .id = slice_text(arena_printf(a, "%" PRIx64, (uint64_t)s->session))};
+    if (!record.count)
+        return;
+    s->op.pending_ops.kv.extra_ops = AUDIT_OPS;
+    s->record = audit_add(s->op.registry->options.audit, &s->txn, TXN_THEN, &record);
 }
 
 /* Deletes as many instances as fit into a transaction; with the last of them also the session. An instance
@@ -362,6 +399,7 @@ static void close_part(struct session_op *s)
         txn_delete(&s->txn, key);
     }
     sign_close(s, needs);
+    record_close(s, session);
     s->op.pending_ops.kv.done = registry_session_on_closed;
     kv_txn(r->kv, &s->op.pending_ops.kv, &s->txn.message);
     pending_ops_schedule_turn(&r->pending_ops);

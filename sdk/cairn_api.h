@@ -205,17 +205,21 @@ int cairn_pick(const struct cairn_instances *now, const struct cairn_pick_reques
 
 /* ---- lists that are kept current ---------------------------------------------------------------------- */
 
-/* All services or all configurations of a group, or those with a prefix or a pattern, by the stream. In a
- * pattern `*` stands for any characters and `\*` for a star. A list by pattern has what the client may read, also
- * when its rights change. */
+/* All services, all configurations or all instances of a group's services, or those with a prefix or a pattern,
+ * by the stream. In a pattern `*` stands for any characters and `\*` for a star. A list by pattern and a list of
+ * instances have what the client may read, also when its rights change. */
 struct cairn_list_watch;
-enum cairn_list_kind { CAIRN_LIST_SERVICES, CAIRN_LIST_CONFIGS };
+enum cairn_list_kind { CAIRN_LIST_SERVICES, CAIRN_LIST_CONFIGS, CAIRN_LIST_INSTANCES };
 struct cairn_list_request {
     enum cairn_list_kind kind;
     const char *ns;     /* NULL = "default"; with a `*` a pattern: the ids are "namespace/group/name" */
     const char *group;  /* NULL = "default"; with a `*` a pattern: the ids are "group/name" */
     bool all_groups;    /* instead of `group`; the ids are "group/name" */
     const char *prefix; /* NULL = all names; with a `*` a pattern of the whole name, as in "app-*" */
+    /* Selectors as of struct cairn_discover_request, of instances; of services `labels` alone, which are pairs
+     * in the metadata of their settings. NULL, false = none. */
+    bool only_serving, no_guarded;
+    const char *cluster, *version, *protocol, *tags, *labels;
 };
 /* The library makes it, and may add fields at its end. It lives until the callback returns. */
 struct cairn_list {
@@ -224,6 +228,9 @@ struct cairn_list {
     int64_t revision;
     bool is_cached;       /* read from the cache folder: no member has been reached since the start */
     int64_t cache_age_ms; /* if is_cached: since its file was written, with the last change; -1 = not known */
+    /* Of a list of instances, in the order of `items`, whose ids are the service's id, "/" and the id of the
+     * instance, and whose names are the service's; NULL for the other kinds. */
+    const struct cairn_instance *instances;
 };
 /* The callback gets each state, from the first one on. It may miss states, but never the last one. Configs
  * are those that are live for this client, as gray rules say. CAIRN_INVALID, CAIRN_CLOSED. */
@@ -233,6 +240,43 @@ int cairn_list_start(struct cairn_client *c, const struct cairn_list_request *re
 /* As cairn_config_applied, for an item of a list of configurations by its id. */
 void cairn_list_applied(struct cairn_list_watch *w, const char *id, uint64_t seq, const char *problem);
 void cairn_list_stop(struct cairn_list_watch *w); /* as cairn_watch_stop */
+
+/* ---- the audit trail as it grows ---------------------------------------------------------------------- */
+
+/* Changes and refused attempts as they are recorded, by the stream: docs/audit.md. The client's user needs READ
+ * on all of /cairn/audit/. */
+struct cairn_audit_watch;
+struct cairn_audit_request { /* NULL, zero = all */
+    const char *user, *kind, *ns, *name;
+    int64_t from_ms; /* only records of this time and later, in milliseconds since 1970 */
+    int64_t
+        after_revision; /* those after this revision; 0 = the ones that are kept come first, newest first */
+};
+struct cairn_audit_change {
+    const char *record; /* all changes of one transaction have the same */
+    int64_t revision, time_ms;
+    const char *user, *on_behalf_of, *address; /* "" where there is none, here and below */
+    const char *kind, *operation, *ns, *group, *name, *id;
+    const char *error; /* the code of an attempt that was refused; "" = the change was made */
+    uint64_t seq;      /* of a release; 0 = none */
+    const char *json;  /* the whole change, as GET /api/v1/audit has it */
+};
+/* The library makes it, and may add fields at its end. It lives until the callback returns. */
+struct cairn_audit_changes {
+    const struct cairn_audit_change *list;
+    size_t count;
+    int64_t
+        revision; /* everything up to it was given: the next after_revision. 0 = more of them follow at once */
+    bool is_reset; /* the changes that are kept begin anew: after the start without after_revision, or when
+                         the history of the missing ones was compacted */
+};
+/* The callback gets each change once, over reconnects to any member too, except after is_reset.
+ * CAIRN_INVALID, CAIRN_CLOSED. */
+int cairn_audit_start(struct cairn_client *c, const struct cairn_audit_request *request,
+                      void (*callback)(struct cairn_audit_watch *w, const struct cairn_audit_changes *changes,
+                                       void *arg),
+                      void *arg, struct cairn_audit_watch **ret_watch, struct cairn_error *error);
+void cairn_audit_stop(struct cairn_audit_watch *w); /* as cairn_watch_stop */
 
 #ifdef __cplusplus
 }

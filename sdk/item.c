@@ -91,6 +91,31 @@ struct cairn_item item_of(const json_t *item, struct arena *a)
     return i;
 }
 
+/* --- changes of the audit trail ------------------------------------------------------------------------- */
+struct cairn_audit_change audit_change_of(const json_t *item, struct arena *a)
+{
+    char *text = json_dumps(item, JSON_COMPACT | JSON_ENCODE_ANY);
+    struct cairn_audit_change c = {
+        .record = item_text(item, "record", a),
+        .revision = json_integer_value(json_object_get(item, "revision")),
+        .time_ms = json_integer_value(json_object_get(item, "time_ms")),
+        .user = item_text(item, "author", a),
+        .on_behalf_of = item_text(item, "on_behalf_of", a),
+        .address = item_text(item, "address", a),
+        .kind = item_text(item, "kind", a),
+        .operation = item_text(item, "operation", a),
+        .ns = item_text(item, "namespace", a),
+        .group = item_text(item, "group", a),
+        .name = item_text(item, "name", a),
+        .id = item_text(item, "id", a),
+        .error = item_text(item, "error", a),
+        .seq = (uint64_t)json_integer_value(json_object_get(item, "seq")),
+        .json = text ? arena_string(a, text, strlen(text)) : "",
+    };
+    free(text);
+    return c;
+}
+
 /* --- paths ---------------------------------------------------------------------------------------------- */
 void path_add_escaped(struct buf *out, const char *text)
 {

@@ -10,6 +10,7 @@
 struct cairn_item item_of(const json_t *item, struct arena *a);
 struct cairn_instance instance_of(const json_t *item, struct arena *a);
 struct cairn_instances *instances_of_list(const json_t *list, int64_t revision, struct arena *a);
+struct cairn_audit_change audit_change_of(const json_t *item, struct arena *a);
 /* Copies the content; false if it is missing or not readable. */
 bool item_content(const json_t *item, struct arena *a, struct cairn_bytes *ret);
 

@@ -62,6 +62,11 @@ struct subscription {
     bool is_absent;                            /* its one name does not exist, as of `revision` */
     bool is_from_cache, is_answered;           /* is_answered: a frame of it has arrived on this connection */
     void (*on_change)(struct subscription *s); /* may end the subscription and free it */
+    /* A feed keeps no view: its frames pass through. `items` of a snapshot or delta that follows what came
+     * before; is_reset: they are the first of a snapshot. It may end the subscription and free it. NULL: a view. */
+    void (*on_items)(struct subscription *s, const json_t *items, bool is_reset);
+    void (*write_more)(const struct subscription *s,
+                       struct json_writer *w); /* fields of subscribe; NULL = none */
     /* The server refused the subscription: it has ended. */
     void (*on_refused)(struct subscription *s, const struct cairn_error *error);
 };

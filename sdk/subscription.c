@@ -108,6 +108,8 @@ static void subscription_send(struct subscription *s)
     }
     if (has_filter(s))
         write_filter(s, &w);
+    if (s->write_more)
+        s->write_more(s, &w);
     jw_close(&w, '}');
     stream_send(s->client, buf_slice(&out));
     buf_done(&out);
@@ -127,8 +129,31 @@ static void send_unsubscribe(struct subscription *s)
 static void subscription_restart(struct subscription *s)
 {
     send_unsubscribe(s);
-    s->revision = 0;
+    if (!s->on_items)
+        s->revision = 0;
     subscription_send(s);
+}
+
+/* --- feeds ---------------------------------------------------------------------------------------------- */
+
+/* Its snapshot has begun and is not complete: s->incoming is set then, as in a view. */
+static void feed_frame(struct subscription *s, const char *type, const json_t *frame)
+{
+    int64_t revision = json_integer_value(json_object_get(frame, "revision"));
+    bool is_delta = strcmp(type, "delta") == 0;
+    bool is_first = !is_delta && json_integer_value(json_object_get(frame, "part")) == 1;
+    bool is_last = is_delta || json_is_true(json_object_get(frame, "last"));
+    if (is_delta && json_integer_value(json_object_get(frame, "previous")) != s->last_frame) {
+        subscription_restart(s);
+        return;
+    }
+    if (!is_delta && !is_first && !s->incoming)
+        return;
+    json_decref(s->incoming);
+    s->incoming = is_last ? NULL : json_object();
+    s->last_frame = revision;
+    s->revision = is_last ? revision : 0; /* an incomplete snapshot begins again */
+    s->on_items(s, json_object_get(frame, is_delta ? "put" : "items"), is_first);
 }
 
 static void put_items(json_t *to, const json_t *list)
@@ -184,7 +209,9 @@ static void on_delta(struct subscription *s, const json_t *frame)
 void subscription_frame(struct subscription *s, const char *type, const json_t *frame)
 {
     s->is_answered = true;
-    if (strcmp(type, "snapshot") == 0)
+    if (s->on_items && (strcmp(type, "snapshot") == 0 || strcmp(type, "delta") == 0))
+        feed_frame(s, type, frame);
+    else if (strcmp(type, "snapshot") == 0)
         subscription_on_snapshot(s, frame);
     else if (strcmp(type, "delta") == 0)
         on_delta(s, frame);
@@ -211,9 +238,9 @@ void subscription_refused(struct subscription *s, const struct cairn_error *erro
         return;
     stream_drop_subscription(s->client, s->sid);
     s->sid = 0;
-    if (error->code == CAIRN_FUTURE) {
+    if (error->code == CAIRN_FUTURE && !s->on_items) {
         subscription_restart(s);
-    } else if (error->code == CAIRN_UNAVAILABLE) {
+    } else if (error->code == CAIRN_UNAVAILABLE || error->code == CAIRN_FUTURE) {
         s->again.run = subscription_on_again;
         timer_start(s->client, &s->again, AGAIN_MS);
     } else {
@@ -234,7 +261,7 @@ static void on_lost(struct stream_user *u)
     s->sid = 0;
     json_decref(s->incoming);
     s->incoming = NULL;
-    if (s->items || !subscription_is_plain(s))
+    if (s->items || s->on_items || !subscription_is_plain(s))
         return;
     struct cache_state state;
     s->items = cache_read(s->client, s->kind, s->ns, s->group, s->name, &state);

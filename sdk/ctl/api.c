@@ -279,7 +279,7 @@ enum ctl_exit ctl_call_some(struct ctl *c, struct ctl_call *call, const char *fi
                             json_t **ret_doc)
 {
     size_t size = call->target.size;
-    json_t *list = json_array();
+    json_t *list = json_array(), *revision = NULL;
     char *next = mem_string("");
     enum ctl_exit how;
     for (bool has_more = true; has_more;) {
@@ -291,6 +291,8 @@ enum ctl_exit ctl_call_some(struct ctl *c, struct ctl_call *call, const char *fi
         how = ctl_call_json(c, call, ret_doc);
         if (how)
             goto out;
+        if (!revision)
+            revision = json_incref(json_object_get(*ret_doc, "revision"));
         size_t before = json_array_size(list);
         json_array_extend(list, json_object_get(*ret_doc, field));
         char *last = next;
@@ -300,9 +302,12 @@ enum ctl_exit ctl_call_some(struct ctl *c, struct ctl_call *call, const char *fi
         has_more = *next && is_further && (int64_t)json_array_size(list) < max;
     }
     json_object_set(*ret_doc, field, list);
+    if (revision)
+        json_object_set(*ret_doc, "revision", revision);
 out:
     mem_free(next);
     json_decref(list);
+    json_decref(revision);
     return how;
 }
 

@@ -146,7 +146,8 @@ enum ctl_exit ctl_call_json(struct ctl *c, struct ctl_call *call, json_t **ret_d
 /* As ctl_call_json, for a list in pages: `continue` of each response leads to the next one. The lists under
  * field are joined in one document. */
 enum ctl_exit ctl_call_pages(struct ctl *c, struct ctl_call *call, const char *field, json_t **ret_doc);
-/* As ctl_call_pages, for the first `max` items: a page may end before. `continue` stays if there are more. */
+/* As ctl_call_pages, for the first `max` items: a page may end before. `continue` stays if there are more.
+ * `revision` is that of the first page: the list lacks nothing up to it. */
 enum ctl_exit ctl_call_some(struct ctl *c, struct ctl_call *call, const char *field, int64_t max,
                             json_t **ret_doc);
 /* Opens a separate connection to an endpoint that responds, for a long response. The caller frees the
@@ -155,10 +156,20 @@ MUST_CHECK int ctl_open_stream(struct ctl *c, struct ctl_call *call, struct http
 struct http_client *ctl_new_client(struct ctl *c, const struct ctl_endpoint *e);
 
 /* --- events of a stream (events.c) ---------------------------------------------------------------------- */
+struct ctl_subscription {
+    const char *kind, *labels; /* labels: of the client; NULL = none */
+    /* Adds the subscription's parameters; NULL = none. ctl_query_names is not called for it. */
+    void (*add)(const struct ctl *c, struct ctl_call *call, void *arg);
+    enum ctl_exit (*on_frame)(struct ctl *c, const json_t *frame, void *arg);
+    void *arg; /* of both */
+};
 /* Follows one subscription by Server-Sent Events, at another endpoint when one fails. It ends when the run
  * is stopped or on_frame returns anything but CTL_DONE. Every frame is a JSON object with a type. */
-enum ctl_exit ctl_follow(struct ctl *c, const char *kind, const char *name, const char *labels,
-                         enum ctl_exit (*on_frame)(struct ctl *c, const json_t *frame, void *arg), void *arg);
+enum ctl_exit ctl_follow(struct ctl *c, const struct ctl_subscription *s);
+/* True: the text is a pattern, as in subscriptions: it has a `*` that no backslash precedes. NULL is none. */
+bool ctl_is_pattern(const char *text);
+/* True: one of the names, --namespace or --group is a pattern. */
+bool ctl_is_selection(const struct ctl *c, const char *name);
 
 /* --- child processes (child.c) -------------------------------------------------------------------------- */
 struct ctl_child {

@@ -16,10 +16,10 @@
 enum { SILENCE_MS = 45000, LINE_MAX_BYTES = 64 << 20 };
 
 struct follower {
-    enum ctl_exit (*on_frame)(struct ctl *c, const json_t *frame, void *arg);
-    void *arg;
+    const struct ctl_subscription *subscription;
     char *last_id; /* NULL = from the start */
     bool has_connected;
+    bool must_retry; /* the member has not reached the revision from which the subscription goes on */
     int64_t pause_ms;
 };
 
@@ -40,10 +40,12 @@ static enum ctl_exit on_line(struct ctl *c, struct follower *f, struct slice lin
         return ctl_fail(c, CTL_ERROR, "%s sent a frame that is not JSON: %s", c->endpoints[c->at].text,
                         error);
     enum ctl_exit how = CTL_DONE;
-    if (strcmp(ctl_json_text(frame, "type"), "error") == 0)
+    if (strcmp(ctl_json_text(frame, "code"), "future_rev") == 0)
+        f->must_retry = true;
+    else if (strcmp(ctl_json_text(frame, "type"), "error") == 0)
         how = ctl_fail(c, CTL_ERROR, "%s (%s)", ctl_json_text(frame, "message"), c->endpoints[c->at].text);
     else
-        how = f->on_frame(c, frame, f->arg);
+        how = f->subscription->on_frame(c, frame, f->subscription->arg);
     json_decref(frame);
     return how;
 }
@@ -54,7 +56,8 @@ static enum ctl_exit read_stream(struct ctl *c, struct follower *f, struct http_
     struct buf in = {0};
     enum ctl_exit how = CTL_DONE;
     bool is_end = false;
-    while (!how && !is_end) {
+    f->must_retry = false;
+    while (!how && !is_end && !f->must_retry) {
         int err = http_client_read(client, SILENCE_MS, -1, &in, &is_end);
         if (err == ERR_CANCELED)
             how = CTL_INTERRUPTED;
@@ -105,20 +108,19 @@ static enum ctl_exit follow_once(struct ctl *c, struct follower *f, struct buf *
     return how;
 }
 
-enum ctl_exit ctl_follow(struct ctl *c, const char *kind, const char *name, const char *labels,
-                         enum ctl_exit (*on_frame)(struct ctl *c, const json_t *frame, void *arg), void *arg)
+enum ctl_exit ctl_follow(struct ctl *c, const struct ctl_subscription *s)
 {
-    struct follower f = {.on_frame = on_frame, .arg = arg, .pause_ms = 100};
+    struct follower f = {.subscription = s, .pause_ms = 100};
     struct ctl_call call = {0};
     char host[100] = "somewhere", id[140];
     (void)gethostname(host, sizeof host - 1);
     snprintf(id, sizeof id, "cairnctl-%s-%ld", host, (long)getpid());
     ctl_path(&call, "/api/v1/stream");
     ctl_query(&call, "client_id", id); /* client_id must precede the subscription */
-    ctl_query(&call, "labels", labels);
-    ctl_query(&call, "kind", kind);
-    ctl_query(&call, "name", name);
-    ctl_query_names(c, &call);
+    ctl_query(&call, "labels", s->labels);
+    ctl_query(&call, "kind", s->kind);
+    if (s->add)
+        s->add(c, &call, s->arg);
     enum ctl_exit how = CTL_DONE;
     while (!how) {
         how = follow_once(c, &f, &call.target);
@@ -130,4 +132,21 @@ enum ctl_exit ctl_follow(struct ctl *c, const char *kind, const char *name, cons
     mem_free(f.last_id);
     ctl_call_done(&call);
     return how;
+}
+
+bool ctl_is_pattern(const char *text)
+{
+    for (const char *p = text; p && *p; p++) {
+        if (*p == '*')
+            return true;
+        if (*p == '\\' && p[1])
+            p++;
+    }
+    return false;
+}
+
+bool ctl_is_selection(const struct ctl *c, const char *name)
+{
+    return ctl_is_pattern(name) || ctl_is_pattern(ctl_flag_value(&c->line, "namespace")) ||
+           ctl_is_pattern(ctl_flag_value(&c->line, "group"));
 }

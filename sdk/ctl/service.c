@@ -461,6 +461,13 @@ struct shown_service {
     json_t *snapshot;  /* ids in a snapshot whose last part has not arrived */
 };
 
+/* An item of many services has the instance in a field. */
+static const json_t *fields_of(const json_t *item)
+{
+    const json_t *instance = ctl_json_at(item, "instance");
+    return instance ? instance : item;
+}
+
 static void show_instance_change(struct ctl *c, int64_t revision, const char *change, const char *id,
                                  const json_t *instance)
 {
@@ -468,26 +475,22 @@ static void show_instance_change(struct ctl *c, int64_t revision, const char *ch
         json_t *line =
             json_pack("{s:I, s:s, s:s}", "revision", (json_int_t)revision, "change", change, "id", id);
         if (instance)
-            json_object_set(line, "instance", (json_t *)(uintptr_t)instance);
+            json_object_set(line, "instance", (json_t *)(uintptr_t)fields_of(instance));
         if (c->form == CTL_FORM_YAML)
             buf_add_text(&c->out, "---\n");
         ctl_show_rows(&c->out, c->form, line, NULL, NULL, 0);
         json_decref(line);
         return;
     }
-    static const struct ctl_column columns[] = {{"", "id", CTL_CELL_PLAIN},
-                                                {"", "", CTL_CELL_ADDRESS},
-                                                {"", "", CTL_CELL_STATE},
-                                                {"", "zone", CTL_CELL_PLAIN}};
+    static const struct ctl_column columns[] = {
+        {"", "", CTL_CELL_ADDRESS}, {"", "", CTL_CELL_STATE}, {"", "zone", CTL_CELL_PLAIN}};
     if (c->form == CTL_FORM_NAME) {
         buf_addf(&c->out, "%s\n", id);
         return;
     }
-    buf_addf(&c->out, "%lld\t%s\t", (long long)revision, change);
+    buf_addf(&c->out, "%lld\t%s\t%s%s", (long long)revision, change, id, instance ? "\t" : "\n");
     if (instance)
-        ctl_show_rows(&c->out, CTL_FORM_SIMPLE, instance, NULL, columns, 4);
-    else
-        buf_addf(&c->out, "%s\n", id);
+        ctl_show_rows(&c->out, CTL_FORM_SIMPLE, fields_of(instance), NULL, columns, 3);
 }
 
 static void show_change(struct ctl *c, struct shown_service *s, int64_t revision, const json_t *instance)
@@ -548,10 +551,30 @@ static enum ctl_exit on_service_frame(struct ctl *c, const json_t *frame, void *
     return CTL_DONE;
 }
 
+static void add_selectors(const struct ctl *c, struct ctl_call *call, void *unused)
+{
+    static const char *const filters[] = {"cluster", "version", "protocol"};
+    (void)unused;
+    ctl_query(call, "name", arg(c, 0));
+    ctl_query_names(c, call);
+    ctl_query(call, "healthy", ctl_bool(&c->line, "healthy") ? "true" : NULL);
+    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++)
+        ctl_query(call, filters[i], ctl_flag_value(&c->line, filters[i]));
+    for (size_t i = 0; i < ctl_list(&c->line, "tag")->count; i++)
+        ctl_query(call, "tag", ctl_list(&c->line, "tag")->list[i]);
+    for (size_t i = 0; i < ctl_list(&c->line, "label")->count; i++)
+        ctl_query(call, "label", ctl_list(&c->line, "label")->list[i]);
+}
+
 enum ctl_exit ctl_service_watch(struct ctl *c)
 {
     struct shown_service s = {json_object(), json_object()};
-    enum ctl_exit how = ctl_follow(c, "service", arg(c, 0), NULL, on_service_frame, &s);
+    const struct ctl_subscription subscription = {.kind = ctl_is_selection(c, arg(c, 0)) ? "instances"
+                                                                                         : "service",
+                                                  .add = add_selectors,
+                                                  .on_frame = on_service_frame,
+                                                  .arg = &s};
+    enum ctl_exit how = ctl_follow(c, &subscription);
     json_decref(s.instances);
     json_decref(s.snapshot);
     return how;

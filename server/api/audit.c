@@ -21,6 +21,7 @@ enum {
 struct audit_page {
     struct config_request request;
     struct api_call *call;
+    struct audit_filter filter;
     struct buf from, to; /* keys; to: exclusive */
     struct buf list;
     struct json_writer writer;
@@ -30,37 +31,18 @@ struct audit_page {
 
 /* --- a page ------------------------------------------------------------------------------------------- */
 
-static bool is_wanted(const struct api_call *c, const struct audit_record *r,
-                      const struct audit_change *change)
+static struct audit_filter read_filter(const struct api_call *c)
 {
-    const struct {
-        enum api_param param;
-        struct slice value;
-    } filters[] = {
-        {PARAM_KIND, slice_text(change->kind)},
-        {PARAM_USER, r->author.name},
-        {PARAM_AUDIT_NAME, change->name},
-        {PARAM_AUDIT_NAMESPACE, change->ns},
-    };
-    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++)
-        if (api_has_param(c, filters[i].param) &&
-            !slice_equal(api_param(c, filters[i].param), filters[i].value))
-            return false;
-    return true;
-}
-
-static void audit_take(struct audit_page *p, struct slice text)
-{
-    struct arena a = {0};
-    struct audit_record record;
-    int err = audit_read(text, &a, &record);
-    for (size_t i = 0; !err && i < record.count; i++) {
-        if (!is_wanted(p->call, &record, &record.changes[i]))
-            continue;
-        audit_write_change(&record, &record.changes[i], &p->writer);
-        p->left -= p->left > 0;
+    static const enum api_param params[AUDIT_FIELDS] = {[AUDIT_KIND] = PARAM_KIND,
+                                                        [AUDIT_USER] = PARAM_USER,
+                                                        [AUDIT_NAME] = PARAM_AUDIT_NAME,
+                                                        [AUDIT_NAMESPACE] = PARAM_AUDIT_NAMESPACE};
+    struct audit_filter f = {0};
+    for (size_t i = 0; i < AUDIT_FIELDS; i++) {
+        f.has[i] = api_has_param(c, params[i]);
+        f.texts[i] = api_param(c, params[i]);
     }
-    arena_done(&a);
+    return f;
 }
 
 static void audit_answer(struct audit_page *p, bool has_more)
@@ -97,8 +79,8 @@ static bool read_some(struct audit_page *p, int *ret_err)
     *ret_err = kv_range_page(api_kv(p->call), &m, &a, &response);
     for (; !*ret_err && i < response->n_kvs && p->left && p->list.size < PAGE_BYTES; i++) {
         const Mvccpb__KeyValue *kv = response->kvs[i];
-        if (kv->key.len == AUDIT_KEY_SIZE) /* else a client of the etcd API has written it */
-            audit_take(p, slice_of(kv->value.data, kv->value.len));
+        size_t count = audit_write_changes(kv, &p->filter, &p->writer);
+        p->left -= count < p->left ? count : p->left;
         p->examined++;
         buf_clear(&p->from);
         buf_add(&p->from, kv->key.data, kv->key.len);
@@ -174,6 +156,7 @@ void api_audit_get(struct api_call *c)
     }
     struct audit_page *p = arena_new(&c->q->arena, sizeof *p);
     p->call = c;
+    p->filter = read_filter(c);
     p->left = (size_t)api_number(api_param(c, PARAM_LIMIT));
     p->writer = (struct json_writer){.out = &p->list};
     jw_open(&p->writer, '[');

@@ -241,6 +241,17 @@ unsigned api_repeats_max(enum api_param p)
     return p == PARAM_TAG || p == PARAM_LABEL || p == PARAM_NAMESPACES ? API_REPEATS_MAX : 1;
 }
 
+/* A list has no patterns: equal queries share one result, and a pattern shows each reader what it may read. */
+static const char *pattern_hint(const struct api_route *route, struct slice name)
+{
+    const uint64_t list = UINT64_C(1) << PARAM_PREFIX | UINT64_C(1) << PARAM_WAIT_REVISION;
+    bool is_list = (route->params & list) == list;
+    if (!is_list || !slice_equal(name, slice_text("name")))
+        return "";
+    return ": a list takes prefix; GET /api/v1/stream?kind=...&name=... follows a pattern, and POST "
+           "/api/v1/polls many configurations";
+}
+
 enum api_error api_check_query(const struct api_route *route, struct slice query, char *error,
                                size_t error_size)
 {
@@ -253,8 +264,8 @@ enum api_error api_check_query(const struct api_route *route, struct slice query
         enum api_param p = find_param(route, slice_of(piece, name_size));
         at += size + 1;
         if (p == PARAMS) {
-            snprintf(error, error_size, "unknown parameter \"%.*s\"", name_size < 64 ? (int)name_size : 64,
-                     (const char *)piece);
+            snprintf(error, error_size, "unknown parameter \"%.*s\"%s", name_size < 64 ? (int)name_size : 64,
+                     (const char *)piece, pattern_hint(route, slice_of(piece, name_size)));
             return API_UNKNOWN_PARAMETER;
         }
         if (++counts[p] > api_repeats_max(p)) {

@@ -331,8 +331,12 @@ void stream_conn_run(struct stream_conn *c)
     if (are_several)
         http_stream_hold(c->q, true);
     send_dirty(c);
-    while (c->q && c->has_events && stream_conn_has_room(c) && stream_kv_pull(c))
-        ;
+    while (c->q && c->has_events && stream_conn_has_room(c) && stream_kv_pull(c)) {
+        if (!c->q || !stream_is_slice_over(c->server))
+            continue;
+        stream_wake(c); /* after the other connections */
+        break;
+    }
     if (c->q && are_several)
         http_stream_hold(c->q, false);
     stream_conn_written(c);
@@ -380,8 +384,8 @@ static int open_subscription(struct stream_sub *sub, const struct stream_frame *
                              size_t error_size)
 {
     struct namespace_view *namespaces = sub->conn->server->options.namespaces;
-    int err = OK;
-    if (!slice_equal(frame->kind, slice_text("kv")))
+    int err = stream_audit_check(frame, error, error_size);
+    if (!err && sub->kind->source)
         err = namespace_subscribe(namespaces, stream_subscribe_ns(frame), &sub->counted, error, error_size);
     if (err)
         return err;

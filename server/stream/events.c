@@ -75,6 +75,12 @@ static void stream_events_take(struct stream_frame *f, enum stream_field field, 
     *to = value;
 }
 
+static bool take_number(struct stream_frame *f, enum stream_field field, uint64_t *to, struct slice value)
+{
+    f->has |= STREAM_FIELD(field);
+    return text_to_u64(value, to) == 0 && *to <= STREAM_NUMBER_MAX;
+}
+
 /* Reads a parameter of the last subscription that was begun. */
 static int read_more(struct stream_frame *f, struct slice name, struct slice value, char *error, size_t size)
 {
@@ -107,6 +113,14 @@ static int read_more(struct stream_frame *f, struct slice name, struct slice val
         stream_events_take(f, STREAM_HAS_GROUP, &f->group, value);
     else if (is(name, "name"))
         stream_events_take(f, STREAM_HAS_NAME, &f->name, value);
+    else if (is(name, "user"))
+        stream_events_take(f, STREAM_HAS_USER, &f->user, value);
+    else if (is(name, "change_kind"))
+        stream_events_take(f, STREAM_HAS_CHANGE_KIND, &f->change_kind, value);
+    else if (is(name, "from"))
+        is_right = take_number(f, STREAM_HAS_FROM, &f->from, value);
+    else if (is(name, "from_revision"))
+        is_right = take_number(f, STREAM_HAS_FROM_REVISION, &f->from_revision, value);
     else if (is(name, "groups") && f->groups.count < STREAM_GROUPS_MAX) {
         f->has |= STREAM_FIELD(STREAM_HAS_GROUPS);
         f->groups.list[f->groups.count++] = value;

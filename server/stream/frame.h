@@ -48,9 +48,10 @@ struct stream_frame {
     uint64_t has; /* STREAM_FIELD of enum stream_field */
     uint32_t sid; /* 1 and up */
     uint64_t rid, window, from_revision, revision, seq, if_seq, if_revision;
+    uint64_t from; /* of audit, milliseconds since 1970 */
     bool ok, is_base64, only_validate, if_absent;
-    struct slice client_id, token, kind, ns, group, name, prefix, id, error, content, format, title, note,
-        on_behalf_of, if_md5;
+    struct slice client_id, token, kind, ns, group, name, prefix, user, change_kind, id, error, content,
+        format, title, note, on_behalf_of, if_md5;
     struct slice instance; /* encoded as JSON again; that of a large frame as it came, not parsed yet */
     struct document_map labels;
     struct {

@@ -201,24 +201,40 @@ static bool instances_depend_on_rights(const void *view)
 
 /* --- items ------------------------------------------------------------------------------------------- */
 
-struct walk {
-    struct instances_view *view;
-    void (*fn)(void *arg, struct slice id);
-    void *arg;
-};
-
-static void walk_one(void *arg, struct catalog_service *s)
+/* The instances of a service from *at on. False: fn has ended the walk. */
+static bool visit_instances(struct instances_view *v, const struct catalog_service *s, size_t *at,
+                            size_t *places, bool (*fn)(void *arg, struct slice id), void *arg)
 {
-    struct walk *walk = arg;
-    for (size_t i = 0; i < s->count; i++)
-        walk->fn(walk->arg, id_of(walk->view, s, s->list[i]->id));
+    bool goes_on = true;
+    for (; goes_on && *places && *at < s->count; ++*at, --*places)
+        goes_on = fn(arg, id_of(v, s, s->list[*at]->id));
+    return goes_on;
 }
 
-static void instances_each(const void *view, void (*fn)(void *arg, struct slice id), void *arg)
+static bool instances_each(const void *view, struct buf *place, size_t places,
+                           bool (*fn)(void *arg, struct slice id), void *arg)
 {
     struct instances_view *v = (struct instances_view *)(uintptr_t)view; /* its scratch */
-    struct walk walk = {v, fn, arg};
-    stream_scope_each(registry_catalog(v->registry), &v->scope, walk_one, &walk);
+    const struct catalog *c = registry_catalog(v->registry);
+    struct stream_place at = stream_place_get(place);
+    bool goes_on = true;
+    for (; goes_on && places; places -= places > 0) {
+        const struct catalog_service *s =
+            at.id.size ? catalog_find(c, at.name.ns, at.name.group, at.name.name) : NULL;
+        size_t next = s ? catalog_place_behind(s, at.id) : 0;
+        if (!s)
+            s = stream_scope_next(c, &v->scope, &at.name); /* also if the service of the place is gone */
+        if (!s)
+            return false;
+        if (stream_scope_fits(&v->scope, s->ns, s->group, s->name))
+            goes_on = visit_instances(v, s, &next, &places, fn, arg);
+        else
+            next = s->count;
+        at.name = stream_scope_name(s);
+        at.id = next && next < s->count ? s->list[next - 1]->id : (struct slice){0};
+    }
+    stream_place_set(place, &at);
+    return true;
 }
 
 static bool fits_filter(struct instances_view *v, const struct catalog_instance *i)

@@ -9,7 +9,10 @@
  * A slow reader buffers nothing here: its watchers become unsynced and read history from the store later. If
  * the store has compacted what they need, the client gets `resync` `compacted` and a new snapshot.
  *
- * Keys and values are text where they are valid UTF-8, else base64 under key_base64 and value_base64. */
+ * Keys and values are text where they are valid UTF-8, else base64 under key_base64 and value_base64.
+ *
+ * The kind `audit` (audit.c) is the same on the keys of the audit trail, without deletes: `audit` chooses the
+ * items. A revision without any item has no frame. */
 #include "server/stream/private.h"
 
 #include <assert.h>
@@ -18,13 +21,18 @@
 #include "base/metric.h"
 #include "base/text.h"
 
-enum { PAGE_KEYS = 32, PART_BYTES = 60 * 1024 };
+enum {
+    PAGE_KEYS = 32,
+    PART_BYTES = 60 * 1024,
+    AUDIT_PAGES = 2 /* that are read for one part of a snapshot of audit: most records may be filtered out */
+};
 
 struct kv_sub {
     struct stream_sub sub;
-    struct buf key, end; /* of the range; end empty = the key alone */
-    struct buf next;     /* while the snapshot is sent: the next page's first key */
-    int64_t at;          /* the snapshot's revision; 0 = not chosen */
+    struct stream_audit *audit; /* of kind audit; NULL = kind kv */
+    struct buf key, end;        /* of the range; end empty = the key alone */
+    struct buf next;            /* while the snapshot is sent: the next page's first key */
+    int64_t at;                 /* the snapshot's revision; 0 = not chosen */
     uint32_t part;
     int64_t watch_id; /* never used again on this connection, unlike a sid */
     bool is_watching, is_broken;
@@ -82,10 +90,40 @@ static void watch_from(struct kv_sub *k, int64_t revision)
     m.range_end = (ProtobufCBinaryData){k->end.size, k->end.data};
     m.start_revision = revision;
     m.watch_id = k->watch_id = ++c->last_watch_id;
+    static Etcdserverpb__WatchCreateRequest__FilterType no_delete =
+        ETCDSERVERPB__WATCH_CREATE_REQUEST__FILTER_TYPE__NODELETE;
+    m.filters = &no_delete;
+    m.n_filters = k->audit ? 1 : 0;
     if (!c->watches)
         c->watches = kv_watch_open(c->server->options.kv, on_watch_output, c);
     k->is_watching = true;
     watch_create(c->watches, &m, NULL);
+}
+
+static void begin(struct kv_sub *k, const struct stream_frame *frame)
+{
+    if (frame->from_revision && k->sub.conn->is_foreign) {
+        k->resync = "cluster_changed";
+    } else if (frame->from_revision) {
+        k->sub.revision = k->position = (int64_t)frame->from_revision - 1;
+        watch_from(k, (int64_t)frame->from_revision);
+    }
+}
+
+int stream_audit_open(struct stream_sub *sub, const struct stream_frame *frame, char *error,
+                      size_t error_size)
+{
+    struct kv_sub *k = kv_of(sub);
+    if (!sub->conn->is_foreign &&
+        (int64_t)frame->from_revision - 1 > kv_revision(sub->conn->server->options.kv)) {
+        snprintf(error, error_size,
+                 "from_revision is in the future of this member: send it in hello's resume");
+        return ERR_FUTURE_REV;
+    }
+    k->audit = stream_audit_new(frame);
+    stream_audit_range(k->audit, &k->key, &k->end);
+    begin(k, frame);
+    return OK;
 }
 
 int stream_kv_open(struct stream_sub *sub, const struct stream_frame *frame, char *error, size_t error_size)
@@ -102,12 +140,7 @@ int stream_kv_open(struct stream_sub *sub, const struct stream_frame *frame, cha
     } else {
         buf_add_slice(&k->key, frame->name);
     }
-    if (frame->from_revision && sub->conn->is_foreign) {
-        k->resync = "cluster_changed";
-    } else if (frame->from_revision) {
-        sub->revision = k->position = (int64_t)frame->from_revision - 1;
-        watch_from(k, (int64_t)frame->from_revision);
-    }
+    begin(k, frame);
     return 0;
 }
 
@@ -116,6 +149,7 @@ void stream_kv_close(struct stream_sub *sub)
     struct kv_sub *k = kv_of(sub);
     if (k->is_watching)
         watch_cancel(sub->conn->watches, k->watch_id);
+    stream_audit_free(k->audit);
     buf_done(&k->key);
     buf_done(&k->end);
     buf_done(&k->next);
@@ -126,10 +160,13 @@ size_t stream_kv_size(void)
     return sizeof(struct kv_sub);
 }
 
+static void free_response(struct stream_conn *c);
+
 void stream_kv_detach(struct stream_conn *c)
 {
     if (c->watches)
         watch_stream_close(c->watches);
+    free_response(c);
     c->watches = NULL;
     c->has_events = false;
 }
@@ -167,6 +204,14 @@ static void add_pair(struct json_writer *w, const Mvccpb__KeyValue *pair)
     jw_close(w, '}');
 }
 
+static void add_item(const struct kv_sub *k, struct json_writer *w, const Mvccpb__KeyValue *pair)
+{
+    if (k->audit)
+        stream_audit_write(k->audit, pair, w);
+    else
+        add_pair(w, pair);
+}
+
 /* --- the snapshot ------------------------------------------------------------------------------------ */
 
 static bool send_resync(struct kv_sub *k)
@@ -199,11 +244,13 @@ static void move_past(struct kv_sub *k, const Mvccpb__KeyValue *last)
     buf_add_byte(&k->next, 0);
 }
 
-/* Adds items until the part is full or the range ends. ERR_COMPACTED, or another error of a range. */
+/* Adds items until the part is full, enough was read, or the range ends. ERR_COMPACTED, or another error of a
+ * range. */
 static int fill_part(struct kv_sub *k, struct json_writer *w, bool *ret_is_last)
 {
     bool has_more = true;
-    while (has_more && w->out->size < PART_BYTES) {
+    size_t pages = 0;
+    while (has_more && w->out->size < PART_BYTES && (!k->audit || pages++ < AUDIT_PAGES)) {
         struct arena a = {0};
         Etcdserverpb__RangeResponse *page;
         int err = read_page(k, &a, &page);
@@ -213,7 +260,7 @@ static int fill_part(struct kv_sub *k, struct json_writer *w, bool *ret_is_last)
         }
         size_t i = 0;
         for (; i < page->n_kvs && w->out->size < PART_BYTES; i++)
-            add_pair(w, page->kvs[i]);
+            add_item(k, w, page->kvs[i]);
         if (i)
             move_past(k, page->kvs[i - 1]);
         has_more = i < page->n_kvs || page->more;
@@ -254,10 +301,11 @@ static bool send_part(struct kv_sub *k)
     }
     jw_key(&w, "items");
     jw_open(&w, '[');
+    size_t empty = items.size;
     int err = fill_part(k, &w, &is_last);
-    if (err) {
+    if (err || (!is_last && items.size == empty)) { /* without an error: the next step reads on */
         buf_done(&items);
-        return handle_read_error(k, err);
+        return err ? handle_read_error(k, err) : true;
     }
     jw_close(&w, ']');
     jw_close(&w, '}');
@@ -310,27 +358,42 @@ static void add_event_key(struct json_writer *w, const Mvccpb__KeyValue *pair)
     jw_close(w, '}');
 }
 
-/* The events of one revision, which are events[0..count). */
-static void send_revision(struct kv_sub *k, Mvccpb__Event *const *events, size_t count)
+/* False: there is no item in it. */
+static bool write_revision(const struct kv_sub *k, Mvccpb__Event *const *events, size_t count,
+                           struct buf *tail)
 {
-    struct stream_conn *c = k->sub.conn;
-    struct buf tail = {0}, *head = &c->server->scratch;
-    struct json_writer w = {.out = &tail};
-    int64_t revision = events[0]->kv->mod_revision;
+    struct json_writer w = {.out = tail};
+    bool has_items = !k->audit;
     for (int is_delete = 0; is_delete < 2; is_delete++) {
         jw_key(&w, is_delete ? "delete" : "put");
         jw_open(&w, '[');
+        size_t empty = tail->size;
         for (size_t i = 0; i < count; i++) {
             if ((events[i]->type == MVCCPB__EVENT__EVENT_TYPE__DELETE) != is_delete)
                 continue;
             if (is_delete)
                 add_event_key(&w, events[i]->kv);
             else
-                add_pair(&w, events[i]->kv);
+                add_item(k, &w, events[i]->kv);
         }
+        has_items |= tail->size > empty;
         jw_close(&w, ']');
     }
     jw_close(&w, '}');
+    return has_items;
+}
+
+/* The events of one revision, which are events[0..count). */
+static void send_revision(struct kv_sub *k, Mvccpb__Event *const *events, size_t count)
+{
+    struct stream_conn *c = k->sub.conn;
+    struct buf tail = {0}, *head = &c->server->scratch;
+    int64_t revision = events[0]->kv->mod_revision;
+    if (!write_revision(k, events, count, &tail)) {
+        k->position = revision;
+        buf_done(&tail);
+        return;
+    }
     struct http_shared *shared = http_shared_new(buf_slice(&tail));
     buf_done(&tail);
     buf_clear(head);
@@ -340,15 +403,43 @@ static void send_revision(struct kv_sub *k, Mvccpb__Event *const *events, size_t
     http_shared_unref(shared);
 }
 
-static void on_events(struct kv_sub *k, const Etcdserverpb__WatchResponse *m)
+/* A response whose events are being sent: at least one revision in a step, then as many as the turn and the
+ * client have room for. It may have 1,000 revisions, and each record of the audit trail is parsed. */
+struct stream_response {
+    struct arena arena;
+    const Etcdserverpb__WatchResponse *message;
+    size_t at; /* events before it were sent */
+};
+
+static void free_response(struct stream_conn *c)
 {
-    struct stream_conn *c = k->sub.conn;
-    for (size_t i = 0, n; i < m->n_events && c->q; i += n) {
+    if (!c->response)
+        return;
+    struct stream_response *r = c->response;
+    c->response = NULL;
+    arena_done(&r->arena);
+    mem_free(r);
+}
+
+/* A connection that ends frees the response in send_revision. */
+static void send_events(struct stream_conn *c)
+{
+    const Etcdserverpb__WatchResponse *m = c->response->message;
+    struct kv_sub *k = stream_kv_find(c, m->watch_id); /* NULL: it was unsubscribed, or has lost its right */
+    bool is_over = !k;
+    while (!is_over && c->response->at < m->n_events) {
+        size_t i = c->response->at, n = 1;
         int64_t revision = m->events[i]->kv->mod_revision;
-        for (n = 1; i + n < m->n_events && m->events[i + n]->kv->mod_revision == revision; n++)
-            ;
+        while (i + n < m->n_events && m->events[i + n]->kv->mod_revision == revision)
+            n++;
+        c->response->at += n;
         send_revision(k, m->events + i, n);
+        if (!c->q)
+            return;
+        if (c->response->at < m->n_events && (stream_is_slice_over(c->server) || !stream_conn_has_room(c)))
+            return;
     }
+    free_response(c);
 }
 
 static void on_canceled(struct kv_sub *k, const Etcdserverpb__WatchResponse *m)
@@ -378,29 +469,32 @@ static void on_progress(struct stream_conn *c, int64_t revision)
 bool stream_kv_pull(struct stream_conn *c)
 {
     struct watch_output out;
-    struct arena a = {0};
     struct buf bytes = {0};
+    if (c->response) {
+        send_events(c);
+        return true;
+    }
     if (!watch_next(c->watches, &out)) {
         c->has_events = false;
         return false;
     }
     for (size_t i = 0; i < out.count; i++)
         buf_add_slice(&bytes, out.pieces[i]);
-    Etcdserverpb__WatchResponse *m =
-        etcdserverpb__watch_response__unpack(arena_allocator(&a), bytes.size, bytes.data);
+    struct stream_response *r = c->response = mem_new(sizeof *r);
+    const Etcdserverpb__WatchResponse *m = r->message =
+        etcdserverpb__watch_response__unpack(arena_allocator(&r->arena), bytes.size, bytes.data);
     assert(m); /* our own encoding */
-    struct kv_sub *k = stream_kv_find(c, m->watch_id);
-    if (m->canceled) {
-        if (k)
-            on_canceled(k, m);
-    } else if (m->n_events) {
-        if (k)
-            on_events(k, m);
-    } else if (!m->created) {
-        on_progress(c, out.header_revision);
-    }
-    arena_done(&a);
     buf_done(&bytes);
+    if (m->n_events && !m->canceled) {
+        send_events(c);
+        return true;
+    }
+    struct kv_sub *k = stream_kv_find(c, m->watch_id);
+    if (m->canceled && k)
+        on_canceled(k, m);
+    else if (!m->canceled && !m->created)
+        on_progress(c, out.header_revision);
+    free_response(c);
     return true;
 }
 

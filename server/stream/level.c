@@ -6,6 +6,7 @@
  *
  *   the subscription has                what is sent                                       next
  *   ----------------------------------  -------------------------------------------------  ----------------
+ *   a snapshot that is not encoded      nothing: a step of encoding it is made             sends the parts
  *   a snapshot that is partly sent      snapshot, the next part                            up to date after
  *                                                                                          the last part
  *   `known` items of the client         delta: the difference to them                      up to date
@@ -15,7 +16,7 @@
  *   a reason to resync                  resync with that reason                            needs a snapshot
  *   nothing                             snapshot, part 1                                   sends the parts
  *
- * All parts of a snapshot are of one view at one revision. If the snapshot is evicted before its last
+ * All parts of a snapshot are of one view at one revision; topic.h has the exception. If the snapshot is evicted before its last
  * part, the next frame is part 1 of a newer one, and the parts of the old one are void. If the source
  * lacks something (STREAM_WAIT), nothing is sent and is_waiting is set; stream_level_wake brings the
  * subscription back.
@@ -285,20 +286,32 @@ static bool send_difference(struct level_sub *l)
     return step != STREAM_WAIT;
 }
 
-/* False: the source lacks something. */
-static bool begin_snapshot(struct level_sub *l)
+static void begin_snapshot(struct level_sub *l)
 {
-    const struct stream_source *source = stream_topic_source(l->topic);
     stream_snapshot_unref(l->snapshot);
     l->snapshot = stream_topic_snapshot(l->topic, l->variant, stream_now_ms(l->sub.conn->server));
-    l->snapshot_revision = source->revision(stream_topic_view(l->topic));
     l->part = 0;
-    return l->snapshot;
 }
 
-static void send_part(struct level_sub *l)
+/* If nothing has changed since, the snapshot is also of the view's revision now. */
+static int64_t revision_of(const struct level_sub *l)
+{
+    const struct stream_snapshot *s = l->snapshot;
+    int64_t now = stream_topic_source(l->topic)->revision(stream_topic_view(l->topic));
+    return stream_topic_revision(l->topic) <= s->revision && now > s->revision ? now : s->revision;
+}
+
+/* Sends the next part, or makes a step of encoding them. False: the source lacks something. */
+static bool send_part(struct level_sub *l)
 {
     struct buf *head = &l->sub.conn->server->scratch;
+    if (!l->part) {
+        l->is_waiting = !stream_snapshot_step(l->snapshot);
+        if (l->is_waiting || !l->snapshot->is_complete)
+            return !l->is_waiting;
+    }
+    if (!l->part)
+        l->snapshot_revision = revision_of(l);
     struct http_shared *part = l->snapshot->parts[l->part++];
     bool is_last = l->part == l->snapshot->count;
     buf_clear(head);
@@ -315,6 +328,7 @@ static void send_part(struct level_sub *l)
                      is_last ? l->snapshot_revision : 0);
     http_shared_unref(part);
     stream_snapshot_unref(done);
+    return true;
 }
 
 /* True: the changes leave this reader's state as it is, so no frame is needed. */
@@ -354,12 +368,10 @@ bool stream_level_send(struct stream_sub *sub)
         return false; /* stream_server_turn marks it dirty again when the view is ready */
     if (l->rights != sub->conn->server->rights)
         follow_rights(l);
-    if (l->snapshot && l->snapshot->parts) {
-        send_part(l);
-        return true;
-    }
-    choose_variant(l);
     l->is_waiting = false;
+    if (l->snapshot && !l->snapshot->is_evicted)
+        return send_part(l);
+    choose_variant(l);
     if (l->known)
         return send_difference(l);
     if (l->has_state && !l->snapshot && !l->resync) {
@@ -373,12 +385,8 @@ bool stream_level_send(struct stream_sub *sub)
         send_resync(l, l->resync);
         return true;
     }
-    if (!begin_snapshot(l)) {
-        l->is_waiting = true;
-        return false;
-    }
-    send_part(l);
-    return true;
+    begin_snapshot(l);
+    return send_part(l);
 }
 
 int64_t stream_level_position(struct stream_sub *sub)

@@ -4,6 +4,7 @@
  *   stream.c     the server: turns, time, fan-out       conn.c       one connection: frames, window
  *   handshake.c  hello until welcome                    session.c    register, deregister, session heartbeats
  *   level.c      subscriptions on topics                kv.c         subscriptions on keys
+ *   audit.c      items of the audit trail
  *   service.c    source of topics: one service          config.c     sources of topics: configurations
  *   services.c   source of topics: lists of services    instances.c  source of topics: instances of services
  *   scope.c      what a subscription on many names has
@@ -79,6 +80,7 @@ struct stream_conn {
     struct stream_unacked *unacked;
     struct stream_heartbeat *heartbeat; /* the request about the session that is under way; NULL = none */
     struct watch_stream *watches;       /* carries all kv subscriptions; NULL = none yet */
+    struct stream_response *response;   /* of watches, partly sent; NULL = none */
     uint64_t window, sent_bytes, acked_bytes;
     int64_t sent_revision, last_watch_id;
     int64_t session;                        /* 0 = none */
@@ -226,6 +228,18 @@ void stream_kv_acknowledge(struct stream_sub *sub, int64_t revision);
 bool stream_kv_pull(struct stream_conn *c); /* sends one response of the watch stream; false: it has none */
 void stream_kv_detach(struct stream_conn *c);
 
+/* audit.c */
+struct stream_audit;
+/* Checks that fields of kind audit are with it alone, and no others. ERR_INVALID with a sentence in error. */
+int stream_audit_check(const struct stream_frame *frame, char *error, size_t error_size);
+struct stream_audit *stream_audit_new(const struct stream_frame *frame);
+void stream_audit_free(struct stream_audit *a); /* NULL is fine */
+void stream_audit_range(const struct stream_audit *a, struct buf *key, struct buf *end);
+/* Appends the items of a record; none if its changes do not fit the subscription's filter. */
+void stream_audit_write(const struct stream_audit *a, const Mvccpb__KeyValue *pair, struct json_writer *w);
+int stream_audit_open(struct stream_sub *sub, const struct stream_frame *frame, char *error,
+                      size_t error_size); /* in kv.c */
+
 /* recheck.c */
 /* The author that documents of this connection's client name. Lives as long as the connection and the
  * text. */
@@ -262,6 +276,11 @@ bool stream_subscribe_copy_filter(struct select_query *ret, const struct select_
 void stream_subscribe_add_audience(struct buf *key, const struct audience *a);
 
 /* services.c */
+/* The first service after this name (empty = the beginning) that the scope may have, by the names that its
+ * patterns begin with; stream_scope_fits decides. NULL: no more. */
+struct catalog_service *stream_scope_next(const struct catalog *c, const struct stream_scope *s,
+                                          const struct stream_name *after);
+struct stream_name stream_scope_name(const struct catalog_service *s);
 /* Calls fn for the services of a scope, in order. */
 void stream_scope_each(const struct catalog *c, const struct stream_scope *s,
                        void (*fn)(void *arg, struct catalog_service *s), void *arg);

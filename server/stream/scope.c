@@ -147,6 +147,39 @@ bool stream_scope_split(const struct stream_scope *s, struct slice id, struct st
     return stream_scope_fits(s, n.ns, n.group, n.name);
 }
 
+void stream_place_set(struct buf *place, const struct stream_place *p)
+{
+    struct buf text = {0}; /* p may lie in place */
+    stream_subscribe_add_part(&text, p->name.ns);
+    stream_subscribe_add_part(&text, p->name.group);
+    stream_subscribe_add_part(&text, p->name.name);
+    buf_add_slice(&text, p->id);
+    buf_done(place);
+    *place = buf_move(&text);
+}
+
+static struct slice place_part(struct slice *rest)
+{
+    const uint8_t *end = memchr(rest->data, 0, rest->size);
+    size_t n = (size_t)(end - rest->data);
+    struct slice part = slice_of(rest->data, n);
+    *rest = slice_of(end + 1, rest->size - n - 1);
+    return part;
+}
+
+struct stream_place stream_place_get(const struct buf *place)
+{
+    struct stream_place p = {0};
+    struct slice rest = buf_slice(place);
+    if (!place->size)
+        return p;
+    p.name.ns = place_part(&rest);
+    p.name.group = place_part(&rest);
+    p.name.name = place_part(&rest);
+    p.id = rest;
+    return p;
+}
+
 void stream_scope_key(const struct stream_frame *frame, struct buf *out)
 {
     bool has_name = stream_frame_has(frame, STREAM_HAS_NAME);

@@ -47,6 +47,13 @@ struct slice stream_scope_id(const struct stream_scope *s, struct buf *id, struc
                              struct slice group, struct slice name);
 /* The name that an id stands for, in the id or the scope. False: no name of this scope has the id. */
 bool stream_scope_split(const struct stream_scope *s, struct slice id, struct stream_name *ret_name);
+/* A place of a walk over names: the last one that was visited, with an id in it. Empty = the beginning. */
+struct stream_place {
+    struct stream_name name;
+    struct slice id; /* of an instance; empty = the name is done */
+};
+void stream_place_set(struct buf *place, const struct stream_place *p);
+struct stream_place stream_place_get(const struct buf *place); /* in place */
 /* Appends what makes two scopes equal. */
 void stream_scope_key(const struct stream_frame *frame, struct buf *out);
 

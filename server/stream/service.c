@@ -135,11 +135,21 @@ static int64_t service_last_change(const void *view)
     return ((const struct service_view *)view)->watch.service->revision;
 }
 
-static void service_each(const void *view, void (*fn)(void *arg, struct slice id), void *arg)
+/* The place is an id, with a byte before it. */
+static bool service_each(const void *view, struct buf *place, size_t places,
+                         bool (*fn)(void *arg, struct slice id), void *arg)
 {
     const struct catalog_service *s = ((const struct service_view *)view)->watch.service;
-    for (size_t i = 0; i < s->count; i++)
-        fn(arg, s->list[i]->id);
+    size_t i = place->size ? catalog_place_behind(s, slice_of(place->data + 1, place->size - 1)) : 0;
+    bool goes_on = true;
+    for (; goes_on && places && i < s->count; i++, places--)
+        goes_on = fn(arg, s->list[i]->id);
+    if (i == s->count)
+        return false;
+    buf_clear(place);
+    buf_add_byte(place, 0);
+    buf_add_slice(place, s->list[i - 1]->id);
+    return true;
 }
 
 static bool is_in(const struct service_view *v, const struct catalog_instance *i)

@@ -21,37 +21,51 @@ struct services_view {
 
 /* --- scopes over the catalog ------------------------------------------------------------------------- */
 
-struct scope_walk {
-    const struct stream_scope *scope;
-    void (*fn)(void *arg, struct catalog_service *s);
-    void *arg;
-};
-
-static bool visit(void *arg, struct catalog_service *s)
-{
-    const struct scope_walk *walk = arg;
-    if (stream_scope_fits(walk->scope, s->ns, s->group, s->name))
-        walk->fn(walk->arg, s);
-    return true;
-}
-
 static bool begins_with(struct slice s, struct slice prefix)
 {
     return s.size >= prefix.size && (!prefix.size || memcmp(s.data, prefix.data, prefix.size) == 0);
 }
 
-void stream_scope_each(const struct catalog *c, const struct stream_scope *s,
+static bool is_in_range(const struct stream_scope *scope, const struct catalog_service *s)
+{
+    struct slice ns = stream_scope_ns(scope), group = stream_scope_group(scope);
+    if (!ns.size)
+        return begins_with(s->ns, glob_prefix(&scope->ns));
+    return slice_equal(s->ns, ns) &&
+           (!group.size || (slice_equal(s->group, group) && begins_with(s->name, glob_prefix(&scope->name))));
+}
+
+struct catalog_service *stream_scope_next(const struct catalog *c, const struct stream_scope *scope,
+                                          const struct stream_name *after)
+{
+    struct slice ns = stream_scope_ns(scope), group = stream_scope_group(scope);
+    struct catalog_service *s = NULL;
+    if (after->ns.size) {
+        s = catalog_next(c, after->ns, after->group, after->name);
+    } else if (ns.size && group.size) { /* no service has an empty group or name */
+        struct slice first = glob_prefix(&scope->name);
+        s = first.size ? catalog_find(c, ns, group, first) : NULL;
+        if (!s || !catalog_exists(s))
+            s = catalog_next(c, ns, group, first);
+    } else {
+        s = catalog_next(c, ns.size ? ns : glob_prefix(&scope->ns), (struct slice){0}, (struct slice){0});
+    }
+    return s && is_in_range(scope, s) ? s : NULL;
+}
+
+struct stream_name stream_scope_name(const struct catalog_service *s)
+{
+    return (struct stream_name){s->ns, s->group, s->name};
+}
+
+void stream_scope_each(const struct catalog *c, const struct stream_scope *scope,
                        void (*fn)(void *arg, struct catalog_service *s), void *arg)
 {
-    struct scope_walk walk = {s, fn, arg};
-    struct slice ns = stream_scope_ns(s), first = glob_prefix(&s->ns);
-    if (ns.size) {
-        catalog_each(c, ns, stream_scope_group(s), glob_prefix(&s->name), (struct slice){0}, visit, &walk);
-        return;
-    }
-    struct catalog_service *at = catalog_next(c, first, (struct slice){0}, (struct slice){0});
-    for (; at && begins_with(at->ns, first); at = catalog_next(c, at->ns, at->group, at->name))
-        visit(&walk, at);
+    struct stream_name at = {0};
+    struct catalog_service *s;
+    for (; (s = stream_scope_next(c, scope, &at)); at = stream_scope_name(s))
+        if (stream_scope_fits(scope, s->ns, s->group, s->name))
+            fn(arg, s);
 }
 
 struct latest {
@@ -191,23 +205,23 @@ static int64_t services_last_change(const void *view)
 
 /* --- items ------------------------------------------------------------------------------------------- */
 
-struct walk {
-    struct services_view *view;
-    void (*fn)(void *arg, struct slice id);
-    void *arg;
-};
-
-static void walk_one(void *arg, struct catalog_service *s)
-{
-    struct walk *walk = arg;
-    walk->fn(walk->arg, id_of(walk->view, s));
-}
-
-static void services_each(const void *view, void (*fn)(void *arg, struct slice id), void *arg)
+static bool services_each(const void *view, struct buf *place, size_t places,
+                          bool (*fn)(void *arg, struct slice id), void *arg)
 {
     struct services_view *v = (struct services_view *)(uintptr_t)view; /* its scratch */
-    struct walk walk = {v, fn, arg};
-    stream_scope_each(registry_catalog(v->registry), &v->scope, walk_one, &walk);
+    struct stream_place at = stream_place_get(place);
+    bool goes_on = true;
+    for (; goes_on && places; places--) {
+        const struct catalog_service *s =
+            stream_scope_next(registry_catalog(v->registry), &v->scope, &at.name);
+        if (!s)
+            return false;
+        if (stream_scope_fits(&v->scope, s->ns, s->group, s->name))
+            goes_on = fn(arg, id_of(v, s));
+        at.name = stream_scope_name(s);
+    }
+    stream_place_set(place, &at);
+    return true;
 }
 
 static bool fits_filter(const struct services_view *v, const struct catalog_service *s)

@@ -33,6 +33,10 @@ enum {
     .size = stream_kv_size, .open = stream_kv_open, .close = stream_kv_close, .send = stream_kv_send,        \
     .position = stream_kv_position, .acknowledge = stream_kv_acknowledge
 
+#define AUDIT                                                                                                \
+    .size = stream_kv_size, .open = stream_audit_open, .close = stream_kv_close, .send = stream_kv_send,     \
+    .position = stream_kv_position, .acknowledge = stream_kv_acknowledge
+
 static const struct stream_kind kinds[] = {
 #define KIND(text, how, needs, what) {.name = text, .need = ACCESS_##needs, how},
 #include "server/stream/kind.def"

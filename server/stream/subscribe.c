@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Parameters of subscribe frames, for all sources: namespace and group with their defaults, checks of
  * names, the key whose permission is needed, and copies that outlive the frame. */
-#include "server/stream/private.h"
-
 #include <stdio.h>
 #include <string.h>
+
+#include "base/mutant.h"
+#include "consensus/audit.h"
+#include "server/stream/private.h"
 
 struct slice stream_subscribe_ns(const struct stream_frame *frame)
 {
@@ -78,6 +80,10 @@ bool stream_subscribe_copy_filter(struct select_query *ret, const struct select_
 
 bool stream_subscribe_right(const struct stream_frame *frame, struct buf *key)
 {
+    if (slice_equal(frame->kind, slice_text("audit")) && !MUTANT(AUDIT_STREAM_UNGUARDED)) {
+        buf_add_text(key, AUDIT_PREFIX);
+        return true;
+    }
     if (slice_equal(frame->kind, slice_text("kv"))) {
         bool is_prefix = stream_frame_has(frame, STREAM_HAS_PREFIX);
         buf_add_slice(key, is_prefix ? frame->prefix : frame->name);

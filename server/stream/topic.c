@@ -17,7 +17,9 @@ enum {
     DELTA_SLOTS = 4,           /* readers stand at so many different places at once, mostly at one */
     FORM_SLOTS = 32,           /* of a source with variants: so many deltas and snapshots */
     SNAPSHOT_UNUSED_MS = 2000, /* for those who come together */
-    COMPARE_BYTES = 256 << 10  /* a difference beyond is sent as a snapshot */
+    COMPARE_BYTES = 256 << 10, /* a difference beyond is sent as a snapshot */
+    STEP_PLACES = 256,         /* of a walk, in one step of a snapshot */
+    RESTARTS_MAX = 3           /* of a snapshot, because the topic has changed between two steps */
 };
 
 struct entry {
@@ -43,8 +45,9 @@ struct stream_topic {
     void *view;
     size_t references;
     struct link readers;
-    struct link dirty; /* in topics->dirty */
-    struct link idle;  /* in topics->idle, while it has no reference */
+    struct link building; /* snapshots that are not complete */
+    struct link dirty;    /* in topics->dirty */
+    struct link idle;     /* in topics->idle, while it has no reference */
     uint64_t idle_since_ms;
     struct strmap entries;
     struct link journal;
@@ -125,12 +128,18 @@ static bool evict_delta(struct cache_share *share)
     return true;
 }
 
+static void restart_building(struct stream_topic *t);
+
 static void forget_encodings(struct stream_topic *t)
 {
     for (unsigned i = 0; t->deltas && i < delta_slots(t); i++)
         drop_delta(t->topics, &t->deltas[i]);
+    restart_building(t);
     for (unsigned i = 0; t->snapshots && i < snapshot_slots(t); i++) {
-        stream_snapshot_unref(t->snapshots[i]);
+        struct stream_snapshot *s = t->snapshots[i];
+        if (!s || (!s->is_complete && !s->is_mixed))
+            continue;
+        stream_snapshot_unref(s);
         t->snapshots[i] = NULL;
     }
 }
@@ -147,7 +156,10 @@ static void free_topic(struct stream_topic *t)
     struct stream_topics *ts = t->topics;
     assert(t->references == 0 && list_is_empty(&t->readers));
     t->source->close(t->view);
-    forget_encodings(t);
+    for (unsigned i = 0; t->deltas && i < delta_slots(t); i++)
+        drop_delta(t->topics, &t->deltas[i]);
+    for (unsigned i = 0; t->snapshots && i < snapshot_slots(t); i++)
+        stream_snapshot_unref(t->snapshots[i]);
     mem_free(t->deltas);
     mem_free(t->snapshots);
     while (!list_is_empty(&t->journal))
@@ -183,6 +195,7 @@ static struct stream_topic *new_topic(struct stream_topics *ts, const struct str
     t->key = buf_move(key);
     list_init(&t->readers);
     list_init(&t->journal);
+    list_init(&t->building);
     t->view = source->open(ts->options.owner, t, frame);
     t->revision = t->floor = source->changed(t->view);
     if (began > t->floor)
@@ -338,9 +351,9 @@ static void add_note(const struct stream_topic *t, uint32_t variant, struct json
         t->source->note(t->view, variant, w);
 }
 
-static bool begin_frame(struct stream_topic *t)
+static bool begin_frame(struct stream_topic *t, size_t bytes)
 {
-    return !t->source->begin || t->source->begin(t->view);
+    return !t->source->begin || t->source->begin(t->view, bytes);
 }
 
 static bool end_frame(struct stream_topic *t)
@@ -417,7 +430,7 @@ enum stream_step stream_topic_delta(struct stream_topic *t, int64_t from, uint32
         return STREAM_UP_TO_DATE;
     if (from < t->floor)
         return STREAM_SNAPSHOT;
-    if (!begin_frame(t)) /* the encoded deltas are outdated too */
+    if (!begin_frame(t, 0)) /* the encoded deltas are outdated too */
         return STREAM_WAIT;
     struct delta *d = find_delta(t, from, variant);
     if (!d) {
@@ -452,35 +465,39 @@ struct comparison {
     struct json_writer *w;
 };
 
-static void compare_one(void *arg, struct slice id)
+static bool compare_one(void *arg, struct slice id)
 {
     struct comparison *c = arg;
     const struct stream_source *source = c->topic->source;
     int64_t revision = source->item(c->topic->view, id, c->variant, NULL);
-    if (!revision || c->w->out->size > COMPARE_BYTES)
-        return;
+    if (c->w->out->size > COMPARE_BYTES)
+        return false;
+    if (!revision)
+        return true;
     const struct stream_known *known = strmap_remove(&c->known, id);
     bool is_same = known && (source->is_known ? source->is_known(c->topic->view, id, c->variant, known)
                                               : known->revision == revision);
     if (!is_same)
         source->item(c->topic->view, id, c->variant, c->w);
+    return true;
 }
 
 enum stream_step stream_topic_compare(struct stream_topic *t, const struct stream_known *known, size_t count,
                                       uint32_t variant, struct buf *ret_tail)
 {
-    if (!begin_frame(t))
+    if (!begin_frame(t, 0))
         return STREAM_WAIT;
     struct json_writer w = {.out = ret_tail};
     struct comparison c = {.topic = t, .list = known, .variant = variant, .w = &w};
-    struct buf deleted = {0};
+    struct buf deleted = {0}, place = {0};
     struct slice id;
     void *value;
     for (size_t i = 0; i < count; i++)
         strmap_put(&c.known, known[i].id, (void *)(uintptr_t)&known[i]);
     jw_key(&w, "put");
     jw_open(&w, '[');
-    t->source->each(t->view, compare_one, &c);
+    t->source->each(t->view, &place, SIZE_MAX, compare_one, &c);
+    buf_done(&place);
     jw_close(&w, ']');
     for (size_t at = 0; strmap_next(&c.known, &at, &id, &value);)
         add_name(&deleted, id);
@@ -494,16 +511,32 @@ enum stream_step stream_topic_compare(struct stream_topic *t, const struct strea
 
 /* --- snapshots -------------------------------------------------------------------------------------- */
 
-static void drop_parts(struct stream_snapshot *s)
+static void end_building(struct stream_snapshot *s)
 {
-    for (size_t i = 0; s->parts && i < s->count; i++)
+    list_remove(&s->building);
+    buf_done(&s->place);
+    buf_done(&s->open);
+}
+
+static void free_parts(struct stream_snapshot *s)
+{
+    struct stream_topics *ts = s->topic->topics;
+    for (size_t i = 0; i < s->count; i++)
         http_shared_unref(s->parts[i]);
     mem_free(s->parts);
     s->parts = NULL;
-    s->topics->snapshot_bytes -= s->bytes;
-    cache_share_sub(&s->topics->share, s->bytes);
+    s->count = 0;
+    ts->snapshot_bytes -= s->bytes;
+    cache_share_sub(&ts->share, s->bytes);
     s->bytes = 0;
+}
+
+static void drop_parts(struct stream_snapshot *s)
+{
+    free_parts(s);
+    s->is_evicted = true;
     list_remove(&s->link);
+    end_building(s);
 }
 
 void stream_snapshot_unref(struct stream_snapshot *s)
@@ -514,48 +547,66 @@ void stream_snapshot_unref(struct stream_snapshot *s)
     mem_free(s);
 }
 
-struct snapshot_builder {
-    struct stream_topic *topic;
-    struct stream_snapshot *snapshot;
-    struct buf *out; /* the part under way */
-    struct json_writer w;
-};
-
-static void begin_part(struct snapshot_builder *m)
+static void begin_part(struct stream_snapshot *s)
 {
-    buf_clear(m->out);
-    m->w = (struct json_writer){.out = m->out};
-    jw_key(&m->w, "items");
-    jw_open(&m->w, '[');
+    buf_clear(&s->open);
+    s->writer = (struct json_writer){.out = &s->open};
+    jw_key(&s->writer, "items");
+    jw_open(&s->writer, '[');
+}
+
+/* The topic has changed: a snapshot under way begins again, so that it is of one revision. After RESTARTS_MAX
+ * it goes on with each item as it is then. A personal one always begins again: forms are numbered anew. */
+static void restart_building(struct stream_topic *t)
+{
+    bool is_personal = t->source->is_personal && t->source->is_personal(t->view);
+    LIST_FOR_EACH (l, &t->building) {
+        struct stream_snapshot *s = container_of(l, struct stream_snapshot, building);
+        if (!s->revision) /* there was no step yet */
+            continue;
+        s->is_mixed = !is_personal && s->restarts == RESTARTS_MAX;
+        if (s->is_mixed)
+            continue;
+        s->restarts++;
+        s->revision = 0;
+        free_parts(s);
+        buf_clear(&s->place);
+        begin_part(s);
+    }
 }
 
 /* Ends the part after its first `size` bytes of items. */
-static void end_part(struct snapshot_builder *m, size_t size)
+static void end_part(struct stream_snapshot *s, size_t size)
 {
-    struct stream_snapshot *s = m->snapshot;
-    m->out->size = size;
-    jw_close(&m->w, ']');
-    add_note(m->topic, s->variant, &m->w);
-    jw_close(&m->w, '}');
+    s->open.size = size;
+    jw_close(&s->writer, ']');
+    add_note(s->topic, s->variant, &s->writer);
+    jw_close(&s->writer, '}');
     if ((s->count & (s->count - 1)) == 0)
         s->parts = mem_resize(s->parts, (s->count ? s->count * 2 : 1) * sizeof(struct http_shared *));
-    s->parts[s->count++] = http_shared_new(buf_slice(m->out));
-    s->bytes += m->out->size;
+    s->parts[s->count++] = http_shared_new(buf_slice(&s->open));
 }
 
-static void stream_topic_add_item(void *arg, struct slice id)
+struct step {
+    struct stream_snapshot *snapshot;
+    bool is_whole; /* it goes on after a part */
+};
+
+static bool stream_topic_add_item(void *arg, struct slice id)
 {
-    struct snapshot_builder *m = arg;
-    const struct stream_topic *t = m->topic;
-    size_t before = m->out->size;
-    if (!t->source->item(t->view, id, m->snapshot->variant, &m->w))
-        return;
+    const struct step *step = arg;
+    struct stream_snapshot *s = step->snapshot;
+    const struct stream_topic *t = s->topic;
+    size_t before = s->open.size;
+    if (!t->source->item(t->view, id, s->variant, &s->writer))
+        return true;
     size_t empty = sizeof "\"items\":[" - 1;
-    if (m->out->size <= FRAME_BYTES - HEAD_BYTES || before == empty)
-        return;
-    end_part(m, before);
-    begin_part(m);
-    t->source->item(t->view, id, m->snapshot->variant, &m->w);
+    if (s->open.size <= FRAME_BYTES - HEAD_BYTES || before == empty)
+        return true;
+    end_part(s, before);
+    begin_part(s);
+    t->source->item(t->view, id, s->variant, &s->writer);
+    return step->is_whole;
 }
 
 /* Parts that a connection is sending have a reference of their own: they stay until they are sent. */
@@ -574,22 +625,81 @@ static void stream_topic_make_room(struct stream_topics *ts)
         drop_parts(container_of(ts->snapshots.next, struct stream_snapshot, link));
 }
 
-static struct stream_snapshot *make_snapshot(struct stream_topic *t, uint32_t variant)
+/* Counts the parts that were added. The snapshot becomes the newest: it is not evicted for its own parts. */
+static void account(struct stream_snapshot *s, size_t first)
 {
-    struct stream_topics *ts = t->topics;
-    struct stream_snapshot *s = mem_new(sizeof *s);
-    *s = (struct stream_snapshot){.references = 1, .variant = variant, .topics = ts};
-    struct snapshot_builder m = {.topic = t, .snapshot = s, .out = &ts->scratch};
-    begin_part(&m);
-    t->source->each(t->view, stream_topic_add_item, &m);
-    end_part(&m, m.out->size);
-    ts->snapshot_bytes += s->bytes;
-    cache_share_add(&ts->share, s->bytes);
+    struct stream_topics *ts = s->topic->topics;
+    size_t bytes = 0;
+    for (size_t i = first; i < s->count; i++)
+        bytes += s->parts[i]->text->size;
+    list_remove(&s->link);
+    ts->snapshot_bytes += bytes;
+    s->bytes += bytes;
+    cache_share_add(&ts->share, bytes);
     list_add_last(&ts->snapshots, &s->link);
-    if (end_frame(t))
-        return s;
-    stream_snapshot_unref(s);
-    return NULL;
+    stream_topic_make_room(ts);
+}
+
+/* The state before a step. */
+struct undo {
+    size_t count;
+    bool needs_comma;
+    struct buf place, open;
+};
+
+static void undo_step(struct stream_snapshot *s, struct undo *u)
+{
+    while (s->count > u->count)
+        http_shared_unref(s->parts[--s->count]);
+    buf_done(&s->place);
+    buf_done(&s->open);
+    s->place = buf_move(&u->place);
+    s->open = buf_move(&u->open);
+    s->writer = (struct json_writer){.out = &s->open, .needs_comma = u->needs_comma};
+}
+
+bool stream_snapshot_step(struct stream_snapshot *s)
+{
+    struct stream_topic *t = s->topic;
+    bool is_whole = t->source->is_personal && t->source->is_personal(t->view);
+    struct step step = {s, is_whole};
+    struct undo undo = {.count = s->count, .needs_comma = s->writer.needs_comma};
+    if (!begin_frame(t, s->bytes + s->open.size))
+        return false;
+    if (s->is_complete)
+        return true;
+    if (t->source->end) {
+        buf_add_slice(&undo.place, buf_slice(&s->place));
+        buf_add_slice(&undo.open, buf_slice(&s->open));
+    }
+    if (!s->revision)
+        s->revision = t->source->revision(t->view);
+    bool has_more =
+        t->source->each(t->view, &s->place, is_whole ? SIZE_MAX : STEP_PLACES, stream_topic_add_item, &step);
+    bool is_good = end_frame(t);
+    if (is_good && !has_more)
+        end_part(s, s->open.size);
+    if (!is_good)
+        undo_step(s, &undo);
+    else
+        account(s, undo.count);
+    if (is_good && !has_more && !s->is_evicted) {
+        s->is_complete = true;
+        end_building(s);
+    }
+    buf_done(&undo.place);
+    buf_done(&undo.open);
+    return is_good;
+}
+
+static struct stream_snapshot *new_snapshot(struct stream_topic *t, uint32_t variant)
+{
+    struct stream_snapshot *s = mem_new(sizeof *s);
+    *s = (struct stream_snapshot){.references = 1, .variant = variant, .topic = t};
+    begin_part(s);
+    list_add_last(&t->topics->snapshots, &s->link);
+    list_add_last(&t->building, &s->building);
+    return s;
 }
 
 /* The slot for a form's snapshot: its own, else a free one, else that of another form. */
@@ -609,16 +719,10 @@ static struct stream_snapshot **stream_topic_place_of(struct stream_topic *t, ui
 
 struct stream_snapshot *stream_topic_snapshot(struct stream_topic *t, uint32_t variant, uint64_t now_ms)
 {
-    if (!begin_frame(t))
-        return NULL;
     struct stream_snapshot **place = stream_topic_place_of(t, variant), *s = *place;
-    if (!s || !s->parts || s->variant != variant) {
-        s = make_snapshot(t, variant);
-        if (!s)
-            return NULL;
+    if (!s || s->is_evicted || s->variant != variant) {
         stream_snapshot_unref(*place);
-        *place = s;
-        stream_topic_make_room(t->topics);
+        s = *place = new_snapshot(t, variant);
     }
     s->used_ms = now_ms;
     s->references++;

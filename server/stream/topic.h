@@ -8,7 +8,9 @@
  * journal: the items that changed last, each once, in the order of their last change. "What has changed
  * after revision P" is the end of that list, so a subscription keeps nothing but the revision that it has.
  * A delta is encoded once for all readers that are between the same two changes; a snapshot is encoded
- * once for all readers.
+ * once for all readers, in steps (stream_snapshot_step), and is of one revision: it begins again when the topic
+ * changes between two steps. After three times it goes on with each item as it is then. Such an item may be newer
+ * than the snapshot; it is in the journal, so it comes again in the delta after the snapshot.
  *
  * A source may lack what an item needs, for instance a content that is still being read. Then:
  *   1. the frame that is being made is void, and the reader gets STREAM_WAIT;
@@ -66,12 +68,16 @@ struct stream_source {
     /* The state that a reader of this form has, as two numbers. A change that leaves them equal is not
      * sent to the reader. NULL: every change is sent. */
     void (*state)(const void *view, uint32_t variant, uint64_t ret_state[2]);
-    /* Called before and after a frame is made. begin returns false: the source lacks something now. end
-     * returns false: the frame is void, because an item lacked something. stream_topic_ready follows both.
-     * NULL: the source never lacks anything. */
-    bool (*begin)(void *view);
+    /* Called before and after a frame is made, or a step of a snapshot that has `bytes` already. begin returns
+     * false: the source lacks something now. end returns false: the frame or step is void, because an item
+     * lacked something. stream_topic_ready follows both. NULL: the source never lacks anything. */
+    bool (*begin)(void *view, size_t bytes);
     bool (*end)(void *view);
-    void (*each)(const void *view, void (*fn)(void *arg, struct slice id), void *arg); /* all ids, in order */
+    /* Calls fn for ids in order, from `place` on, until it returns false or `places` names were visited, also
+     * those that are not of the view. place: empty = the beginning; the source's own text. True: there may be
+     * more, from the place on that it has then. */
+    bool (*each)(const void *view, struct buf *place, size_t places, bool (*fn)(void *arg, struct slice id),
+                 void *arg);
     /* Writes the item as one JSON object into w (NULL: writes nothing). Returns the item's revision; 0:
      * there is no such item. */
     int64_t (*item)(const void *view, struct slice id, uint32_t variant, struct json_writer *w);
@@ -151,14 +157,27 @@ struct stream_snapshot {
     uint32_t references;
     uint32_t variant;
     size_t count, bytes;
-    struct http_shared **parts; /* fields of snapshot frames; NULL when it was evicted: begin again */
-    struct stream_topics *topics;
+    struct http_shared **parts; /* fields of snapshot frames; to be read when is_complete */
+    int64_t revision;           /* of the view at its first step; 0 = there was none yet */
+    unsigned restarts;
+    bool is_complete;
+    bool is_mixed;   /* its items may be newer than its revision */
+    bool is_evicted; /* it has no parts any more: begin again with another one */
+    struct stream_topic *topic;
     struct link link; /* in topics->snapshots, oldest first */
     uint64_t used_ms;
+    /* Until it is complete. */
+    struct link building; /* in its topic's list */
+    struct buf place;     /* of the source's walk */
+    struct buf open;      /* the part under way */
+    struct json_writer writer;
 };
-/* A snapshot of the view as it is now; give it back with stream_snapshot_unref (NULL is fine). NULL: as
- * STREAM_WAIT. */
+/* A snapshot of the view as it is now, complete or not; give it back with stream_snapshot_unref (NULL is fine). */
 struct stream_snapshot *stream_topic_snapshot(struct stream_topic *t, uint32_t variant, uint64_t now_ms);
+/* Encodes on: at most one part, or STEP_PLACES names of the view's walk; or all of it, if its readers do not
+ * all get the same items (is_personal); nothing if it is complete. Call it also before the first part of a
+ * complete one is sent. False: as STREAM_WAIT. */
+bool stream_snapshot_step(struct stream_snapshot *s);
 void stream_snapshot_unref(struct stream_snapshot *s);
 
 #endif

@@ -83,8 +83,9 @@ class Samples:
         'subscribe config': {'sid': 1, 'kind': 'config', 'name': 'app.yaml'}, 'subscribe configs': {'sid': 1, 'kind': 'configs'},
         'subscribe kv': {'sid': 1, 'kind': 'kv', 'prefix': 'app/'},
         'subscribe instances': {'sid': 1, 'kind': 'instances', 'name': 'ord*'},
+        'subscribe audit': {'sid': 1, 'kind': 'audit', 'name': 'orders'},
     }
-    EVENTS = {'service': 'name=orders', 'services': 'prefix=', 'config': 'name=app.yaml', 'configs': 'prefix=', 'instances': 'name=ord*', 'kv': 'prefix=app/'}
+    EVENTS = {'service': 'name=orders', 'services': 'prefix=', 'config': 'name=app.yaml', 'configs': 'prefix=', 'instances': 'name=ord*', 'kv': 'prefix=app/', 'audit': 'name=orders'}
     DNS = {'A': 'found.svc.cairn', 'AAAA': 'found6.svc.cairn', 'SRV': 'found.svc.cairn', 'TXT': 'found.svc.cairn',
            'PTR': '9.0.0.10.in-addr.arpa', 'NS': 'cairn', 'SOA': 'cairn', 'ANY': 'found.svc.cairn'}
 

@@ -75,6 +75,12 @@ operate() {
     done
 }
 touch "$work/acknowledged1"
+CTL=${CTL:-bin/cairnctl}
+"$CTL" --endpoints "$(client_url 3),$(client_url 1),$(client_url 2)" --user root:root-secret audit --watch --kind role -o json >"$work/watched" 2>"$work/watched.err" &
+watch_pid=$!
+member_pids[9]=$watch_pid # so that it ends also when the script breaks off
+watches() { grep -q '"operation":"add"' "$work/watched"; }
+check "a watch of the trail, at n3" within "$LIMIT_S" watches
 operate &
 worker=$!
 has_lines() { [ "$(cat "$work"/acknowledged* | wc -l)" -ge "$1" ]; }
@@ -104,6 +110,12 @@ roles_and_records() {
     cmp -s "$work/roles" "$work/records"
 }
 check "each role that was added has exactly one record" within "$LIMIT_S" roles_and_records
+is_watched() { jq -r 'select(.error | not) | select(.operation == "add") | .name' "$work/watched" | grep '^r[123]-' | sort | cmp -s - "$work/records"; }
+check "the watch has each of them once, though its member was killed" within "$LIMIT_S" is_watched
+check "it went on at another member" grep -q 'going on at another one' "$work/watched.err"
+kill $watch_pid
+wait $watch_pid
+unset "member_pids[9]"
 check "there are many" [ "$(wc -l <"$work/roles")" -gt 30 ]
 check "nothing secret" sh -c "! grep -q -e secret -e '\$2[aby]\\$' '$work'/audit? '$work/records'"
 expect "nor in the store" 0 "$(root 1 get --prefix /cairn/audit | grep -c -e 'root-secret' -e alice-other -e 'wrong-secret')"

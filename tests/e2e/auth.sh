@@ -106,6 +106,17 @@ expect "what alice wrote" 200 "$(on=3 api -u bob GET '/api/v1/audit?user=alice&n
 expect "for whom" "carol publish" "$(said '.changes[0] | "\(.on_behalf_of) \(.operation)"')"
 expect "what was refused" 200 "$(on=3 api -u bob GET '/api/v1/audit?name=other.txt')"
 expect "to whom" "alice config_put forbidden" "$(said '.changes[0] | "\(.author) \(.operation) \(.error)"')"
+expect "alice registers another" 200 "$(on=1 api -u alice PUT /api/v1/services/orders/instances/own "$instance")"
+expect "and deregisters it" 200 "$(on=2 api -u alice DELETE /api/v1/services/orders/instances/own)"
+expect "and registers it again" 200 "$(on=1 api -u alice PUT /api/v1/services/orders/instances/own "$instance")"
+expect "root deregisters it" 200 "$(on=2 api -u root DELETE /api/v1/services/orders/instances/own)"
+expect "alice registers it once more" 200 "$(on=1 api -u alice PUT /api/v1/services/orders/instances/own "$instance")"
+opened=$(said .session)
+expect "root ends its session" 200 "$(on=3 api -u root DELETE "/api/v1/sessions/$opened")"
+expect "the trail" 200 "$(on=3 api -u bob GET '/api/v1/audit?limit=20')"
+expect "what root did is in it, what alice did with her own is not" "session close $opened root
+instance deregister own root
+instance deregister own root" "$(said '[.changes[] | select(.error | not) | select(.kind == "session" or .id == "own")] | sort_by(.kind) | reverse[] | "\(.kind) \(.operation) \(.id) \(.author)"')"
 expect "no password and no content" 0 "$(ctl_on 1 --user root:root-pw get --prefix /cairn/audit/ | grep -c -e 'alice-pw' -e '"hers"')"
 expect "a longer name is refused" "400 bad_request" "$(on=1 api -u alice PUT "/api/v1/configs/app.txt?on_behalf_of=$(printf '%257s' '' | tr ' ' x)" more)"
 hear "$work/denied" 3 '"code":"forbidden"' \

@@ -55,6 +55,20 @@ expect "a stopped watch says by its exit that it was stopped" 5 $?
 "$CTL" service register web w2 10.0.0.6:8080 -- sh -c 'cairnctl=$1; "$cairnctl" service get web -o name; exit 7' sh "$CTL" >run.out 2>run.err
 expect "a command's exit is the registration's" 7 $?
 check "it was registered meanwhile" has run.out '^w2$'
+"$CTL" service watch 'many-*' --group '*' --version v2 --tag x --label k=v -o simple >many.out 2>many.err &
+watch_pid=$!
+"$CTL" service register many-a m1 10.0.0.7:80 --version v2 --tag x --meta k=v --once --ttl 300s >register.out
+"$CTL" service register many-a m2 10.0.0.8:80 --version v1 --tag x --meta k=v --once --ttl 300s >register.out
+"$CTL" service register many-b m3 10.0.0.9:80 --group g --version v2 --tag x --meta k=v --once --ttl 300s >register.out
+check "a watch by pattern and selectors" within $LIMIT_S has many.out 'added.default/many-a/m1.10.0.0.7:80.up'
+check "in all groups" within $LIMIT_S has many.out 'added.g/many-b/m3.10.0.0.9:80.up'
+check "one goes" ctl service deregister many-b m3 --group g
+check "which comes" within $LIMIT_S has many.out 'removed.g/many-b/m3'
+kill -TERM $watch_pid
+wait $watch_pid
+expect "and no other" 0 "$(grep -c m2 many.out)"
+check "gone" ctl service deregister many-a m1
+check "and gone" ctl service deregister many-a m2
 complains "a service that is not there" 1 'there is no such service \(127.0.0.1' service get web
 
 # --- configurations ---
@@ -74,7 +88,19 @@ prints "a file that is the same is none" 0 "" config diff app.yaml app.yaml
 prints "one that is not" 1 "$(printf -- '--- app.yaml (release 2)\n+++ same.yaml\n@@ -1 +1 @@\n-a: 2\n+a: 1')" config diff app.yaml same.yaml
 check "a release for somebody" ctl config set -n audited --on-behalf-of carol audited.yaml app.yaml
 expect "is in the audit trail" 'publish carol 1' "$("$CTL" audit -n audited --name audited.yaml --kind config -o json --since 1h | jq -r '.changes[] | "\(.operation) \(.on_behalf_of) \(.seq)"')"
+"$CTL" audit -n audited --watch -o json >audit.out 2>audit.err &
+watch_pid=$!
+check "a watch begins with what is there" within $LIMIT_S has audit.out '"operation":"publish"'
 check "it is deleted" ctl config rm -n audited audited.yaml
+check "the watch has it" within $LIMIT_S has audit.out '"operation":"delete"'
+check "something elsewhere" ctl config set -n elsewhere --on-behalf-of carol other.yaml app.yaml
+check "and again here" ctl config set -n audited third.yaml app.yaml
+check "which comes" within $LIMIT_S has audit.out '"name":"third.yaml"'
+kill -TERM $watch_pid
+wait $watch_pid
+expect "each once, and nothing of elsewhere" "publish audited.yaml delete audited.yaml publish third.yaml" "$(jq -r '[.operation, .name] | join(" ")' audit.out | xargs)"
+check "they are deleted" ctl config rm -n audited third.yaml
+check "both" ctl config rm -n elsewhere other.yaml
 prints "history" 0 "$(printf '2\n1')" config history app.yaml -o name
 "$CTL" config watch app.yaml -- sh -c 'echo "$CAIRN_CONFIG_SEQ $(cat)" >>seen' 2>watch.err &
 watch_pid=$!
@@ -83,6 +109,25 @@ check "rollback" ctl config rollback app.yaml 1 --note 'too much'
 check "and with each release" within $LIMIT_S has seen '^3 a: 1$'
 kill -TERM $watch_pid
 wait $watch_pid
+printf 'm: 1\n' >many.yaml
+check "one of many" ctl config set many-a.yaml many.yaml
+"$CTL" config watch 'many-*' --group '*' -- sh -c 'echo "$CAIRN_CONFIG_ID $CAIRN_CONFIG_NAME $CAIRN_CONFIG_SEQ $(cat)" >>seen_many' 2>watch.err &
+watch_pid=$!
+"$CTL" config watch 'many-*' --group '*' -o simple >many.out 2>many.err &
+second_pid=$!
+check "a watch by pattern runs the command for it" within $LIMIT_S has seen_many '^default/many-a.yaml many-a.yaml 1 m: 1$'
+check "another one in a group" ctl config set --group g many-b.yaml many.yaml
+check "which comes, too" within $LIMIT_S has seen_many '^g/many-b.yaml many-b.yaml 1 m: 1$'
+check "a name that does not fit" ctl config set other.yaml many.yaml
+check "it goes" ctl config rm --group g many-b.yaml
+check "and the command runs without a content" within $LIMIT_S has seen_many '^g/many-b.yaml many-b.yaml 0 $'
+check "printed" within $LIMIT_S has many.out 'g/many-b.yaml.deleted'
+check "each with its id" has many.out '^default/many-a.yaml.1.yaml'
+kill -TERM $watch_pid $second_pid
+wait $watch_pid $second_pid
+expect "nothing else" 0 "$(grep -c other seen_many)"
+check "gone" ctl config rm many-a.yaml
+check "and gone" ctl config rm other.yaml
 EDITOR='sed -i s/1/5/' ctl config edit app.yaml
 expect "edit publishes" 0 $?
 prints "what the editor left" 0 "a: 5" config get app.yaml

@@ -302,6 +302,128 @@ static void lists(void)
     MUST(cairn_list_start(c, &services, on_list, NULL, &s, &error) == CAIRN_INVALID);
 }
 
+static char instances_seen[200];
+
+static void on_instances_list(struct cairn_list_watch *w, const struct cairn_list *now, void *arg)
+{
+    (void)w;
+    (void)arg;
+    pthread_mutex_lock(&mutex);
+    instances_seen[0] = 0;
+    for (size_t i = 0; i < now->count; i++) {
+        size_t n = strlen(instances_seen);
+        snprintf(instances_seen + n, sizeof instances_seen - n, "%s %s %s %s;", now->items[i].id,
+                 now->items[i].name, now->instances[i].id, now->instances[i].version);
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
+static bool sees_instances(const char *text)
+{
+    char now[200] = "";
+    for (int i = 0; i < 1000; i++) {
+        pthread_mutex_lock(&mutex);
+        snprintf(now, sizeof now, "%s", instances_seen);
+        pthread_mutex_unlock(&mutex);
+        if (strcmp(now, text) == 0)
+            return true;
+        usleep(20000);
+    }
+    printf("  instances: %s\n", now);
+    return false;
+}
+
+/* Instances of many services, with selectors. */
+static void instance_lists(void)
+{
+    struct cairn_list_request q = {.kind = CAIRN_LIST_INSTANCES,
+                                   .all_groups = true,
+                                   .prefix = "many-*",
+                                   .version = "v2",
+                                   .labels = "k=v"};
+    struct cairn_list_watch *w;
+    strcpy(instances_seen, "not yet");
+    MUST(cairn_list_start(c, &q, on_instances_list, NULL, &w, &error) == CAIRN_OK);
+    MUST(sees_instances(""));
+    OK(instance_put, .name = "many-a", .id = "1", .body = cairn_text("{\"host\":\"h\",\"version\":\"v1\"}"));
+    OK(instance_put, .name = "many-a", .id = "2",
+       .body = cairn_text("{\"host\":\"h\",\"version\":\"v2\",\"metadata\":{\"k\":\"v\"}}"));
+    OK(instance_put, .name = "many-b", .id = "3", .group = "g",
+       .body = cairn_text("{\"host\":\"h\",\"version\":\"v2\",\"metadata\":{\"k\":\"v\"}}"));
+    OK(instance_put, .name = "other", .id = "4",
+       .body = cairn_text("{\"host\":\"h\",\"version\":\"v2\",\"metadata\":{\"k\":\"v\"}}"));
+    MUST(sees_instances("default/many-a/2 many-a 2 v2;g/many-b/3 many-b 3 v2;"));
+    OK(instance_delete, .name = "many-a", .id = "2");
+    MUST(sees_instances("g/many-b/3 many-b 3 v2;"));
+    cairn_list_stop(w);
+    q.kind = CAIRN_LIST_SERVICES;
+    MUST(cairn_list_start(c, &q, on_instances_list, NULL, &w, &error) == CAIRN_INVALID);
+    q = (struct cairn_list_request){.kind = CAIRN_LIST_CONFIGS, .labels = "k=v"};
+    MUST(cairn_list_start(c, &q, on_instances_list, NULL, &w, &error) == CAIRN_INVALID);
+}
+
+static char audit_seen[400];
+static int64_t audit_revision;
+
+static void on_audit(struct cairn_audit_watch *w, const struct cairn_audit_changes *changes, void *arg)
+{
+    (void)w;
+    pthread_mutex_lock(&mutex);
+    if (changes->is_reset && arg)
+        audit_seen[0] = 0;
+    for (size_t i = 0; i < changes->count; i++) {
+        size_t n = strlen(audit_seen);
+        const struct cairn_audit_change *a = &changes->list[i];
+        snprintf(audit_seen + n, sizeof audit_seen - n, "%s %s %s %s %s%s;", a->user, a->kind, a->operation,
+                 a->name, a->id, changes->is_reset ? " kept" : "");
+        MUST(a->revision <= changes->revision && a->time_ms > 0 && strlen(a->record) == 47);
+        MUST(strstr(a->json, a->record));
+    }
+    audit_revision = changes->revision;
+    pthread_mutex_unlock(&mutex);
+}
+
+static bool sees_audit(const char *text)
+{
+    char now[400] = "";
+    for (int i = 0; i < 1000; i++) {
+        pthread_mutex_lock(&mutex);
+        snprintf(now, sizeof now, "%s", audit_seen);
+        pthread_mutex_unlock(&mutex);
+        if (strcmp(now, text) == 0)
+            return true;
+        usleep(20000);
+    }
+    printf("  audit: %s\n", now);
+    return false;
+}
+
+/* The audit trail as it grows: with what is kept, and after a revision. */
+static void audit_trail(void)
+{
+    struct cairn_audit_request q = {.kind = "override", .name = "trail"};
+    struct cairn_audit_watch *w;
+    strcpy(audit_seen, "not yet");
+    OK(instance_put, .name = "trail", .id = "1", .body = cairn_text("{\"host\":\"h\"}"));
+    OK(override_put, .name = "trail", .id = "1", .body = cairn_text("{\"weight\":3}"));
+    MUST(cairn_audit_start(c, &q, on_audit, &q, &w, &error) == CAIRN_OK);
+    MUST(sees_audit("anonymous override put trail 1 kept;"));
+    OK(override_delete, .name = "trail", .id = "1");
+    OK(override_put, .name = "trail-2", .id = "1", .body = cairn_text("{\"weight\":3}"));
+    MUST(sees_audit("anonymous override put trail 1 kept;anonymous override delete trail 1;"));
+    pthread_mutex_lock(&mutex);
+    q.after_revision = audit_revision;
+    audit_seen[0] = 0;
+    pthread_mutex_unlock(&mutex);
+    cairn_audit_stop(w);
+    OK(override_put, .name = "trail", .id = "9", .body = cairn_text("{\"weight\":3}"));
+    q.user = "anonymous";
+    MUST(cairn_audit_start(c, &q, on_audit, NULL, &w, &error) == CAIRN_OK);
+    MUST(sees_audit("anonymous override put trail 9;"));
+    cairn_audit_stop(w);
+    MUST(cairn_audit_start(c, NULL, NULL, NULL, &w, &error) == CAIRN_INVALID);
+}
+
 /* A discovery knows how old an instance is; picks skip, and follow a key. */
 static void picks(void)
 {
@@ -376,6 +498,8 @@ int main(int argc, char **argv)
     configs();
     misuse();
     lists();
+    instance_lists();
+    audit_trail();
     picks();
     async();
     cairn_result_free(r);

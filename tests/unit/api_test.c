@@ -53,6 +53,11 @@ static void test_parameters(void **state)
                  "unknown parameter \\\"zone\\\"");
     EXPECT_ERROR(400, "GET", "/api/v1/services?Limit=1", NULL, "unknown_parameter",
                  "unknown parameter \\\"Limit\\\"");
+    EXPECT_ERROR(400, "GET", "/api/v1/services?name=app-*&wait_revision=1", NULL, "unknown_parameter",
+                 "unknown parameter \\\"name\\\": a list takes prefix; GET /api/v1/stream?kind=...&name=... "
+                 "follows a pattern, and POST /api/v1/polls many configurations");
+    EXPECT_ERROR(400, "GET", "/api/v1/services/a?name=b", NULL, "unknown_parameter",
+                 "unknown parameter \\\"name\\\"");
     EXPECT_ERROR(400, "GET", "/api/v1/services?limit=1&limit=2", NULL, "bad_request",
                  "limit is given too often");
     EXPECT_ERROR(400, "GET", "/api/v1/services?limit=0", NULL, "bad_request",

@@ -20,7 +20,7 @@ struct fake {
     size_t padding;           /* bytes of each item */
     unsigned written;         /* how often an item was encoded */
     int opened;
-    bool is_reading, lacks;
+    bool is_reading, lacks, is_personal;
 };
 static struct fake fake;
 
@@ -58,15 +58,22 @@ static int64_t fake_changed(const void *view)
     return ((const struct fake *)view)->changed;
 }
 
-static void fake_each(const void *view, void (*fn)(void *arg, struct slice id), void *arg)
+/* place: the index of the next item, as a byte. */
+static bool fake_each(const void *view, struct buf *place, size_t places,
+                      bool (*fn)(void *arg, struct slice id), void *arg)
 {
     char id[8];
+    int i = place->size ? place->data[0] : 0;
+    bool goes_on = true;
     (void)view;
-    for (int i = 0; i < ITEMS; i++) {
+    for (; goes_on && places && i < ITEMS; i++, places--) {
         snprintf(id, sizeof id, "i%02d", i);
         if (fake.revisions[i])
-            fn(arg, slice_text(id));
+            goes_on = fn(arg, slice_text(id));
     }
+    buf_clear(place);
+    buf_add_byte(place, (uint8_t)i);
+    return i < ITEMS;
 }
 
 static int64_t fake_item(const void *view, struct slice id, uint32_t variant, struct json_writer *w)
@@ -113,9 +120,15 @@ static uint32_t fake_variant(void *view, const struct registry_subscriber *who)
     return 0;
 }
 
-static bool fake_begin(void *view)
+static bool fake_begin(void *view, size_t bytes)
 {
+    (void)bytes;
     return !((struct fake *)view)->is_reading;
+}
+
+static bool fake_is_personal(const void *view)
+{
+    return ((const struct fake *)view)->is_personal;
 }
 
 static bool fake_end(void *view)
@@ -131,6 +144,7 @@ static const struct stream_source rich_source = {
     .revision = fake_revision,
     .changed = fake_changed,
     .variant = fake_variant,
+    .is_personal = fake_is_personal,
     .begin = fake_begin,
     .end = fake_end,
     .each = fake_each,
@@ -212,9 +226,22 @@ static json_t *members(struct slice tail)
     return root;
 }
 
+/* The whole of it; NULL: the source lacks something. */
+static struct stream_snapshot *take_snapshot(struct stream_topic *t, uint32_t variant)
+{
+    struct stream_snapshot *s = stream_topic_snapshot(t, variant, 0);
+    do {
+        if (!stream_snapshot_step(s)) {
+            stream_snapshot_unref(s); /* the topic keeps it */
+            return NULL;
+        }
+    } while (!s->is_complete);
+    return s;
+}
+
 static void read_snapshot(struct reader *r, struct stream_topic *t)
 {
-    struct stream_snapshot *s = stream_topic_snapshot(t, 0, 0);
+    struct stream_snapshot *s = take_snapshot(t, 0);
     memset(r->items, 0, sizeof r->items);
     for (size_t i = 0; i < s->count; i++) {
         json_t *root = members(blob_slice(s->parts[i]->text));
@@ -303,7 +330,7 @@ static void test_made_once(void **state)
     assert_int_equal(stream_topic_delta(t, 20, 7, &again, &revision), STREAM_DELTA); /* another form */
     assert_non_null(memmem(again->text->data, again->text->size, "\"variant\":7", 11));
     assert_int_equal(stream_topic_delta(t, 30, 0, &again, &revision), STREAM_UP_TO_DATE);
-    struct stream_snapshot *a = stream_topic_snapshot(t, 0, 0), *b = stream_topic_snapshot(t, 0, 0);
+    struct stream_snapshot *a = take_snapshot(t, 0), *b = take_snapshot(t, 0);
     assert_ptr_equal(a, b);
     stream_snapshot_unref(a);
     stream_snapshot_unref(b);
@@ -369,7 +396,7 @@ static void test_budget(void **state)
         change(i, true, 11);
     for (int i = 0; i < 4; i++) {
         change(0, true, 20 + i);
-        held[i] = stream_topic_snapshot(t, 0, 0);
+        held[i] = take_snapshot(t, 0);
         assert_non_null(held[i]->parts);
         assert_in_range(held[i]->count, 4, 5);
         for (size_t k = 0; k < held[i]->count; k++)
@@ -381,6 +408,104 @@ static void test_budget(void **state)
     for (int i = 0; i < 4; i++)
         stream_snapshot_unref(held[i]);
     stream_topics_sweep(topics, 10000);
+    stream_topic_release(t, 0);
+}
+
+static void take_items(struct reader *r, const struct http_shared *part)
+{
+    json_t *root = members(blob_slice(part->text));
+    put_items(r, json_object_get(root, "items"));
+    json_decref(root);
+}
+
+/* A snapshot is made a part at a time. It begins again when something changes between two steps; after three
+ * times it goes on, and what has changed comes again in the delta after it. */
+static void test_steps(void **state)
+{
+    (void)state;
+    struct stream_topic *t = hold("a", 0);
+    struct reader r = {0};
+    fake.padding = 5000;
+    for (int i = 0; i < ITEMS; i++)
+        change(i, i != 39, 11);
+    struct stream_snapshot *s = stream_topic_snapshot(t, 0, 0), *other;
+    for (int k = 0; k < 3; k++) {
+        unsigned before = fake.written;
+        assert_true(stream_snapshot_step(s));
+        assert_true(s->count == 1 && !s->is_complete && s->revision == 11 + k);
+        assert_in_range(fake.written - before, 10, 15); /* the part, and the item that did not fit */
+        change(5, true, 12 + k);
+        change(6, true, 12 + k); /* in the same revision: one restart */
+        assert_true(s->count == 0 && s->bytes == 0);
+        other = stream_topic_snapshot(t, 0, 0); /* a reader that comes now shares it */
+        assert_ptr_equal(s, other);
+        stream_snapshot_unref(other);
+    }
+    assert_true(stream_snapshot_step(s));
+    change(0, true, 15);  /* is in the first part */
+    change(1, false, 16); /* as well */
+    change(38, false, 17);
+    change(39, true, 18);
+    assert_true(s->is_mixed && s->count == 1);
+    other = stream_topic_snapshot(t, 0, 0);
+    assert_ptr_not_equal(s, other); /* a reader that comes now begins with one of its own */
+    stream_snapshot_unref(other);
+    while (!s->is_complete)
+        assert_true(stream_snapshot_step(s));
+    assert_true(s->revision == 14);
+    for (size_t i = 0; i < s->count; i++)
+        take_items(&r, s->parts[i]);
+    assert_true(r.items[0] == 11 && r.items[1] == 11 && r.items[38] == 0 && r.items[39] == 18);
+    r.at = s->revision;
+    r.has_state = true;
+    stream_snapshot_unref(s);
+    while (step(&r, t))
+        ;
+    for (int i = 0; i < ITEMS; i++)
+        assert_int_equal(r.items[i], fake.revisions[i]);
+    stream_topic_release(t, 0);
+}
+
+/* A step that lacks something is undone, and made again later. */
+static void test_step_waits(void **state)
+{
+    (void)state;
+    struct stream_topic *t = hold_rich();
+    struct reader r = {0};
+    fake.padding = 5000;
+    for (int i = 0; i < ITEMS; i++)
+        change(i, true, 11);
+    struct stream_snapshot *s = stream_topic_snapshot(t, 0, 0);
+    for (int i = 0; i < 2; i++) {
+        fake.lacks = true;
+        assert_false(stream_snapshot_step(s));
+        fake.is_reading = true;
+        assert_false(stream_snapshot_step(s));
+        fake.lacks = fake.is_reading = false;
+        assert_int_equal(s->count, i);
+        assert_true(stream_snapshot_step(s));
+        assert_int_equal(s->count, i + 1);
+    }
+    while (!s->is_complete)
+        assert_true(stream_snapshot_step(s));
+    for (size_t i = 0; i < s->count; i++)
+        take_items(&r, s->parts[i]);
+    for (int i = 0; i < ITEMS; i++)
+        assert_int_equal(r.items[i], 11);
+    stream_snapshot_unref(s);
+    /* Forms are numbered anew at a change: it always begins again, and is made in one go. */
+    change(2, true, 12);
+    s = stream_topic_snapshot(t, 0, 0);
+    for (int i = 0; i < 5; i++) {
+        fake.is_personal = false;
+        assert_true(stream_snapshot_step(s));
+        fake.is_personal = true;
+        change(3, true, 13 + i);
+        assert_true(!s->parts && !s->is_mixed);
+    }
+    assert_true(stream_snapshot_step(s));
+    assert_true(s->is_complete && s->count > 3);
+    stream_snapshot_unref(s);
     stream_topic_release(t, 0);
 }
 
@@ -398,10 +523,10 @@ static void test_snapshots_are_counted(void **state)
     fake.padding = 4000;
     for (int i = 0; i < 10; i++)
         change(i, true, fake.now + 1);
-    struct stream_snapshot *first = stream_topic_snapshot(a, 0, 0);
+    struct stream_snapshot *first = take_snapshot(a, 0);
     assert_in_range(budget.bytes, 40000, 42000);
     struct http_shared *part = http_shared_ref(first->parts[0]);
-    struct stream_snapshot *second = stream_topic_snapshot(b, 0, 0);
+    struct stream_snapshot *second = take_snapshot(b, 0);
     assert_in_range(budget.bytes, 80000, 84000);
     cache_budget_trim(&budget);
     assert_in_range(budget.bytes, 40000, 42000);
@@ -494,20 +619,20 @@ static void test_waiting(void **state)
     assert_ptr_equal(stream_topics_next(topics), t);
     fake.lacks = true;
     assert_int_equal(stream_topic_delta(t, 10, 0, &tail, &revision), STREAM_WAIT);
-    assert_null(stream_topic_snapshot(t, 0, 0));
+    assert_null(take_snapshot(t, 0));
     assert_int_equal(stream_topic_compare(t, NULL, 0, 0, &text), STREAM_WAIT);
     assert_null(stream_topics_next(topics));
     fake.lacks = false;
     stream_topic_ready(t);
     assert_ptr_equal(stream_topics_next(topics), t);
     assert_int_equal(stream_topic_delta(t, 10, 0, &tail, &revision), STREAM_DELTA);
-    struct stream_snapshot *s = stream_topic_snapshot(t, 0, 0);
+    struct stream_snapshot *s = take_snapshot(t, 0);
     assert_int_equal(s->count, 1);
     stream_snapshot_unref(s);
     /* A frame that was made before is not sent while the source reads. */
     fake.is_reading = true;
     assert_int_equal(stream_topic_delta(t, 10, 0, &tail, &revision), STREAM_WAIT);
-    assert_null(stream_topic_snapshot(t, 0, 0));
+    assert_null(take_snapshot(t, 0));
     assert_int_equal(stream_topic_delta(t, 11, 0, &tail, &revision), STREAM_UP_TO_DATE);
     assert_int_equal(stream_topic_delta(t, 9, 0, &tail, &revision), STREAM_SNAPSHOT);
     fake.is_reading = false;
@@ -527,11 +652,11 @@ static void test_forms(void **state)
     unsigned before = fake.written;
     for (int i = 0; i < 3 * FORMS; i++) {
         assert_int_equal(stream_topic_delta(t, 10, (uint32_t)i % FORMS, &tail, &revision), STREAM_DELTA);
-        stream_snapshot_unref(stream_topic_snapshot(t, (uint32_t)i % FORMS, 0));
+        stream_snapshot_unref(take_snapshot(t, (uint32_t)i % FORMS));
     }
     assert_int_equal(fake.written - before, 2 * FORMS);
     stream_topics_sweep(topics, 10000); /* snapshots are dropped after a while */
-    stream_snapshot_unref(stream_topic_snapshot(t, 7, 0));
+    stream_snapshot_unref(take_snapshot(t, 7));
     assert_int_equal(fake.written - before, 2 * FORMS + 1);
     stream_topic_release(t, 0);
 }
@@ -574,6 +699,8 @@ int main(void)
         TEST(test_floor),
         TEST(test_large_deltas),
         TEST(test_budget),
+        TEST(test_steps),
+        TEST(test_step_waits),
         TEST(test_deltas_are_counted),
         TEST(test_compare),
         TEST(test_waiting),
