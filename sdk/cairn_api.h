@@ -96,7 +96,8 @@ extern "C" {
     N(namespace_deletion, "GET", "/api/v1/namespaces/{ns}/deletion", CAIRN_READS)                            \
     N(audit_list, "GET", "/api/v1/audit", "from to kind user namespace name limit continue")                 \
     N(prometheus_targets, "GET", "/sd/prometheus", "namespace consistency guarded tag service")              \
-    N(openapi, "GET", "/openapi.json", "")
+    N(openapi, "GET", "/openapi.json", "")                                                                   \
+    N(errors_page, "GET", "/docs/errors.md", "")
 
 /* One request for all routes. A field that the route does not have must be zero, else CAIRN_INVALID names
  * it. Texts are not percent-encoded. Zero leaves a parameter out. */

@@ -256,43 +256,27 @@ void api_answer(struct api_call *c, int64_t revision)
     api_respond(c, 200, revision, NULL, buf_slice(&a->out));
 }
 
-void api_error_open(struct json_writer *w, enum api_error error, const char *message,
-                    const struct api_detail *detail)
-{
-    const struct api_error_row *row = &api_errors[error];
-    jw_key(w, "error");
-    jw_open(w, '{');
-    jw_key(w, "code");
-    jw_text(w, row->code);
-    jw_key(w, "message");
-    jw_text(w, message && *message ? message : row->when);
-    if (detail->line) {
-        jw_key(w, "line");
-        jw_uint(w, detail->line);
-        jw_key(w, "column");
-        jw_uint(w, detail->column);
-    }
-    if (detail->name.size) {
-        jw_key(w, "name");
-        jw_string(w, detail->name);
-    }
-}
-
 void api_fail_with(struct api_call *c, enum api_error error, const char *message,
                    const struct api_detail *detail)
 {
     api_audit_refusal(c, error);
     struct json_writer *w = api_json(c, -1);
-    api_error_open(w, error, message, detail);
+    bool is_problem = api_wants_problem(c);
+    if (is_problem)
+        api_problem_write(w, error, message, detail);
+    else
+        api_error_open(w, error, message, detail);
     if (detail->current.size) {
         jw_key(w, "current");
         jw_raw(w, detail->current);
     }
-    jw_close(w, '}');
+    if (!is_problem)
+        jw_close(w, '}');
     jw_close(w, '}');
     buf_add_byte(w->out, '\n');
     int64_t revision = api_registry(c) ? registry_revision(api_registry(c)) : 0;
-    api_respond(c, api_errors[error].status, revision, NULL, buf_slice(w->out));
+    api_respond(c, api_errors[error].status, revision, is_problem ? API_PROBLEM_TYPE : NULL,
+                buf_slice(w->out));
 }
 
 void api_stream_open(struct api_call *c, int status, int64_t revision)
@@ -879,7 +863,7 @@ void api_free(struct api *a)
 void api_mounts(struct api *a, struct http_mount ret_mounts[API_MOUNTS])
 {
     static const char *const paths[API_MOUNTS] = {"/api/", "/sd/prometheus", "/openapi.json",
-                                                  "/api/v1/import"};
+                                                  "/docs/errors.md", "/api/v1/import"};
     for (size_t i = 0; i < API_MOUNTS; i++)
         ret_mounts[i] = (struct http_mount){.path = paths[i], .handler = &api_handler, .context = a};
     ret_mounts[API_MOUNTS - 1].handler = &stream_handler;

@@ -121,6 +121,15 @@ void api_fail_with(struct api_call *c, enum api_error error, const char *message
 /* audit.c: reports a write that was refused for want of a permission; nothing for any other error. */
 void api_audit_refusal(const struct api_call *c, enum api_error error);
 
+/* problem.c: the error as a problem of RFC 9457 is wanted (Accept: application/problem+json). */
+bool api_wants_problem(const struct api_call *c);
+extern const char API_PROBLEM_TYPE[];
+/* Writes the members of a problem, without the braces. */
+void api_problem_write(struct json_writer *w, enum api_error error, const char *message,
+                       const struct api_detail *detail);
+/* Writes the headings of docs/errors.md, one for each code: `type` of a problem refers to them. */
+void api_errors_write(struct buf *out);
+
 /* Writes the error's object without its end: for an answer in pieces. */
 void api_error_open(struct json_writer *w, enum api_error error, const char *message,
                     const struct api_detail *detail);

@@ -205,10 +205,17 @@ static void add_content(struct json_writer *w, enum api_schema schema, unsigned 
         jw_close(w, '}');
         return;
     }
+    if (flags & ANSWER_TEXT) {
+        add_raw(w, "text/markdown", "{\"schema\":{\"type\":\"string\"}}");
+        jw_close(w, '}');
+        return;
+    }
     if (flags & ANSWER_RAW) /* a content has its own type */
         add_raw(w, "*/*", "{\"schema\":{}}");
-    if (schema == SCHEMA_ERROR) /* errors of the HTTP layer, before there is a path */
+    if (schema == SCHEMA_ERROR) { /* the plain ones are of the HTTP layer, before there is a path */
         add_raw(w, "text/plain", "{\"schema\":{\"type\":\"string\"}}");
+        add_raw(w, API_PROBLEM_TYPE, "{\"schema\":{\"$ref\":\"#/components/schemas/Problem\"}}");
+    }
     jw_key(w, "application/json");
     jw_open(w, '{');
     jw_key(w, "schema");

@@ -21,10 +21,12 @@
 
 const struct api_error_row api_errors[API_ERRORS] = {
 #define API_ERROR(id, code, status, when) [API_##id] = {code, status, when},
-#define API_FROM(err, id)
 #include "server/api/error.def"
-#undef API_ERROR
-#undef API_FROM
+};
+
+const char *const api_remedies[API_ERRORS] = {
+#define API_REMEDY(id, text) [API_##id] = text,
+#include "server/api/error.def"
 };
 
 const struct api_param_row api_params[PARAMS] = {
@@ -83,13 +85,10 @@ enum access api_route_need(const struct api_route *route)
 enum api_error api_error_of(int err)
 {
     switch (err) {
-#define API_ERROR(id, code, status, when)
 #define API_FROM(error, id)                                                                                  \
     case error:                                                                                              \
         return API_##id;
 #include "server/api/error.def"
-#undef API_ERROR
-#undef API_FROM
     default:
         break;
     }

@@ -14,10 +14,7 @@ struct api_call;
 /* --- errors -------------------------------------------------------------------------------------------- */
 enum api_error {
 #define API_ERROR(id, code, status, when) API_##id,
-#define API_FROM(err, id)
 #include "server/api/error.def"
-#undef API_ERROR
-#undef API_FROM
     API_ERRORS
 };
 struct api_error_row {
@@ -25,6 +22,7 @@ struct api_error_row {
     int status;
     const char *when;
 };
+extern const char *const api_remedies[API_ERRORS]; /* what to do; NULL = its row is missing */
 extern const struct api_error_row api_errors[API_ERRORS];
 enum api_error api_error_of(int err);
 
@@ -128,7 +126,8 @@ enum {
               OF_DRAFT | OF_ANY | OF_AUDIT | OF_REVIEW | OF_POLICY | OF_NAMESPACE | OF_NOTHING,
     BODY_STREAM = 64,
     ANSWER_FILE = 128,
-    IS_READ = 256 /* a POST that changes nothing */
+    IS_READ = 256, /* a POST that changes nothing */
+    ANSWER_TEXT = 512
 };
 enum { API_NAMES_MAX = 3 }; /* of {…} in one path */
 

@@ -81,6 +81,7 @@ bool http_request_read(struct http_conn *c, const struct http_head *head)
     http_head_field(head, "if-match", &q->if_match, NULL);
     http_head_field(head, "if-none-match", &q->if_none_match, NULL);
     http_head_field(head, "x-cairn-session-key", &q->session_key, NULL);
+    http_head_field(head, "accept", &q->accept, NULL);
     http_head_field(head, "accept-encoding", &q->accept_encoding, NULL);
     read_browser(q, head);
     if (hosts > 1 || (hosts == 0 && head->is_http11) ||

@@ -311,6 +311,39 @@ static void test_errors(void **state)
     done(&c);
 }
 
+/* Each code has one heading on the page, and its type leads to it; the page has no other heading. */
+static void test_problems(void **state)
+{
+    (void)state;
+    struct client c = connect_client();
+    EXPECT_STATUS(200, "GET", "/docs/errors.md", NULL);
+    expect(&c, "Content-Type: text/markdown; charset=utf-8\r\n");
+    size_t headings = 0;
+    for (const char *at = body_of(&c); (at = strstr(at, "\n### ")); at++)
+        headings++;
+    assert_int_equal(headings, API_ERRORS);
+    for (size_t e = 0; e < API_ERRORS; e++) {
+        char heading[96];
+        snprintf(heading, sizeof heading, "\n### %s\n\nHTTP %d. ", api_errors[e].code, api_errors[e].status);
+        expect(&c, heading);
+        assert_non_null(api_remedies[e]);
+        expect(&c, api_remedies[e]);
+    }
+    request(&c, "GET", "/api/v1/services?limit=0", "Accept: text/html, application/problem+json\r\n", NULL);
+    turn(&c, 20);
+    expect(&c, "HTTP/1.1 400 ");
+    expect(&c, "Content-Type: application/problem+json\r\n");
+    expect(
+        &c,
+        "{\"type\":\"/docs/errors.md#bad_request\",\"title\":\"A parameter, a name or a field is not valid; "
+        "the message names it.\",\"status\":400,\"detail\":\"limit is not a whole number from 1 to 10000\","
+        "\"code\":\"bad_request\"}\n");
+    request(&c, "GET", "/api/v1/services?limit=0", "Accept: application/json\r\n", NULL);
+    turn(&c, 20);
+    expect(&c, "{\"error\":{\"code\":\"bad_request\"");
+    done(&c);
+}
+
 static void test_client_leaves(void **state)
 {
     (void)state;
@@ -758,6 +791,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_operators, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_subscribers, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_errors, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_problems, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_client_leaves, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_service, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_instance_view, start_api, stop_api),
