@@ -97,6 +97,7 @@ extern "C" {
     N(audit_list, "GET", "/api/v1/audit", "from to kind user namespace name limit continue")                 \
     N(prometheus_targets, "GET", "/sd/prometheus", "namespace consistency guarded tag service")              \
     N(openapi, "GET", "/openapi.json", "")                                                                   \
+    N(asyncapi, "GET", "/asyncapi.json", "")                                                                 \
     N(errors_page, "GET", "/docs/errors.md", "")
 
 /* One request for all routes. A field that the route does not have must be zero, else CAIRN_INVALID names

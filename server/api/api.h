@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The public API of server/api: the native HTTP API under /api/v1, /sd/prometheus, /openapi.json and
- * /docs/errors.md, as handlers for server/http. Loop thread only. */
+ * The public API of server/api: the native HTTP API under /api/v1, /sd/prometheus, /openapi.json,
+ * /asyncapi.json and /docs/errors.md, as handlers for server/http. Loop thread only. */
 #ifndef SERVER_API_API_H
 #define SERVER_API_API_H
 
@@ -35,7 +35,7 @@ void api_free(struct api *a);
  * True: there is more to do, do not sleep. */
 bool api_turn(struct api *a);
 
-enum { API_MOUNTS = 5 };
+enum { API_MOUNTS = 6 };
 void api_mounts(struct api *a, struct http_mount ret_mounts[API_MOUNTS]);
 
 #endif

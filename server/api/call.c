@@ -856,14 +856,15 @@ void api_free(struct api *a)
     api_results_done(a);
     api_polled_free(a->polled);
     buf_done(&a->openapi);
+    buf_done(&a->asyncapi);
     buf_done(&a->out);
     mem_free(a);
 }
 
 void api_mounts(struct api *a, struct http_mount ret_mounts[API_MOUNTS])
 {
-    static const char *const paths[API_MOUNTS] = {"/api/", "/sd/prometheus", "/openapi.json",
-                                                  "/docs/errors.md", "/api/v1/import"};
+    static const char *const paths[API_MOUNTS] = {"/api/",          "/sd/prometheus",  "/openapi.json",
+                                                  "/asyncapi.json", "/docs/errors.md", "/api/v1/import"};
     for (size_t i = 0; i < API_MOUNTS; i++)
         ret_mounts[i] = (struct http_mount){.path = paths[i], .handler = &api_handler, .context = a};
     ret_mounts[API_MOUNTS - 1].handler = &stream_handler;

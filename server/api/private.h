@@ -15,7 +15,7 @@ struct api {
     struct api_options options;
     struct buf out; /* scratch: one answer */
     struct json_writer writer;
-    struct buf openapi;                    /* /openapi.json, after the first request for it */
+    struct buf openapi, asyncapi;          /* the documents, after the first request for each */
     struct api_shared *shared[API_SHARED]; /* results that are kept for a turn: result.c */
     size_t next_shared;                    /* the index to replace next */
     struct strmap rendering_by_key;        /* key -> the newest result under rendering */

@@ -199,6 +199,8 @@ static void configs(void)
     OK(config_delete, .name = "api.json", .note = "gone");
     OK(openapi, .name = NULL);
     MUST(body_has("3.1.0"));
+    OK(asyncapi, .name = NULL);
+    MUST(body_has("cairn.v1+json"));
     OK(errors_page, .name = NULL);
     MUST(body_has("### not_found"));
 }

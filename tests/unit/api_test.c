@@ -4,7 +4,7 @@
 #include "tests/unit/api_fake.h"
 
 #include "base/json.h"
-#include "server/api/table.h"
+#include "server/api/openapi.h"
 
 #define EXPECT_STATUS(status, method, target, body)                                                          \
     do {                                                                                                     \
@@ -735,6 +735,38 @@ static void test_openapi(void **state)
     done(&c);
 }
 
+/* Each frame of the client is a message; each field has a form; references lead somewhere. */
+static void test_asyncapi(void **state)
+{
+    (void)state;
+    static const char *const types[] = {
+#define TYPE(id, name, need, must, may) name,
+#include "server/stream/frame.def"
+    };
+    struct client c = connect_client();
+    char error[200];
+    json_t *root;
+    assert_null(api_asyncapi_unknown_reader());
+    EXPECT_STATUS(200, "GET", "/asyncapi.json", NULL);
+    if (json_parse(slice_text(body_of(&c)), &root, error, sizeof error))
+        fail_msg("%s", error);
+    assert_string_equal(json_string_value(json_object_get(root, "asyncapi")), "3.0.0");
+    const json_t *components = json_object_get(root, "components");
+    const json_t *schemas = json_object_get(components, "schemas");
+    check_refs(schemas, schemas);
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        assert_non_null(json_object_get(json_object_get(components, "messages"), types[i]));
+        assert_non_null(json_object_get(json_object_get(root, "operations"), types[i]));
+        assert_true(
+            json_is_false(json_object_get(json_object_get(schemas, types[i]), "additionalProperties")));
+    }
+    assert_non_null(json_object_get(schemas, "InstanceView"));
+    assert_non_null(json_object_get(schemas, "OverrideView")); /* by reference alone */
+    assert_null(json_object_get(schemas, "ConfigList"));
+    json_decref(root);
+    done(&c);
+}
+
 /* The strict readers accept the examples of client input: alone and all together. */
 static int read_as(enum api_schema schema, struct slice text, char *error)
 {
@@ -802,6 +834,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_prometheus_in_slices, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_prometheus_slow, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_openapi, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_asyncapi, start_api, stop_api),
         cmocka_unit_test(test_schemas),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
