@@ -138,7 +138,18 @@ struct config_request {
     /* The reason for a publish without the review that a policy requires, copied when the request begins. The
      * author needs WRITE on the item's CONFIG_EMERGENCY key. Empty: the policy holds. */
     struct slice emergency;
+    /* An idempotency key (consensus/idempotency.h); NULL = none. Borrowed while the request is under way. The
+     * transaction of the write has a record of it, also one that changes nothing else. ERR_CONFLICT if there
+     * is a record already: it has the answer. */
+    const struct config_once *once;
     void *impl; /* private to config/ */
+};
+
+struct config_once {
+    struct slice key;    /* of the store */
+    struct slice digest; /* of the request */
+    /* Writes the answer that the record keeps, without its revision. */
+    void (*answer)(struct config_request *q, const struct config_result *result, struct buf *out);
 };
 
 /* Conditions of a write (compare-and-swap). A zeroed one has none. A failed one is ERR_PRECONDITION. */

@@ -150,6 +150,7 @@ static void fill_written(struct write *w)
 {
     struct config_result *r = &w->op.result;
     struct config_written *list = arena_new(&w->op.pending_ops.arena, w->count * sizeof *list);
+    r->items = 0;
     for (size_t i = 0; i < w->count; i++) {
         const struct target *t = &w->targets[i];
         list[i] = (struct config_written){t->key, t->is_unchanged, t->new_head ? t->new_head : t->head};
@@ -463,6 +464,29 @@ static const char *operation_name(const struct target *t)
     return t->new_draft.size ? "draft" : t->deletes_draft ? "discard_draft" : "end_gray";
 }
 
+/* The answer is made before the write, without its revision, so that both are in one transaction. Without a
+ * caller there is no answer: a write that lost a compare after its client has left ends without effect. */
+static int add_once(struct write *w)
+{
+    struct buf answer = {0};
+    if (!w->once.key.size || w->only_validate)
+        return OK;
+    if (!w->op.pending_ops.handle)
+        return ERR_CANCELED;
+    const struct config_result before = w->op.result; /* what fill_written refers to may not live so long */
+    fill_written(w);
+    w->once.answer(w->op.request, &w->op.result, &answer);
+    w->op.result = before;
+    const struct idempotency_record r = {.digest = w->once.digest,
+                                         .answer = config_write_take_text(w, &answer)};
+    if (r.answer.size > IDEMPOTENCY_ANSWER_MAX)
+        return write_refuse(w, NULL, ERR_REQUEST_TOO_LARGE,
+                            "the answer has more than %u KiB, which is too much for an idempotency key",
+                            IDEMPOTENCY_ANSWER_MAX >> 10);
+    idempotency_put(&w->txn, w->op.pending_ops.pending_ops->io, w->once.key, &r);
+    return OK;
+}
+
 static void add_record(struct write *w)
 {
     struct arena *a = &w->op.pending_ops.arena;
@@ -478,8 +502,8 @@ static void add_record(struct write *w)
                                                          .emergency = w->emergency,
                                                          .seq = t->seq};
     }
-    w->record = audit_add(w->op.config->options.audit, &w->txn, TXN_THEN, &r);
-    w->op.pending_ops.kv.extra_ops = AUDIT_OPS + SIDES + (unsigned)w->policy_count;
+    w->record = r.count ? audit_add(w->op.config->options.audit, &w->txn, TXN_THEN, &r) : (struct slice){0};
+    w->op.pending_ops.kv.extra_ops = AUDIT_OPS + IDEMPOTENCY_OPS + SIDES + (unsigned)w->policy_count;
 }
 
 static int build_transaction(struct write *w)
@@ -491,6 +515,8 @@ static int build_transaction(struct write *w)
         txn_if_revision(&w->txn, w->policies[i].side.key, w->policies[i].side.revision);
     for (size_t i = 0; !err && i < w->count; i++)
         err = add_target(w, &w->targets[i]);
+    if (!err)
+        err = add_once(w);
     if (!err) {
         size_t size = etcdserverpb__txn_request__get_packed_size(&w->txn.message);
         if (size > max)
@@ -506,7 +532,15 @@ static int build_transaction(struct write *w)
     if (!err && !w->only_validate)
         add_record(w);
     add_reads(w, TXN_ELSE);
+    if (w->once.key.size)
+        txn_range(&w->txn, TXN_ELSE, w->once.key, true); /* the last read */
     return err;
+}
+
+/* Another write with the same idempotency key has been faster: the last read of build_transaction. */
+static bool has_record(const struct write *w, const Etcdserverpb__TxnResponse *response)
+{
+    return w->once.key.size && response->responses[response->n_responses - 1]->response_range->n_kvs;
 }
 
 static void on_sent(struct kv_request *kv, int err, const ProtobufCMessage *message)
@@ -528,7 +562,7 @@ static void on_sent(struct kv_request *kv, int err, const ProtobufCMessage *mess
         return;
     }
     metric_add(METRIC_CONFIG_CONFLICTS, 1);
-    if (++w->attempts == CONFIG_ATTEMPTS_MAX) {
+    if (++w->attempts == CONFIG_ATTEMPTS_MAX || has_record(w, response)) {
         pending_op_end(&w->op.pending_ops, ERR_CONFLICT);
         return;
     }
@@ -631,7 +665,9 @@ void write_step(struct write *w)
     int err = config_write_decide(w, &changed);
     if (!err && !w->is_fresh && (!changed || w->only_validate || needs_fresh(w)))
         err = DECIDE_FETCH;
-    if (!err && changed)
+    /* A write with an idempotency key leaves its record, also when it changes nothing. */
+    bool is_sent = changed || (w->once.key.size && !w->only_validate && !MUTANT(IDEMPOTENCY_LATE));
+    if (!err && is_sent)
         err = build_transaction(w);
     forget_view(w);
     if (err == DECIDE_FETCH && ++w->attempts == CONFIG_ATTEMPTS_MAX)
@@ -642,7 +678,7 @@ void write_step(struct write *w)
         config_write_read(w);
     else if (err)
         end_refused(w, err);
-    else if (!changed || w->only_validate)
+    else if (!is_sent || w->only_validate)
         end_unchanged(w);
     else
         send_write(w);
@@ -659,6 +695,10 @@ struct write *write_new(struct config *c, struct config_request *q, size_t count
     w->client = config_client(&w->op.pending_ops.arena, q);
     w->author = author_copy(&w->op.pending_ops.arena, &q->author);
     w->emergency = config_copy(&w->op.pending_ops.arena, q->emergency);
+    if (q->once)
+        w->once =
+            (struct config_once){config_copy(&w->op.pending_ops.arena, q->once->key),
+                                 config_copy(&w->op.pending_ops.arena, q->once->digest), q->once->answer};
     w->policies = arena_new(&w->op.pending_ops.arena, (count + 1) * sizeof *w->policies);
     w->op.pending_ops.on_free = free_write;
     return w;

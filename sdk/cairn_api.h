@@ -136,6 +136,9 @@ struct cairn_api_request {
     const char *emergency; /* a publish without the review that a policy requires: the reason */
     bool is_deletion;      /* of cairn_draft_put: the draft deletes the configuration */
     bool cascade;          /* of cairn_namespace_delete: with all that it holds, in the background */
+    /* Of a POST whose route takes it: the same request with the same key, sent again within 24 hours by the same
+     * user, gets the first answer and changes nothing. 1 to 256 visible ASCII characters; a random text. */
+    const char *idempotency_key;
 };
 
 /* An entry of a list. Texts are "" and numbers 0 where the entry has no such field. */

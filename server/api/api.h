@@ -10,14 +10,16 @@
 #include "server/http/http.h"
 
 struct api;
+struct idempotency;
 struct identity;
 
 struct api_options {
-    struct registry *registry;     /* registry and config must outlive the api */
-    struct config *config;         /* NULL: its routes are never called (in tests) */
-    struct namespaces *namespaces; /* NULL: as config */
-    struct kv *kv;                 /* read by the audit trail's route */
-    struct audit *audit;           /* NULL: there is no audit trail */
+    struct registry *registry;       /* registry and config must outlive the api */
+    struct config *config;           /* NULL: its routes are never called (in tests) */
+    struct namespaces *namespaces;   /* NULL: as config */
+    struct kv *kv;                   /* read by the audit trail's route */
+    struct audit *audit;             /* NULL: there is no audit trail */
+    struct idempotency *idempotency; /* counts the records of idempotency keys; NULL in tests */
     struct identity
         *identity; /* authenticates clients once auth is enabled; NULL: no authentication (in tests) */
     uint64_t (*mono_ms)(void);

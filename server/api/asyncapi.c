@@ -111,7 +111,7 @@ static void add_ref(struct json_writer *w, const char *where, const char *name)
 #define TEXT_LIST "{\"type\":\"array\",\"items\":{\"type\":\"string\"}}"
 #define TEXT_MAP  "{\"type\":\"object\",\"additionalProperties\":{\"type\":\"string\"}}"
 
-/* What each reader of frame.c takes: a JSON schema; %llu is the field's limit. Limits of texts are in bytes,
+/* The JSON schema of the values that each reader of frame.c takes; %llu is the field's limit. Limits of texts are in bytes,
  * which JSON Schema cannot express; a limit of characters is never smaller. */
 static const struct {
     const char *reader, *schema;

@@ -178,7 +178,8 @@ void api_expose_headers(struct api_call *c)
 {
     if (c->q->origin.size && !c->q->is_own_page && http_origin_is_allowed(c->q))
         http_add_header(c->q, "Access-Control-Expose-Headers",
-                        "X-Cairn-Revision, X-Cairn-Seq, ETag, Location, Retry-After, Content-Disposition");
+                        "X-Cairn-Revision, X-Cairn-Seq, ETag, Location, Retry-After, Content-Disposition, "
+                        "Idempotent-Replayed");
 }
 
 static void add_common_headers(struct api_call *c, int status, int64_t revision)
@@ -228,7 +229,7 @@ bool api_respond_sized(struct api_call *c, int64_t revision, size_t size)
 void api_respond(struct api_call *c, int status, int64_t revision, const char *type, struct slice body)
 {
     struct http_request *q = c->q;
-    if (status < 400 && !recheck_before_answer(c))
+    if (api_once_takes(c, status, revision, type, body) || (status < 400 && !recheck_before_answer(c)))
         return;
     q->state = NULL;
     add_common_headers(c, status, revision);
@@ -726,7 +727,7 @@ static void end_request(struct api_call *c)
     c->is_ended = true;
     if (c->route->flags & BODY_STREAM)
         c->end(c);
-    else if (admit_body(c))
+    else if (admit_body(c) && !api_once_begin(c))
         c->route->handle(c);
 }
 
@@ -845,6 +846,8 @@ bool api_turn(struct api *a)
         api_results_drop_kept(a);
     if (a->out.capacity > KEPT)
         buf_done(&a->out);
+    has_more = has_more || a->has_read;
+    a->has_read = false;
     return api_recheck_polls(a) || has_more;
 }
 

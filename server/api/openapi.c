@@ -210,6 +210,13 @@ static void add_params(struct json_writer *w, const struct api_route *r)
     for (int p = 0; p < PARAMS; p++)
         if (r->params >> p & 1)
             add_param(w, (enum api_param)p, "query");
+    if (r->flags & TAKES_KEY)
+        jw_raw(
+            w,
+            slice_text(
+                "{\"name\":\"Idempotency-Key\",\"in\":\"header\",\"description\":\"The same request with the "
+                "same key, by the same user within 24 hours, gets the first answer and changes nothing.\","
+                "\"schema\":{\"type\":\"string\",\"pattern\":\"^[!-~]{1,256}$\"}}"));
     jw_close(w, ']');
 }
 
@@ -310,6 +317,8 @@ static uint64_t errors_of(const struct api_route *r)
         all |= 1ull << API_OUTCOME_UNKNOWN | 1ull << API_QUOTA_EXCEEDED | 1ull << API_TOO_LARGE;
     if (r->body != SCHEMA_NONE)
         all |= 1ull << API_MALFORMED;
+    if (r->flags & TAKES_KEY)
+        all |= 1ull << API_KEY_REUSED;
     if (r->method == HTTP_POST)
         all |= 1ull << API_UNSUPPORTED_MEDIA;
     return all | r->errors;

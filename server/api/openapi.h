@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What /openapi.json and /asyncapi.json share: the schemas of schema.def. */
+ * The schemas of schema.def, for /openapi.json and /asyncapi.json. */
 #ifndef SERVER_API_OPENAPI_H
 #define SERVER_API_OPENAPI_H
 

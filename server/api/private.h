@@ -31,6 +31,7 @@ struct api {
     struct api_polled *polled; /* polls of many configurations: poll.c; NULL = there was none yet */
     unsigned exports;          /* under way */
     uint64_t import_bytes;     /* held by all archives under import */
+    bool has_read;             /* once.c: the store has got a read in this turn */
 };
 
 /* read.c: after rights have changed, checks them again for some of the waiting reads. True: there are

@@ -127,7 +127,8 @@ enum {
     BODY_STREAM = 64,
     ANSWER_FILE = 128,
     IS_READ = 256, /* a POST that changes nothing */
-    ANSWER_TEXT = 512
+    ANSWER_TEXT = 512,
+    TAKES_KEY = 1024
 };
 enum { API_NAMES_MAX = 3 }; /* of {…} in one path */
 

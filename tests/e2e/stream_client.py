@@ -377,7 +377,7 @@ def frames(port):
     say(s, type='unsubscribe', sid=1)
     answer(s, 'result', type='deregister', name='framed', id='i1')
     until(s, 4, 'delta')
-    # What the document does not allow, the member refuses, and the other way round.
+    # The member refuses frames that the document does not allow.
     for wrong in ({'type': 'ack', 'revision': -1}, {'type': 'ack'}, {'type': 'heartbeat', 'colour': 'red'}, {'type': 'unsubscribe', 'sid': 0},
                   {'type': 'subscribe', 'sid': 20, 'kind': 'kv', 'groups': []}):
         assert FRAMES.why(wrong, schemas[wrong['type']], ''), wrong
