@@ -182,8 +182,16 @@ void api_expose_headers(struct api_call *c)
                         "Idempotent-Replayed");
 }
 
+static void add_header(void *arg, const char *name, const char *value)
+{
+    http_add_header(arg, name, value);
+}
+
 static void add_common_headers(struct api_call *c, int status, int64_t revision)
 {
+    const struct api_deprecation *d = api_deprecation_find(api_deprecations, c->route);
+    if (d)
+        api_deprecation_headers(d, add_header, c->q);
     struct http_request *q = c->q;
     char text[24];
     snprintf(text, sizeof text, "%" PRId64, revision);

@@ -335,6 +335,8 @@ static void add_operation(struct json_writer *w, const struct api_route *r)
     jw_open(w, '{');
     api_openapi_add(w, "operationId", r->name);
     api_openapi_add(w, "summary", r->summary);
+    if (api_deprecation_find(api_deprecations, r))
+        add_raw(w, "deprecated", "true");
     add_params(w, r);
     if (r->flags & (BODY_RAW | BODY_STREAM))
         add_raw(w, "requestBody", "{\"required\":true,\"content\":{\"*/*\":{\"schema\":{}}}}");

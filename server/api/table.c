@@ -3,6 +3,7 @@
 #include "server/api/table.h"
 
 #include <stdio.h>
+#include <time.h>
 
 #include "base/text.h"
 #include "registry/registry.h"
@@ -78,6 +79,40 @@ enum access api_route_need(const struct api_route *route)
     if (route->flags & FOR_ANONYMOUS)
         return ACCESS_ANONYMOUS;
     return api_route_reads(route) ? ACCESS_READ : ACCESS_WRITE;
+}
+
+/* --- deprecations ---------------------------------------------------------------------------------- */
+
+const struct api_deprecation api_deprecations[] = {
+#define API_DEPRECATED(handler, since, sunset, successor) {#handler, since, sunset, successor},
+#include "server/api/deprecation.def"
+    {0},
+};
+
+const struct api_deprecation *api_deprecation_find(const struct api_deprecation *table,
+                                                   const struct api_route *route)
+{
+    for (const struct api_deprecation *d = table; route && d->handler; d++)
+        if (strcmp(d->handler, route->name) == 0)
+            return d;
+    return NULL;
+}
+
+void api_deprecation_headers(const struct api_deprecation *d,
+                             void (*add)(void *arg, const char *name, const char *value), void *arg)
+{
+    char text[300];
+    time_t sunset = (time_t)d->sunset_s;
+    struct tm tm;
+    snprintf(text, sizeof text, "@%lld", (long long)d->since_s); /* a Date of RFC 9651 */
+    add(arg, "Deprecation", text);
+    if (d->sunset_s && gmtime_r(&sunset, &tm) &&
+        strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm))
+        add(arg, "Sunset", text);
+    if (!d->successor)
+        return;
+    snprintf(text, sizeof text, "<%s>; rel=\"successor-version\"", d->successor);
+    add(arg, "Link", text);
 }
 
 /* --- errors ---------------------------------------------------------------------------------------- */

@@ -150,6 +150,20 @@ bool api_route_reads(const struct api_route *route);
 /* The permission that a route needs, by its OF_ flags and its method. */
 enum access api_route_need(const struct api_route *route);
 
+/* --- deprecations (deprecation.def) --- */
+struct api_deprecation {
+    const char *handler; /* NULL: the end of the table */
+    int64_t since_s, sunset_s;
+    const char *successor;
+};
+extern const struct api_deprecation api_deprecations[];
+/* The row of a route in a table that ends with handler NULL; NULL = it is not deprecated. */
+const struct api_deprecation *api_deprecation_find(const struct api_deprecation *table,
+                                                   const struct api_route *route);
+/* Calls add(arg, name, value) for each header that the row asks for. */
+void api_deprecation_headers(const struct api_deprecation *d,
+                             void (*add)(void *arg, const char *name, const char *value), void *arg);
+
 struct api_match {
     const struct api_route *route; /* NULL: no such path, or another method */
     unsigned methods;              /* that the path has; 0 = no such path */

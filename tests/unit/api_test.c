@@ -735,6 +735,43 @@ static void test_openapi(void **state)
     done(&c);
 }
 
+static void keep_header(void *arg, const char *name, const char *value)
+{
+    buf_addf(arg, "%s: %s\n", name, value);
+}
+
+/* A table of its own: no route is deprecated yet. Each row of the real one names a route, and a later sunset. */
+static void test_deprecations(void **state)
+{
+    (void)state;
+    static const struct api_deprecation table[] = {
+        {"service_list", 1688169599, 1735689600, "/api/v2/services"},
+        {"audit_get", 1688169599, 0, NULL},
+        {0}};
+    struct buf text = {0};
+    const struct api_route *list = api_route_find(HTTP_GET, slice_text("/api/v1/services")).route;
+    const struct api_route *audit = api_route_find(HTTP_GET, slice_text("/api/v1/audit")).route;
+    const struct api_route *configs = api_route_find(HTTP_GET, slice_text("/api/v1/configs")).route;
+    assert_ptr_equal(api_deprecation_find(table, list), &table[0]);
+    assert_ptr_equal(api_deprecation_find(table, audit), &table[1]);
+    assert_null(api_deprecation_find(table, configs));
+    assert_null(api_deprecation_find(table, NULL)); /* an answer before there is a route */
+    api_deprecation_headers(&table[0], keep_header, &text);
+    assert_string_equal(buf_text(&text), "Deprecation: @1688169599\nSunset: Wed, 01 Jan 2025 00:00:00 GMT\n"
+                                         "Link: </api/v2/services>; rel=\"successor-version\"\n");
+    buf_clear(&text);
+    api_deprecation_headers(&table[1], keep_header, &text);
+    assert_string_equal(buf_text(&text), "Deprecation: @1688169599\n");
+    buf_done(&text);
+    for (const struct api_deprecation *d = api_deprecations; d->handler; d++) {
+        size_t i = 0;
+        while (i < api_route_count && strcmp(api_routes[i].name, d->handler) != 0)
+            i++;
+        assert_true(i < api_route_count);
+        assert_true(!d->sunset_s || d->sunset_s > d->since_s);
+    }
+}
+
 /* Each frame of the client is a message; each field has a form; references lead somewhere. */
 static void test_asyncapi(void **state)
 {
@@ -835,6 +872,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_prometheus_slow, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_openapi, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_asyncapi, start_api, stop_api),
+        cmocka_unit_test(test_deprecations),
         cmocka_unit_test(test_schemas),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
