@@ -239,6 +239,7 @@ struct config_import {
     enum config_import_policy policy;
     const struct auth_who *who; /* as config_request.who, but it must live until done */
     struct author author;       /* as config_request.author; lives as long */
+    struct slice emergency;     /* as config_request.emergency; lives as long */
     bool is_dry;                /* nothing is written; done gets OK whatever the outcome would be */
     /* The result, readable at any time. */
     int64_t revision;

@@ -432,6 +432,16 @@ static void sign(struct write *w)
     pending_op_sign(&w->op.pending_ops, needs, count);
 }
 
+/* A review, schedule or rollout that did not exist: it would be left over in a namespace that is being
+ * deleted. One that exists may be changed, so that it can be canceled. */
+static bool adds_document(const struct target *t)
+{
+    for (int k = 0; k < SIDES; k++)
+        if (t->sides[k].is_changed && t->sides[k].change.size && !t->sides[k].revision)
+            return true;
+    return false;
+}
+
 /* Charges the write limits once for a write, however often its compares fail. A validation or a deletion adds
  * nothing. */
 static int charge_limits(struct write *w)
@@ -442,7 +452,7 @@ static int charge_limits(struct write *w)
         size_t bytes = t->new_release || t->new_draft.size ? t->text.size : 0;
         if (t->new_release && t->new_release->operation == CONFIG_DELETE)
             bytes = 0;
-        if (bytes)
+        if (bytes || adds_document(t))
             err =
                 namespace_view_admit(w->op.config->options.namespaces, t->key.ns, w->error, sizeof w->error);
         if (bytes && !err)

@@ -88,7 +88,7 @@ extern "C" {
     N(config_poll, "POST", "/api/v1/polls", "namespace group timeout consistency labels client_id")          \
     N(bundle_publish, "POST", "/api/v1/bundles", "namespace group validate emergency" CAIRN_AUTHOR)          \
     N(configs_export, "GET", "/api/v1/export", "namespace group consistency prefix")                         \
-    N(configs_import, "POST", "/api/v1/import", "namespace group policy dry_run" CAIRN_AUTHOR)               \
+    N(configs_import, "POST", "/api/v1/import", "namespace group policy dry_run emergency" CAIRN_AUTHOR)     \
     N(namespace_list, "GET", "/api/v1/namespaces", "prefix limit continue" CAIRN_READS)                      \
     N(namespace_get, "GET", "/api/v1/namespaces/{ns}", CAIRN_READS)                                          \
     N(namespace_put, "PUT", "/api/v1/namespaces/{ns}", "if_revision" CAIRN_AUTHOR)                           \

@@ -6,6 +6,7 @@
   stream_client.py config PORT            publishes and follows configurations: gray releases, contents by reference, deliveries
   stream_client.py frames PORT            subscriptions of every kind, and every frame of both sides, as /asyncapi.json describes them
   stream_client.py events PORT            the events on standard input, as /asyncapi.json describes them
+  stream_client.py reject PORT USER NAME  follows a configuration as a user with the password USER-pw, and rejects each release after the first
   stream_client.py hostile PORT PID       slow, silent, huge and broken clients; a good one is served all the while
 """
 import base64, json, os, random, re, socket, struct, sys, threading, time, urllib.error, urllib.request
@@ -395,6 +396,21 @@ def frames(port):
     print(f'{len(FRAMES.seen)} kinds of frames of the member, {len([t for t in schemas if t not in FRAMES.sent])} other schemas')
 
 
+def reject(port, user, name):
+    credentials = base64.b64encode(f'{user}:{user}-pw'.encode()).decode()
+    s = Stream(port, 120, f'Authorization: Basic {credentials}\r\n')
+    s.say(type='hello', client_id='rejecter')
+    s.say(type='subscribe', sid=1, kind='config', name=name)
+    first = None
+    while True:
+        frame = s.hear()
+        for item in frame.get('items', []) + frame.get('put', []):
+            first = first or item['seq']
+            is_first = item['seq'] == first
+            s.say(type='applied', sid=1, name=name, seq=item['seq'], ok=is_first, **({} if is_first else {'error': 'it does not start'}))
+            print('applied' if is_first else 'rejected', item['seq'], flush=True)
+
+
 def rss_kib(pid):
     return int(re.search(r'VmRSS:\s+(\d+)', open(f'/proc/{pid}/status').read()).group(1))
 
@@ -533,6 +549,8 @@ if __name__ == '__main__':
         events(int(sys.argv[2]))
     elif sys.argv[1] == 'frames':
         frames(int(sys.argv[2]))
+    elif sys.argv[1] == 'reject':
+        reject(int(sys.argv[2]), sys.argv[3], sys.argv[4])
     elif sys.argv[1] == 'chain':
         chain(int(sys.argv[2]), float(sys.argv[3]))
     elif sys.argv[1] == 'config':

@@ -211,7 +211,7 @@ static void configs(void)
 static void misuse(void)
 {
     MUST(CALL(service_get, .name = "api", .if_seq = 1) == CAIRN_INVALID && strstr(error.message, "if_seq"));
-    MUST(CALL(config_get, .name = "x", .idempotency_key = "k") == CAIRN_INVALID);
+    MUST(CALL(config_history, .name = "x", .idempotency_key = "k") == CAIRN_INVALID);
     MUST(CALL(bundle_publish, .idempotency_key = "a\r\nb", .body = cairn_text("{}")) == CAIRN_INVALID);
     MUST(CALL(service_get, .id = "x") == CAIRN_INVALID && strstr(error.message, "name"));
     MUST(CALL(service_list, .name = "x") == CAIRN_INVALID);
