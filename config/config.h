@@ -138,7 +138,18 @@ struct config_request {
     /* The reason for a publish without the review that a policy requires, copied when the request begins. The
      * author needs WRITE on the item's CONFIG_EMERGENCY key. Empty: the policy holds. */
     struct slice emergency;
+    /* An idempotency key (consensus/idempotency.h); NULL = none. Borrowed while the request is under way. The
+     * transaction of the write has a record of it, also one that changes nothing else. ERR_CONFLICT if there
+     * is a record already: it has the answer. */
+    const struct config_once *once;
     void *impl; /* private to config/ */
+};
+
+struct config_once {
+    struct slice key;    /* of the store */
+    struct slice digest; /* of the request */
+    /* Writes the answer that the record keeps, without its revision. */
+    void (*answer)(struct config_request *q, const struct config_result *result, struct buf *out);
 };
 
 /* Conditions of a write (compare-and-swap). A zeroed one has none. A failed one is ERR_PRECONDITION. */
@@ -228,6 +239,7 @@ struct config_import {
     enum config_import_policy policy;
     const struct auth_who *who; /* as config_request.who, but it must live until done */
     struct author author;       /* as config_request.author; lives as long */
+    struct slice emergency;     /* as config_request.emergency; lives as long */
     bool is_dry;                /* nothing is written; done gets OK whatever the outcome would be */
     /* The result, readable at any time. */
     int64_t revision;

@@ -616,6 +616,7 @@ void config_import(struct config *c, struct config_import *i)
     i->step.done = config_import_on_begin;
     i->step.who = i->who;
     i->step.author = i->author;
+    i->step.emergency = i->emergency;
     config_barrier(c, &i->step);
 }
 

@@ -66,8 +66,14 @@ void config_put_policy(struct config *c, struct config_request *q, struct slice 
     struct policy_write *w = begin_policy(c, q, ns);
     struct workflow_policy stored = *policy;
     struct buf text = {0};
+    char error[512];
     if (!w)
         return;
+    int err = namespace_view_admit(c->options.namespaces, ns, error, sizeof error);
+    if (err) {
+        pending_op_refuse(&w->op.pending_ops, err, "%s", error);
+        return;
+    }
     struct arena *a = &w->op.pending_ops.arena;
     stored.author = author_copy(a, &q->author);
     stored.time_ms = config_wall_ms(c);

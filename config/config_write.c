@@ -150,6 +150,7 @@ static void fill_written(struct write *w)
 {
     struct config_result *r = &w->op.result;
     struct config_written *list = arena_new(&w->op.pending_ops.arena, w->count * sizeof *list);
+    r->items = 0;
     for (size_t i = 0; i < w->count; i++) {
         const struct target *t = &w->targets[i];
         list[i] = (struct config_written){t->key, t->is_unchanged, t->new_head ? t->new_head : t->head};
@@ -431,6 +432,16 @@ static void sign(struct write *w)
     pending_op_sign(&w->op.pending_ops, needs, count);
 }
 
+/* A review, schedule or rollout that did not exist: it would be left over in a namespace that is being
+ * deleted. One that exists may be changed, so that it can be canceled. */
+static bool adds_document(const struct target *t)
+{
+    for (int k = 0; k < SIDES; k++)
+        if (t->sides[k].is_changed && t->sides[k].change.size && !t->sides[k].revision)
+            return true;
+    return false;
+}
+
 /* Charges the write limits once for a write, however often its compares fail. A validation or a deletion adds
  * nothing. */
 static int charge_limits(struct write *w)
@@ -441,7 +452,7 @@ static int charge_limits(struct write *w)
         size_t bytes = t->new_release || t->new_draft.size ? t->text.size : 0;
         if (t->new_release && t->new_release->operation == CONFIG_DELETE)
             bytes = 0;
-        if (bytes)
+        if (bytes || adds_document(t))
             err =
                 namespace_view_admit(w->op.config->options.namespaces, t->key.ns, w->error, sizeof w->error);
         if (bytes && !err)
@@ -463,6 +474,29 @@ static const char *operation_name(const struct target *t)
     return t->new_draft.size ? "draft" : t->deletes_draft ? "discard_draft" : "end_gray";
 }
 
+/* The answer is made before the write, without its revision, so that both are in one transaction. Without a
+ * caller there is no answer: a write that lost a compare after its client has left ends without effect. */
+static int add_once(struct write *w)
+{
+    struct buf answer = {0};
+    if (!w->once.key.size || w->only_validate)
+        return OK;
+    if (!w->op.pending_ops.handle)
+        return ERR_CANCELED;
+    const struct config_result before = w->op.result; /* what fill_written refers to may not live so long */
+    fill_written(w);
+    w->once.answer(w->op.request, &w->op.result, &answer);
+    w->op.result = before;
+    const struct idempotency_record r = {.digest = w->once.digest,
+                                         .answer = config_write_take_text(w, &answer)};
+    if (r.answer.size > IDEMPOTENCY_ANSWER_MAX)
+        return write_refuse(w, NULL, ERR_REQUEST_TOO_LARGE,
+                            "the answer has more than %u KiB, which is too much for an idempotency key",
+                            IDEMPOTENCY_ANSWER_MAX >> 10);
+    idempotency_put(&w->txn, w->op.pending_ops.pending_ops->io, w->once.key, &r);
+    return OK;
+}
+
 static void add_record(struct write *w)
 {
     struct arena *a = &w->op.pending_ops.arena;
@@ -478,8 +512,8 @@ static void add_record(struct write *w)
                                                          .emergency = w->emergency,
                                                          .seq = t->seq};
     }
-    w->record = audit_add(w->op.config->options.audit, &w->txn, TXN_THEN, &r);
-    w->op.pending_ops.kv.extra_ops = AUDIT_OPS + SIDES + (unsigned)w->policy_count;
+    w->record = r.count ? audit_add(w->op.config->options.audit, &w->txn, TXN_THEN, &r) : (struct slice){0};
+    w->op.pending_ops.kv.extra_ops = AUDIT_OPS + IDEMPOTENCY_OPS + SIDES + (unsigned)w->policy_count;
 }
 
 static int build_transaction(struct write *w)
@@ -491,6 +525,8 @@ static int build_transaction(struct write *w)
         txn_if_revision(&w->txn, w->policies[i].side.key, w->policies[i].side.revision);
     for (size_t i = 0; !err && i < w->count; i++)
         err = add_target(w, &w->targets[i]);
+    if (!err)
+        err = add_once(w);
     if (!err) {
         size_t size = etcdserverpb__txn_request__get_packed_size(&w->txn.message);
         if (size > max)
@@ -506,7 +542,15 @@ static int build_transaction(struct write *w)
     if (!err && !w->only_validate)
         add_record(w);
     add_reads(w, TXN_ELSE);
+    if (w->once.key.size)
+        txn_range(&w->txn, TXN_ELSE, w->once.key, true); /* the last read */
     return err;
+}
+
+/* Another write with the same idempotency key has been faster: the last read of build_transaction. */
+static bool has_record(const struct write *w, const Etcdserverpb__TxnResponse *response)
+{
+    return w->once.key.size && response->responses[response->n_responses - 1]->response_range->n_kvs;
 }
 
 static void on_sent(struct kv_request *kv, int err, const ProtobufCMessage *message)
@@ -528,7 +572,7 @@ static void on_sent(struct kv_request *kv, int err, const ProtobufCMessage *mess
         return;
     }
     metric_add(METRIC_CONFIG_CONFLICTS, 1);
-    if (++w->attempts == CONFIG_ATTEMPTS_MAX) {
+    if (++w->attempts == CONFIG_ATTEMPTS_MAX || has_record(w, response)) {
         pending_op_end(&w->op.pending_ops, ERR_CONFLICT);
         return;
     }
@@ -631,7 +675,9 @@ void write_step(struct write *w)
     int err = config_write_decide(w, &changed);
     if (!err && !w->is_fresh && (!changed || w->only_validate || needs_fresh(w)))
         err = DECIDE_FETCH;
-    if (!err && changed)
+    /* A write with an idempotency key leaves its record, also when it changes nothing. */
+    bool is_sent = changed || (w->once.key.size && !w->only_validate && !MUTANT(IDEMPOTENCY_LATE));
+    if (!err && is_sent)
         err = build_transaction(w);
     forget_view(w);
     if (err == DECIDE_FETCH && ++w->attempts == CONFIG_ATTEMPTS_MAX)
@@ -642,7 +688,7 @@ void write_step(struct write *w)
         config_write_read(w);
     else if (err)
         end_refused(w, err);
-    else if (!changed || w->only_validate)
+    else if (!is_sent || w->only_validate)
         end_unchanged(w);
     else
         send_write(w);
@@ -659,6 +705,10 @@ struct write *write_new(struct config *c, struct config_request *q, size_t count
     w->client = config_client(&w->op.pending_ops.arena, q);
     w->author = author_copy(&w->op.pending_ops.arena, &q->author);
     w->emergency = config_copy(&w->op.pending_ops.arena, q->emergency);
+    if (q->once)
+        w->once =
+            (struct config_once){config_copy(&w->op.pending_ops.arena, q->once->key),
+                                 config_copy(&w->op.pending_ops.arena, q->once->digest), q->once->answer};
     w->policies = arena_new(&w->op.pending_ops.arena, (count + 1) * sizeof *w->policies);
     w->op.pending_ops.on_free = free_write;
     return w;

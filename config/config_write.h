@@ -23,6 +23,7 @@
 #include "config/task.h"
 #include "config/workflow.h"
 #include "consensus/audit.h"
+#include "consensus/idempotency.h"
 
 #define CONFIG_ATTEMPTS_MAX 8    /* failed compares, then ERR_CONFLICT */
 #define CONFIG_INLINE_MAX   4096 /* bytes of a content that is checked on the loop: 0.2 ms at most */
@@ -120,14 +121,15 @@ struct write {
     char error[512];
     struct write_policy *policies; /* of its namespaces */
     size_t policy_count;
-    struct slice client;    /* for the turns at the worker */
-    struct author author;   /* of the releases */
-    struct slice emergency; /* the reason for a publish without a review; empty = none */
-    struct slice record;    /* of the audit trail, in the transaction under way */
-    struct check *check;    /* under way; NULL = none */
-    bool is_blocked;        /* it waits in a queue */
-    size_t blocked_bytes;   /* counted in config.blocked_bytes while it exists */
-    struct link ready;      /* in config.ready: it has reached the front of its queues */
+    struct slice client;     /* for the turns at the worker */
+    struct author author;    /* of the releases */
+    struct slice emergency;  /* the reason for a publish without a review; empty = none */
+    struct slice record;     /* of the audit trail, in the transaction under way */
+    struct config_once once; /* the request's, copied; key empty = none */
+    struct check *check;     /* under way; NULL = none */
+    bool is_blocked;         /* it waits in a queue */
+    size_t blocked_bytes;    /* counted in config.blocked_bytes while it exists */
+    struct link ready;       /* in config.ready: it has reached the front of its queues */
 };
 
 /* Results of decide beside OK and errors. */

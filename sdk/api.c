@@ -182,6 +182,12 @@ static int add_headers(const struct route *r, const struct cairn_api_request *q,
         (q->session_key && strcmp(r->method, "GET") == 0))
         return set_error(error, CAIRN_INVALID, "%s %s takes no etag, if_md5 or session_key", r->method,
                          r->path);
+    if (q->idempotency_key && (!*q->idempotency_key || !is_plain(q->idempotency_key)))
+        return set_error(error, CAIRN_INVALID, "idempotency_key is not 1 to 256 visible characters");
+    if (q->idempotency_key && strcmp(r->method, "POST") != 0)
+        return set_error(error, CAIRN_INVALID, "%s %s takes no idempotency_key", r->method, r->path);
+    if (q->idempotency_key)
+        buf_addf(out, "Idempotency-Key: %s\r\n", q->idempotency_key);
     if (q->etag)
         buf_addf(out, "If-None-Match: \"%s\"\r\n", q->etag);
     if (q->if_md5)

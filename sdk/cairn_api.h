@@ -89,7 +89,7 @@ extern "C" {
     N(config_poll, "POST", "/api/v1/polls", "namespace group timeout consistency labels client_id")          \
     N(bundle_publish, "POST", "/api/v1/bundles", "namespace group validate emergency" CAIRN_AUTHOR)          \
     N(configs_export, "GET", "/api/v1/export", "namespace group consistency prefix")                         \
-    N(configs_import, "POST", "/api/v1/import", "namespace group policy dry_run" CAIRN_AUTHOR)               \
+    N(configs_import, "POST", "/api/v1/import", "namespace group policy dry_run emergency" CAIRN_AUTHOR)     \
     N(namespace_list, "GET", "/api/v1/namespaces", "prefix limit continue" CAIRN_READS)                      \
     N(namespace_get, "GET", "/api/v1/namespaces/{ns}", CAIRN_READS)                                          \
     N(namespace_put, "PUT", "/api/v1/namespaces/{ns}", "if_revision" CAIRN_AUTHOR)                           \
@@ -97,7 +97,9 @@ extern "C" {
     N(namespace_deletion, "GET", "/api/v1/namespaces/{ns}/deletion", CAIRN_READS)                            \
     N(audit_list, "GET", "/api/v1/audit", "from to kind user namespace name limit continue")                 \
     N(prometheus_targets, "GET", "/sd/prometheus", "namespace consistency guarded tag service")              \
-    N(openapi, "GET", "/openapi.json", "")
+    N(openapi, "GET", "/openapi.json", "")                                                                   \
+    N(asyncapi, "GET", "/asyncapi.json", "")                                                                 \
+    N(errors_page, "GET", "/docs/errors.md", "")
 
 /* One request for all routes. A field that the route does not have must be zero, else CAIRN_INVALID names
  * it. Texts are not percent-encoded. Zero leaves a parameter out. */
@@ -135,6 +137,9 @@ struct cairn_api_request {
     const char *emergency; /* a publish without the review that a policy requires: the reason */
     bool is_deletion;      /* of cairn_draft_put: the draft deletes the configuration */
     bool cascade;          /* of cairn_namespace_delete: with all that it holds, in the background */
+    /* Of a POST whose route takes it: the same request with the same key, sent again within 24 hours by the same
+     * user, gets the first answer and changes nothing. 1 to 256 visible ASCII characters; a random text. */
+    const char *idempotency_key;
 };
 
 /* An entry of a list. Texts are "" and numbers 0 where the entry has no such field. */

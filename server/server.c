@@ -30,6 +30,7 @@
 #include "base/text.h"
 #include "consensus/peer/peer_tcp.h"
 #include "config/config.h"
+#include "consensus/idempotency.h"
 #include "consensus/write_limits.h"
 #include "registry/registry.h"
 #include "server/api/api.h"
@@ -86,6 +87,7 @@ struct server {
     struct identity *identity;
     uint64_t rights; /* guard_log_anonymous */
     struct namespaces *namespaces;
+    struct idempotency *idempotency;
     struct registry *registry;
     struct prober *prober;
     struct config *config;
@@ -153,6 +155,7 @@ static void run_turn(struct server *s)
     audit_log_turn(s->audit);
     if (s->namespaces)
         namespaces_turn(s->namespaces);
+    idempotency_turn(s->idempotency);
     if (s->registry)
         registry_turn(s->registry);
     if (s->config)
@@ -276,6 +279,8 @@ static void on_front_end_stopped(void *arg)
     config_free(s->config);
     namespaces_free(s->namespaces);
     s->namespaces = NULL;
+    idempotency_free(s->idempotency);
+    s->idempotency = NULL;
     write_limits_free(s->write_limits);
     audit_log_close(s->audit);
     s->audit = NULL;
@@ -706,6 +711,7 @@ static int open_front_ends(struct server *s)
     const struct api_options api = {.registry = s->registry,
                                     .config = s->config,
                                     .namespaces = s->namespaces,
+                                    .idempotency = s->idempotency,
                                     .kv = s->kv,
                                     .audit = audit_log_trail(s->audit),
                                     .identity = s->identity,
@@ -800,6 +806,7 @@ static void on_booted(void *arg, int err, const char *error, const struct boot_r
     if (!err) {
         struct audit *audit = audit_log_trail(s->audit);
         s->prober = prober_new(&s->loop, slice_text(s->options->registry_check_allow));
+        s->idempotency = idempotency_new(&(struct idempotency_options){.kv = s->kv});
         s->namespaces = views_open_namespaces(s->options, s->kv, s->write_limits, audit);
         s->registry =
             views_open_registry(s->options, s->kv, s->write_limits, audit, s->prober, s->namespaces);

@@ -293,6 +293,7 @@ enum ctl_exit ctl_config_import(struct ctl *c)
     ctl_query_author(c, &call);
     ctl_query_names(c, &call);
     ctl_query(&call, "policy", ctl_flag_value(&c->line, "policy"));
+    ctl_query(&call, "emergency", ctl_flag_value(&c->line, "emergency"));
     ctl_query(&call, "dry_run", ctl_bool(&c->line, "dry-run") ? "true" : NULL);
     int err = how ? OK : ctl_send(c, &call);
     if (err)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The public API of server/api: the native HTTP API under /api/v1, /sd/prometheus and /openapi.json, as
- * handlers for server/http. Loop thread only. */
+ * The public API of server/api: the native HTTP API under /api/v1, /sd/prometheus, /openapi.json,
+ * /asyncapi.json and /docs/errors.md, as handlers for server/http. Loop thread only. */
 #ifndef SERVER_API_API_H
 #define SERVER_API_API_H
 
@@ -10,14 +10,16 @@
 #include "server/http/http.h"
 
 struct api;
+struct idempotency;
 struct identity;
 
 struct api_options {
-    struct registry *registry;     /* registry and config must outlive the api */
-    struct config *config;         /* NULL: its routes are never called (in tests) */
-    struct namespaces *namespaces; /* NULL: as config */
-    struct kv *kv;                 /* read by the audit trail's route */
-    struct audit *audit;           /* NULL: there is no audit trail */
+    struct registry *registry;       /* registry and config must outlive the api */
+    struct config *config;           /* NULL: its routes are never called (in tests) */
+    struct namespaces *namespaces;   /* NULL: as config */
+    struct kv *kv;                   /* read by the audit trail's route */
+    struct audit *audit;             /* NULL: there is no audit trail */
+    struct idempotency *idempotency; /* counts the records of idempotency keys; NULL in tests */
     struct identity
         *identity; /* authenticates clients once auth is enabled; NULL: no authentication (in tests) */
     uint64_t (*mono_ms)(void);
@@ -35,7 +37,7 @@ void api_free(struct api *a);
  * True: there is more to do, do not sleep. */
 bool api_turn(struct api *a);
 
-enum { API_MOUNTS = 4 };
+enum { API_MOUNTS = 6 };
 void api_mounts(struct api *a, struct http_mount ret_mounts[API_MOUNTS]);
 
 #endif

@@ -178,11 +178,20 @@ void api_expose_headers(struct api_call *c)
 {
     if (c->q->origin.size && !c->q->is_own_page && http_origin_is_allowed(c->q))
         http_add_header(c->q, "Access-Control-Expose-Headers",
-                        "X-Cairn-Revision, X-Cairn-Seq, ETag, Location, Retry-After, Content-Disposition");
+                        "X-Cairn-Revision, X-Cairn-Seq, ETag, Location, Retry-After, Content-Disposition, "
+                        "Idempotent-Replayed");
+}
+
+static void add_header(void *arg, const char *name, const char *value)
+{
+    http_add_header(arg, name, value);
 }
 
 static void add_common_headers(struct api_call *c, int status, int64_t revision)
 {
+    const struct api_deprecation *d = api_deprecation_find(api_deprecations, c->route);
+    if (d)
+        api_deprecation_headers(d, add_header, c->q);
     struct http_request *q = c->q;
     char text[24];
     snprintf(text, sizeof text, "%" PRId64, revision);
@@ -228,7 +237,7 @@ bool api_respond_sized(struct api_call *c, int64_t revision, size_t size)
 void api_respond(struct api_call *c, int status, int64_t revision, const char *type, struct slice body)
 {
     struct http_request *q = c->q;
-    if (status < 400 && !recheck_before_answer(c))
+    if (api_once_takes(c, status, revision, type, body) || (status < 400 && !recheck_before_answer(c)))
         return;
     q->state = NULL;
     add_common_headers(c, status, revision);
@@ -256,43 +265,27 @@ void api_answer(struct api_call *c, int64_t revision)
     api_respond(c, 200, revision, NULL, buf_slice(&a->out));
 }
 
-void api_error_open(struct json_writer *w, enum api_error error, const char *message,
-                    const struct api_detail *detail)
-{
-    const struct api_error_row *row = &api_errors[error];
-    jw_key(w, "error");
-    jw_open(w, '{');
-    jw_key(w, "code");
-    jw_text(w, row->code);
-    jw_key(w, "message");
-    jw_text(w, message && *message ? message : row->when);
-    if (detail->line) {
-        jw_key(w, "line");
-        jw_uint(w, detail->line);
-        jw_key(w, "column");
-        jw_uint(w, detail->column);
-    }
-    if (detail->name.size) {
-        jw_key(w, "name");
-        jw_string(w, detail->name);
-    }
-}
-
 void api_fail_with(struct api_call *c, enum api_error error, const char *message,
                    const struct api_detail *detail)
 {
     api_audit_refusal(c, error);
     struct json_writer *w = api_json(c, -1);
-    api_error_open(w, error, message, detail);
+    bool is_problem = api_wants_problem(c);
+    if (is_problem)
+        api_problem_write(w, error, message, detail);
+    else
+        api_error_open(w, error, message, detail);
     if (detail->current.size) {
         jw_key(w, "current");
         jw_raw(w, detail->current);
     }
-    jw_close(w, '}');
+    if (!is_problem)
+        jw_close(w, '}');
     jw_close(w, '}');
     buf_add_byte(w->out, '\n');
     int64_t revision = api_registry(c) ? registry_revision(api_registry(c)) : 0;
-    api_respond(c, api_errors[error].status, revision, NULL, buf_slice(w->out));
+    api_respond(c, api_errors[error].status, revision, is_problem ? API_PROBLEM_TYPE : NULL,
+                buf_slice(w->out));
 }
 
 void api_stream_open(struct api_call *c, int status, int64_t revision)
@@ -742,7 +735,7 @@ static void end_request(struct api_call *c)
     c->is_ended = true;
     if (c->route->flags & BODY_STREAM)
         c->end(c);
-    else if (admit_body(c))
+    else if (admit_body(c) && !api_once_begin(c))
         c->route->handle(c);
 }
 
@@ -861,6 +854,8 @@ bool api_turn(struct api *a)
         api_results_drop_kept(a);
     if (a->out.capacity > KEPT)
         buf_done(&a->out);
+    has_more = has_more || a->has_read;
+    a->has_read = false;
     return api_recheck_polls(a) || has_more;
 }
 
@@ -872,14 +867,15 @@ void api_free(struct api *a)
     api_results_done(a);
     api_polled_free(a->polled);
     buf_done(&a->openapi);
+    buf_done(&a->asyncapi);
     buf_done(&a->out);
     mem_free(a);
 }
 
 void api_mounts(struct api *a, struct http_mount ret_mounts[API_MOUNTS])
 {
-    static const char *const paths[API_MOUNTS] = {"/api/", "/sd/prometheus", "/openapi.json",
-                                                  "/api/v1/import"};
+    static const char *const paths[API_MOUNTS] = {"/api/",          "/sd/prometheus",  "/openapi.json",
+                                                  "/asyncapi.json", "/docs/errors.md", "/api/v1/import"};
     for (size_t i = 0; i < API_MOUNTS; i++)
         ret_mounts[i] = (struct http_mount){.path = paths[i], .handler = &api_handler, .context = a};
     ret_mounts[API_MOUNTS - 1].handler = &stream_handler;

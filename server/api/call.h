@@ -21,6 +21,7 @@
 #include "server/api/table.h"
 #include "server/auth/guard.h"
 
+struct api_once;
 struct api_right;
 
 struct api_call {
@@ -46,6 +47,7 @@ struct api_call {
     void (*expired)(struct api_call *c);  /* q->deadline_ms has passed; NULL: cancel, and 504 */
     void (*drain)(struct api_call *c);    /* the server is stopping: answer; NULL: go on */
     void (*writable)(struct api_call *c); /* of a stream (http_stream_open): it may go on */
+    struct api_once *once;                /* its idempotency key (once.c); NULL = none */
     /* slice.h */
     struct link sliced;
     void (*step)(struct api_call *c);
@@ -120,6 +122,28 @@ void api_fail_with(struct api_call *c, enum api_error error, const char *message
 
 /* audit.c: reports a write that was refused for want of a permission; nothing for any other error. */
 void api_audit_refusal(const struct api_call *c, enum api_error error);
+
+/* once.c: idempotency keys. api_once_begin reads the record and runs the handler after that. False: the call
+ * has no key, the caller runs the handler. */
+bool api_once_begin(struct api_call *c);
+/* For config_request.once; NULL = the call has no key. */
+struct config_once *api_once_for_config(struct api_call *c,
+                                        void (*answer)(struct config_request *q,
+                                                       const struct config_result *result, struct buf *out));
+/* Until it is called again with NULL, an answer of the call is appended to `out`, behind its revision, and not
+ * sent. */
+void api_once_capture(struct api_call *c, struct buf *out);
+/* api_respond asks it first. True: the answer was captured, or is held back until the record was read again. */
+bool api_once_takes(struct api_call *c, int status, int64_t revision, const char *type, struct slice body);
+
+/* problem.c: the error as a problem of RFC 9457 is wanted (Accept: application/problem+json). */
+bool api_wants_problem(const struct api_call *c);
+extern const char API_PROBLEM_TYPE[];
+/* Writes the members of a problem, without the braces. */
+void api_problem_write(struct json_writer *w, enum api_error error, const char *message,
+                       const struct api_detail *detail);
+/* Writes the headings of docs/errors.md, one for each code: `type` of a problem refers to them. */
+void api_errors_write(struct buf *out);
 
 /* Writes the error's object without its end: for an answer in pieces. */
 void api_error_open(struct json_writer *w, enum api_error error, const char *message,

@@ -41,6 +41,14 @@ static void api_config_call_cancel(struct api_call *c)
     config_cancel(api_config(c), &a->request);
 }
 
+static void capture_answer(struct config_request *q, const struct config_result *result, struct buf *out)
+{
+    struct api_config_op *a = container_of(q, struct api_config_op, request);
+    api_once_capture(a->call, out);
+    a->answer(a->call, result);
+    api_once_capture(a->call, NULL);
+}
+
 struct config_request *
 api_config_request(struct api_call *c, void (*answer)(struct api_call *c, const struct config_result *result))
 {
@@ -49,6 +57,7 @@ api_config_request(struct api_call *c, void (*answer)(struct api_call *c, const 
     a->request.who = api_who(c);
     a->request.author = api_author(c);
     a->request.emergency = api_param(c, PARAM_EMERGENCY);
+    a->request.once = api_once_for_config(c, capture_answer);
     a->call = c;
     a->answer = answer;
     c->state = a;

@@ -387,7 +387,10 @@ void api_config_import(struct api_call *c)
 {
     /* The archive's names are not known yet: require the permission for all names that it may contain. */
     struct slice ns = api_param(c, PARAM_INTO_NAMESPACE), group = api_param(c, PARAM_INTO_GROUP);
-    if (!api_authorize(c, GUARD_CONFIG, true, ns, ns.size ? group : (struct slice){0}, (struct slice){0}))
+    struct slice names_group = ns.size ? group : (struct slice){0};
+    if (!api_authorize(c, GUARD_CONFIG, true, ns, names_group, (struct slice){0}) ||
+        (api_has_param(c, PARAM_EMERGENCY) &&
+         !api_authorize(c, GUARD_EMERGENCY, true, ns, names_group, (struct slice){0})))
         return;
     struct import *i = arena_new(&c->q->arena, sizeof *i);
     const struct archive_options options = {
@@ -399,6 +402,7 @@ void api_config_import(struct api_call *c)
     i->call = c;
     i->archive = archive_new(&options);
     i->run.policy = policy_of(api_param(c, PARAM_POLICY));
+    i->run.emergency = api_param(c, PARAM_EMERGENCY);
     i->run.is_dry = api_flag(api_param(c, PARAM_DRY_RUN));
     c->state = i;
     c->body = api_config_import_take;

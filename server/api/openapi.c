@@ -3,8 +3,7 @@
 #include <ctype.h>
 #include <stdio.h>
 
-#include "server/api/call.h"
-#include "server/api/private.h"
+#include "server/api/openapi.h"
 #include "server/version.h"
 
 static void api_openapi_add(struct json_writer *w, const char *key, const char *text)
@@ -67,25 +66,29 @@ static const char *type_of(enum api_param p)
     return "{}";
 }
 
-static bool is_body(enum api_schema schema)
-{
-    for (size_t i = 0; i < api_route_count; i++)
-        if (api_routes[i].body == schema)
-            return true;
-    return false;
-}
-
-/* Whether the schema is a request body, or part of one. */
-static bool is_sent(enum api_schema schema)
+/* Whether a field of the marked schemas refers to this one. */
+static bool is_referred_to(enum api_schema schema, const bool *is_marked)
 {
     char name[128];
     snprintf(name, sizeof name, "/%s\"", api_schemas[schema].name);
-    for (size_t i = 0; i < api_field_count; i++)
+    for (size_t i = 0; i < api_field_count; i++) {
+        if (!strstr(api_fields[i].type, name))
+            continue;
         for (int s = SCHEMA_NONE + 1; s < SCHEMAS; s++)
-            if ((api_fields[i].schemas >> s & 1) && is_body((enum api_schema)s) &&
-                strstr(api_fields[i].type, name))
+            if (is_marked[s] && (api_fields[i].schemas >> s & 1))
                 return true;
-    return is_body(schema);
+    }
+    return false;
+}
+
+/* Marks the schemas that are request bodies, or parts of one. */
+static void mark_sent(bool ret_is_sent[SCHEMAS])
+{
+    bool bodies[SCHEMAS] = {false};
+    for (size_t i = 0; i < api_route_count; i++)
+        bodies[api_routes[i].body] = true;
+    for (int s = SCHEMA_NONE + 1; s < SCHEMAS; s++)
+        ret_is_sent[s] = bodies[s] || is_referred_to((enum api_schema)s, bodies);
 }
 
 /* In requests null means absent. */
@@ -114,7 +117,7 @@ static void add_field(struct json_writer *w, const struct api_field_row *f, bool
 }
 
 /* A request schema is closed: an unknown field is refused. An answer may get new fields. */
-static void add_schema(struct json_writer *w, enum api_schema schema)
+static void add_schema(struct json_writer *w, enum api_schema schema, bool is_sent)
 {
     jw_key(w, api_schemas[schema].name);
     jw_open(w, '{');
@@ -124,7 +127,7 @@ static void add_schema(struct json_writer *w, enum api_schema schema)
     jw_open(w, '{');
     for (size_t i = 0; i < api_field_count; i++)
         if (api_fields[i].schemas >> schema & 1)
-            add_field(w, &api_fields[i], is_sent(schema) && !api_fields[i].is_required);
+            add_field(w, &api_fields[i], is_sent && !api_fields[i].is_required);
     jw_close(w, '}');
     jw_key(w, "required");
     jw_open(w, '[');
@@ -132,21 +135,37 @@ static void add_schema(struct json_writer *w, enum api_schema schema)
         if ((api_fields[i].schemas >> schema & 1) && api_fields[i].is_required)
             jw_text(w, api_fields[i].name);
     jw_close(w, ']');
-    if (is_sent(schema)) {
+    if (is_sent) {
         jw_key(w, "additionalProperties");
         jw_bool(w, false);
     }
     jw_close(w, '}');
 }
 
+void api_openapi_add_schemas(struct json_writer *w, bool is_used[SCHEMAS])
+{
+    bool is_sent[SCHEMAS] = {false};
+    mark_sent(is_sent);
+    for (bool has_new = true; has_new;) {
+        has_new = false;
+        for (int s = SCHEMA_NONE + 1; s < SCHEMAS; s++)
+            if (!is_used[s] && is_referred_to((enum api_schema)s, is_used))
+                has_new = is_used[s] = true;
+    }
+    for (int s = SCHEMA_NONE + 1; s < SCHEMAS; s++)
+        if (is_used[s])
+            add_schema(w, (enum api_schema)s, is_sent[s]);
+}
+
 static void add_components(struct json_writer *w)
 {
+    bool is_used[SCHEMAS];
+    memset(is_used, true, sizeof is_used);
     jw_key(w, "components");
     jw_open(w, '{');
     jw_key(w, "schemas");
     jw_open(w, '{');
-    for (int s = SCHEMA_NONE + 1; s < SCHEMAS; s++)
-        add_schema(w, (enum api_schema)s);
+    api_openapi_add_schemas(w, is_used);
     jw_close(w, '}');
     jw_close(w, '}');
 }
@@ -191,6 +210,13 @@ static void add_params(struct json_writer *w, const struct api_route *r)
     for (int p = 0; p < PARAMS; p++)
         if (r->params >> p & 1)
             add_param(w, (enum api_param)p, "query");
+    if (r->flags & TAKES_KEY)
+        jw_raw(
+            w,
+            slice_text(
+                "{\"name\":\"Idempotency-Key\",\"in\":\"header\",\"description\":\"The same request with the "
+                "same key, by the same user within 24 hours, gets the first answer and changes nothing.\","
+                "\"schema\":{\"type\":\"string\",\"pattern\":\"^[!-~]{1,256}$\"}}"));
     jw_close(w, ']');
 }
 
@@ -205,10 +231,17 @@ static void add_content(struct json_writer *w, enum api_schema schema, unsigned 
         jw_close(w, '}');
         return;
     }
+    if (flags & ANSWER_TEXT) {
+        add_raw(w, "text/markdown", "{\"schema\":{\"type\":\"string\"}}");
+        jw_close(w, '}');
+        return;
+    }
     if (flags & ANSWER_RAW) /* a content has its own type */
         add_raw(w, "*/*", "{\"schema\":{}}");
-    if (schema == SCHEMA_ERROR) /* errors of the HTTP layer, before there is a path */
+    if (schema == SCHEMA_ERROR) { /* the plain ones are of the HTTP layer, before there is a path */
         add_raw(w, "text/plain", "{\"schema\":{\"type\":\"string\"}}");
+        add_raw(w, API_PROBLEM_TYPE, "{\"schema\":{\"$ref\":\"#/components/schemas/Problem\"}}");
+    }
     jw_key(w, "application/json");
     jw_open(w, '{');
     jw_key(w, "schema");
@@ -284,6 +317,8 @@ static uint64_t errors_of(const struct api_route *r)
         all |= 1ull << API_OUTCOME_UNKNOWN | 1ull << API_QUOTA_EXCEEDED | 1ull << API_TOO_LARGE;
     if (r->body != SCHEMA_NONE)
         all |= 1ull << API_MALFORMED;
+    if (r->flags & TAKES_KEY)
+        all |= 1ull << API_KEY_REUSED;
     if (r->method == HTTP_POST)
         all |= 1ull << API_UNSUPPORTED_MEDIA;
     return all | r->errors;
@@ -300,6 +335,8 @@ static void add_operation(struct json_writer *w, const struct api_route *r)
     jw_open(w, '{');
     api_openapi_add(w, "operationId", r->name);
     api_openapi_add(w, "summary", r->summary);
+    if (api_deprecation_find(api_deprecations, r))
+        add_raw(w, "deprecated", "true");
     add_params(w, r);
     if (r->flags & (BODY_RAW | BODY_STREAM))
         add_raw(w, "requestBody", "{\"required\":true,\"content\":{\"*/*\":{\"schema\":{}}}}");

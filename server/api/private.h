@@ -15,7 +15,7 @@ struct api {
     struct api_options options;
     struct buf out; /* scratch: one answer */
     struct json_writer writer;
-    struct buf openapi;                    /* /openapi.json, after the first request for it */
+    struct buf openapi, asyncapi;          /* the documents, after the first request for each */
     struct api_shared *shared[API_SHARED]; /* results that are kept for a turn: result.c */
     size_t next_shared;                    /* the index to replace next */
     struct strmap rendering_by_key;        /* key -> the newest result under rendering */
@@ -31,6 +31,7 @@ struct api {
     struct api_polled *polled; /* polls of many configurations: poll.c; NULL = there was none yet */
     unsigned exports;          /* under way */
     uint64_t import_bytes;     /* held by all archives under import */
+    bool has_read;             /* once.c: the store has got a read in this turn */
 };
 
 /* read.c: after rights have changed, checks them again for some of the waiting reads. True: there are

@@ -3,6 +3,7 @@
 #include "server/api/table.h"
 
 #include <stdio.h>
+#include <time.h>
 
 #include "base/text.h"
 #include "registry/registry.h"
@@ -21,10 +22,12 @@
 
 const struct api_error_row api_errors[API_ERRORS] = {
 #define API_ERROR(id, code, status, when) [API_##id] = {code, status, when},
-#define API_FROM(err, id)
 #include "server/api/error.def"
-#undef API_ERROR
-#undef API_FROM
+};
+
+const char *const api_remedies[API_ERRORS] = {
+#define API_REMEDY(id, text) [API_##id] = text,
+#include "server/api/error.def"
 };
 
 const struct api_param_row api_params[PARAMS] = {
@@ -78,18 +81,49 @@ enum access api_route_need(const struct api_route *route)
     return api_route_reads(route) ? ACCESS_READ : ACCESS_WRITE;
 }
 
+/* --- deprecations ---------------------------------------------------------------------------------- */
+
+const struct api_deprecation api_deprecations[] = {
+#define API_DEPRECATED(handler, since, sunset, successor) {#handler, since, sunset, successor},
+#include "server/api/deprecation.def"
+    {0},
+};
+
+const struct api_deprecation *api_deprecation_find(const struct api_deprecation *table,
+                                                   const struct api_route *route)
+{
+    for (const struct api_deprecation *d = table; route && d->handler; d++)
+        if (strcmp(d->handler, route->name) == 0)
+            return d;
+    return NULL;
+}
+
+void api_deprecation_headers(const struct api_deprecation *d,
+                             void (*add)(void *arg, const char *name, const char *value), void *arg)
+{
+    char text[300];
+    time_t sunset = (time_t)d->sunset_s;
+    struct tm tm;
+    snprintf(text, sizeof text, "@%lld", (long long)d->since_s); /* a Date of RFC 9651 */
+    add(arg, "Deprecation", text);
+    if (d->sunset_s && gmtime_r(&sunset, &tm) &&
+        strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm))
+        add(arg, "Sunset", text);
+    if (!d->successor)
+        return;
+    snprintf(text, sizeof text, "<%s>; rel=\"successor-version\"", d->successor);
+    add(arg, "Link", text);
+}
+
 /* --- errors ---------------------------------------------------------------------------------------- */
 
 enum api_error api_error_of(int err)
 {
     switch (err) {
-#define API_ERROR(id, code, status, when)
 #define API_FROM(error, id)                                                                                  \
     case error:                                                                                              \
         return API_##id;
 #include "server/api/error.def"
-#undef API_ERROR
-#undef API_FROM
     default:
         break;
     }

@@ -14,10 +14,7 @@ struct api_call;
 /* --- errors -------------------------------------------------------------------------------------------- */
 enum api_error {
 #define API_ERROR(id, code, status, when) API_##id,
-#define API_FROM(err, id)
 #include "server/api/error.def"
-#undef API_ERROR
-#undef API_FROM
     API_ERRORS
 };
 struct api_error_row {
@@ -25,6 +22,7 @@ struct api_error_row {
     int status;
     const char *when;
 };
+extern const char *const api_remedies[API_ERRORS]; /* what to do; NULL = its row is missing */
 extern const struct api_error_row api_errors[API_ERRORS];
 enum api_error api_error_of(int err);
 
@@ -128,7 +126,9 @@ enum {
               OF_DRAFT | OF_ANY | OF_AUDIT | OF_REVIEW | OF_POLICY | OF_NAMESPACE | OF_NOTHING,
     BODY_STREAM = 64,
     ANSWER_FILE = 128,
-    IS_READ = 256 /* a POST that changes nothing */
+    IS_READ = 256, /* a POST that changes nothing */
+    ANSWER_TEXT = 512,
+    TAKES_KEY = 1024
 };
 enum { API_NAMES_MAX = 3 }; /* of {…} in one path */
 
@@ -149,6 +149,20 @@ extern const size_t api_route_count;
 bool api_route_reads(const struct api_route *route);
 /* The permission that a route needs, by its OF_ flags and its method. */
 enum access api_route_need(const struct api_route *route);
+
+/* --- deprecations (deprecation.def) --- */
+struct api_deprecation {
+    const char *handler; /* NULL: the end of the table */
+    int64_t since_s, sunset_s;
+    const char *successor;
+};
+extern const struct api_deprecation api_deprecations[];
+/* The row of a route in a table that ends with handler NULL; NULL = it is not deprecated. */
+const struct api_deprecation *api_deprecation_find(const struct api_deprecation *table,
+                                                   const struct api_route *route);
+/* Calls add(arg, name, value) for each header that the row asks for. */
+void api_deprecation_headers(const struct api_deprecation *d,
+                             void (*add)(void *arg, const char *name, const char *value), void *arg);
 
 struct api_match {
     const struct api_route *route; /* NULL: no such path, or another method */

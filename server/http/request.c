@@ -81,6 +81,8 @@ bool http_request_read(struct http_conn *c, const struct http_head *head)
     http_head_field(head, "if-match", &q->if_match, NULL);
     http_head_field(head, "if-none-match", &q->if_none_match, NULL);
     http_head_field(head, "x-cairn-session-key", &q->session_key, NULL);
+    http_head_field(head, "idempotency-key", &q->idempotency_key, &q->idempotency_keys);
+    http_head_field(head, "accept", &q->accept, NULL);
     http_head_field(head, "accept-encoding", &q->accept_encoding, NULL);
     read_browser(q, head);
     if (hosts > 1 || (hosts == 0 && head->is_http11) ||
@@ -169,8 +171,8 @@ static void add_native_headers(struct http_request *q)
     if (q->method == HTTP_OPTIONS)
         http_add_header(q, "Access-Control-Max-Age", "600");
     http_add_header(q, "Access-Control-Allow-Headers",
-                    "accept, content-type, authorization, if-match, if-none-match, last-event-id, "
-                    "x-cairn-session-key");
+                    "accept, content-type, authorization, if-match, if-none-match, idempotency-key, "
+                    "last-event-id, x-cairn-session-key");
     http_add_header(q, "Access-Control-Allow-Methods", "POST, GET, OPTIONS, PUT, DELETE");
     http_add_header(q, "Access-Control-Allow-Origin",
                     is_open ? "*" : arena_string(&q->arena, q->origin.data, q->origin.size));
@@ -281,6 +283,7 @@ static const char *status_text(int status)
         STATUS(413, "Request Entity Too Large")
         STATUS(415, "Unsupported Media Type")
         STATUS(421, "Misdirected Request")
+        STATUS(422, "Unprocessable Entity")
         STATUS(426, "Upgrade Required")
         STATUS(429, "Too Many Requests")
         STATUS(431, "Request Header Fields Too Large")

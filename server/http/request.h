@@ -50,8 +50,10 @@ struct http_request {
     struct slice authorization; /* the header's value, or a WebSocket's token from subprotocol or cookie */
     struct slice client_api_version;
     struct slice origin, host, content_type, if_match, if_none_match;
-    struct slice accept_encoding;
-    struct slice session_key;   /* X-Cairn-Session-Key: a secret, never logged */
+    struct slice accept, accept_encoding;
+    struct slice session_key; /* X-Cairn-Session-Key: a secret, never logged */
+    struct slice idempotency_key;
+    size_t idempotency_keys;    /* how many there are */
     struct slice last_event_id; /* Last-Event-ID: where an event stream resumes */
     size_t message_bytes_max;   /* of one WebSocket message; begin may set it; 0 = the limit of bodies */
     bool has_leader_required;

@@ -72,7 +72,7 @@ class Samples:
         'rollout_promote': {}, 'rollout_abort': {}, 'rollout_list': None, 'policy_get': None, 'policy_put': {'review': []},
         'policy_delete': None, 'prometheus_get': None, 'audit_get': None,
         'namespace_list': None, 'namespace_get': None, 'namespace_put': {'title': 'x'}, 'namespace_delete': None, 'namespace_deletion': None,
-        'openapi_get': None,
+        'openapi_get': None, 'asyncapi_get': None, 'errors_get': None,
     }
     FRAMES = {
         'hello': {}, 'subscribe': {'sid': 1, 'kind': 'service', 'name': 'orders'}, 'unsubscribe': {'sid': 9},

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "server/api/table.h"
+#include "server/api/call.h"
 #include "tests/docs/docs.h"
 
 static unsigned printed[256];
@@ -95,15 +95,11 @@ static void print_params(const char *argument, struct buf *out)
     }
 }
 
+/* Headings of codes; `type` of a problem (server/api/problem.c) refers to them. */
 static void print_errors(const char *argument, struct buf *out)
 {
     (void)argument;
-    buf_add_text(out, "| code | HTTP | when |\n|---|---|---|\n");
-    for (size_t e = 0; e < API_ERRORS; e++) {
-        buf_addf(out, "| `%s` | %d | ", api_errors[e].code, api_errors[e].status);
-        docs_add_text(out, api_errors[e].when);
-        buf_add_text(out, " |\n");
-    }
+    api_errors_write(out);
 }
 
 const struct docs_part docs_api_parts[] = {
@@ -118,5 +114,11 @@ bool docs_routes_are_complete(void)
     bool is_complete = true;
     for (size_t i = 0; i < api_route_count; i++)
         is_complete = docs_report_row(api_routes[i].path, printed[i]) && is_complete;
+    for (size_t e = 0; e < API_ERRORS; e++) {
+        if (api_remedies[e])
+            continue;
+        fprintf(stderr, "docs: the error %s has no API_REMEDY in server/api/error.def\n", api_errors[e].code);
+        is_complete = false;
+    }
     return is_complete;
 }

@@ -7,6 +7,7 @@ url=http://127.0.0.1:$port
 api=$url/api/v1
 start_server "$work" "$port" --bcrypt-cost 4 || { cat "$work/log"; exit 1; }
 cairnctl=$(realpath bin/cairnctl)
+client=$(realpath tests/e2e/stream_client.py)
 admin() { "$cairnctl" --endpoints "$url" "$@" >>"$work/out" 2>&1 || fails "cairnctl $*: $(tail -n 1 "$work/out")"; }
 
 # req USER METHOD PATH [BODY]: $answer = the status, and the error's code if there is one
@@ -75,6 +76,18 @@ req eve GET /configs/pay.yaml/history && expect "in the history" '["eve","INC-7"
 req eve POST '/bundles?emergency=INC-8' '{"publish":[{"name":"pay2.yaml","content":"a: 1"}]}' && expect "a bundle, too" "200 " "$answer"
 req pete POST '/bundles?emergency=INC-8' '{"publish":[{"name":"pay2.yaml","content":"a: 2"}]}' && expect "with the right only" "403 forbidden" "$answer"
 
+import() { # USER QUERY: the status and the error's code
+    body=$(curl -s -m 60 -w '\n%{http_code}' -H "Authorization: $(curl -s "$url/v3/auth/authenticate" -d "{\"name\":\"$1\",\"password\":\"$1-pw\"}" | jq -r .token)" \
+        --data-binary "@$work/files.tar" "$api/import?namespace=default&group=default$2")
+    answer="${body##*$'\n'} $(jq -r '.error.code? // empty' <<<"${body%$'\n'*}")"
+    body=${body%$'\n'*}
+}
+printf 'a: 4' >"$work/files/pay.yaml" && tar cf "$work/files.tar" -C "$work/files" pay.yaml
+import pete '&policy=overwrite&emergency=INC-9' && expect "an import needs the right, too" "403 forbidden" "$answer"
+import eve '&policy=overwrite' && expect "and the reason" "403 review_required" "$answer"
+import eve '&policy=overwrite&emergency=INC-9' && expect "then it is an emergency" "200 " "$answer"
+req eve GET /configs/pay.yaml/history && expect "with its reason" '["eve","INC-9","import"]' "$(of '.releases[0] | [.author,.emergency,.operation]')"
+
 # --- scheduled, over kill -9: done once, at its time
 at() { date -u -d "+$1 seconds" +%Y-%m-%dT%H:%M:%SZ; }
 as pete config draft other.yaml <<<'a: 2' >/dev/null
@@ -111,14 +124,31 @@ is_promoted() { req pete GET /configs/other.yaml/rollout && [ "$(of .state)" = p
 check "by itself" within $LIMIT_S is_promoted
 req pete GET /configs/other.yaml && expect "then it is live" 'a: 6' "${body%$'\n'}"
 
+# --- a client that rejects the release: the leader aborts, and the client gets the live release again
+python3 "$client" reject "$port" pete other.yaml >"$work/rejecter" 2>&1 &
+rejecter=$!
+end_more() { kill "$rejecter" 2>/dev/null; }
+live=$(as pete config history other.yaml -o json | jq '.releases[0].seq')
+check "a client follows it" within $LIMIT_S has "$work/rejecter" "applied $live"
+req pete PUT /configs/other.yaml/rollout '{"rule":"bad","content":"a: 7","steps":[{"percent":100,"for":"1h"}],"abort_if":{"rejected_over":0.5}}' &&
+    expect "a gray release to it" "200 " "$answer"
+bad=$(of .seq)
+check "it rejects the release" within $LIMIT_S has "$work/rejecter" "rejected $bad"
+is_aborted() { req pete GET /configs/other.yaml/rollout && [ "$(of .state)" = aborted ]; }
+check "the rollout is aborted" within $LIMIT_S is_aborted
+check "with the share that rejected it" grep -q reject <<<"$(of .reason)"
+req pete GET "/configs/other.yaml?client_id=rejecter" && expect "its clients have the live release" 'a: 6' "${body%$'\n'}"
+req pete GET "/configs/other.yaml/gray/bad" && expect "the rule is gone" "404 not_found" "$answer"
+kill "$rejecter" && wait "$rejecter" 2>/dev/null
+
 # --- the audit trail
 req root GET '/audit?kind=config&name=pay.yaml&limit=100'
-expect "who did what to it" 'put draft,submit,approve,draft,submit,approve,publish,publish' \
+expect "who did what to it" 'put draft,submit,approve,draft,submit,approve,publish,publish,import' \
     "put $(of '[.changes[] | select(.error == null) | .operation] | reverse | join(",")')"
-expect "emergencies are marked" '["eve","INC-7"]' "$(of '[.changes[] | select(.emergency)][0] | [.author, .emergency]')"
+expect "emergencies are marked" '["eve","INC-7"]' "$(of '[.changes[] | select(.emergency and .operation == "publish")][0] | [.author, .emergency]')"
 expect "refusals, too" true "$(of '[.changes[] | select(.error == "review_required")] | length > 0')"
 req root GET '/audit?kind=config&name=other.yaml&limit=100'
-expect "what the leader did" 'schedule,scheduled_publish,schedule,schedule_failed,cancel_schedule,rollout_start,rollout_pause,rollout_resume,rollout_promote,rollout_start,rollout_step,rollout_promote' \
+expect "what the leader did" 'schedule,scheduled_publish,schedule,schedule_failed,cancel_schedule,rollout_start,rollout_pause,rollout_resume,rollout_promote,rollout_start,rollout_step,rollout_promote,rollout_start,rollout_abort' \
     "$(of '[.changes[] | select(.error == null) | .operation | select(test("schedule|rollout"))] | reverse | join(",")')"
 expect "in whose name" '["pete"]' "$(of '[.changes[] | select(.operation == "scheduled_publish") | .author]')"
 finish

@@ -21,6 +21,14 @@ hear "$work/events" 2 '"sid":2,.*"id":"default/shop.yaml"|"content":"port: 80"' 
 events=$(cat "$work/events")
 check "curl hears a configuration" grep -q '"id":"shop.yaml","name":"shop.yaml","seq":1,.*"content":"port: 80"' <<<"$events"
 check "and those of all groups" grep -q '"sid":2,.*"id":"default/shop.yaml"' <<<"$events"
+printf '%s\n' "$events" | timeout 60 python3 "$client" events "$port" >"$work/described" 2>&1
+status=$?
+[ $status = 0 ] || cat "$work/described"
+check "as /asyncapi.json describes them: $(tail -1 "$work/described")" [ $status = 0 ]
+timeout 300 python3 "$client" frames "$port" >"$work/frames" 2>&1
+status=$?
+[ $status = 0 ] || cat "$work/frames"
+check "frames of each kind are as /asyncapi.json describes them: $(tail -1 "$work/frames")" [ $status = 0 ]
 timeout 300 python3 "$client" config "$port" >"$work/config" 2>&1
 status=$?
 [ $status = 0 ] || cat "$work/config"

@@ -4,10 +4,16 @@
   stream_client.py chain PORT SECONDS     follows keys, a service and a configuration while the server is killed and comes back: checks
                                           that no revision is missed or doubled, by `previous` and by what the writer wrote
   stream_client.py config PORT            publishes and follows configurations: gray releases, contents by reference, deliveries
+  stream_client.py frames PORT            subscriptions of every kind, and every frame of both sides, as /asyncapi.json describes them
+  stream_client.py events PORT            the events on standard input, as /asyncapi.json describes them
+  stream_client.py reject PORT USER NAME  follows a configuration as a user with the password USER-pw, and rejects each release after the first
   stream_client.py hostile PORT PID       slow, silent, huge and broken clients; a good one is served all the while
 """
 import base64, json, os, random, re, socket, struct, sys, threading, time, urllib.error, urllib.request
 
+from frames import Frames
+
+FRAMES = None  # what the server's frames are checked against, in every mode
 
 class Closed(Exception):
     pass
@@ -66,7 +72,10 @@ class Stream:
             if opcode == 9:
                 self.raw(0x8a, payload)
             elif opcode == 1:
-                return json.loads(payload)
+                frame = json.loads(payload)
+                if FRAMES:
+                    FRAMES.check(frame)
+                return frame
 
     def close(self):
         self.s.close()
@@ -311,6 +320,97 @@ def config(port):
     print('gray releases, contents by reference, deliveries')
 
 
+def frames(port):
+    schemas = FRAMES.schemas
+    requests = iter(range(1, 100))
+
+    def say(s, **frame):
+        assert not FRAMES.why(frame, schemas[frame['type']], frame['type']), FRAMES.why(frame, schemas[frame['type']], '')
+        s.say(**frame)
+
+    def answer(s, kind, **frame):
+        rid = next(requests)
+        say(s, rid=rid, **frame)
+        while True:
+            got = s.hear()
+            if got.get('rid') == rid:
+                assert got['type'] == kind, got
+                return got
+
+    def until(s, sid, kind):
+        while True:
+            got = s.hear()
+            assert got.get('sid') != sid or got['type'] in (kind, 'mark'), got
+            if got.get('sid') == sid:
+                return got
+
+    s = Stream(port)
+    say(s, type='hello', client_id='frames', labels={'zone': 'a'}, window=1 << 20, session={'ttl': 30})
+    welcome = s.hear()
+    assert 'session_key' in welcome, welcome
+    instance = {'host': '10.0.0.5', 'port': 80, 'tags': ['t'], 'metadata': {'k': 'v'}, 'zone': 'a', 'weight': 5}
+    answer(s, 'result', type='register', name='framed', id='i1', instance=instance)
+    answer(s, 'result', type='register', name='framed', id='i1', instance=instance)
+    assert call(port, 'PUT', 'services/framed/instances/i1/override', b'{"weight":1}')[0] == 200
+    answer(s, 'result', type='publish', name='framed.json', content='{}', title='t', note='n')
+    assert answer(s, 'result', type='publish', name='framed.json', content='{}')['unchanged']
+    assert answer(s, 'result', type='publish', name='framed.json', content='[]', validate='only')['valid']
+    assert 'current' in answer(s, 'error', type='publish', name='framed.json', content='1', if_seq=7)
+    assert answer(s, 'error', type='publish', name='framed.json', content='{')['line'] == 1
+    answer(s, 'result', type='publish', name='framed.bin', content='/w==', base64=True, format='bin')
+    assert answer(s, 'error', type='deregister', name='framed', id='none')['code'] == 'not_found'
+    revision = put(port, 'framed/text', 'v')
+    post(port, '/v3/kv/put', {'key': base64.b64encode(b'framed/\xff').decode(), 'value': base64.b64encode(b'\xff').decode()})
+    wanted = ({'kind': 'service', 'name': 'framed', 'filter': {'tags': ['t'], 'labels': {'k': 'v'}}}, {'kind': 'services', 'prefix': 'fram'},
+              {'kind': 'services', 'namespace': '*', 'group': '*', 'name': 'fram*'},
+              {'kind': 'instances', 'name': 'fram*', 'groups': ['default']}, {'kind': 'config', 'name': 'framed.json'},
+              {'kind': 'config', 'name': 'framed.none'}, {'kind': 'configs', 'prefix': 'framed'},
+              {'kind': 'configs', 'namespace': '*', 'group': '*', 'name': 'framed*'}, {'kind': 'kv', 'prefix': 'framed/'})
+    for sid, what in enumerate(wanted, 1):
+        say(s, type='subscribe', sid=sid, **what)
+        items = until(s, sid, 'snapshot')['items']
+        assert bool(items) != (what.get('name') == 'framed.none'), (what, items)
+    post(port, '/v3/kv/deleterange', {'key': base64.b64encode(b'framed/\xff').decode()})
+    assert until(s, 9, 'delta')['delete'] == [{'key_base64': 'ZnJhbWVkL/8='}]
+    say(s, type='applied', sid=5, name='framed.json', seq=1, ok=True)
+    say(s, type='ack', revision=revision)
+    say(s, type='heartbeat')
+    say(s, type='unsubscribe', sid=1)
+    answer(s, 'result', type='deregister', name='framed', id='i1')
+    until(s, 4, 'delta')
+    # The member refuses frames that the document does not allow.
+    for wrong in ({'type': 'ack', 'revision': -1}, {'type': 'ack'}, {'type': 'heartbeat', 'colour': 'red'}, {'type': 'unsubscribe', 'sid': 0},
+                  {'type': 'subscribe', 'sid': 20, 'kind': 'kv', 'groups': []}):
+        assert FRAMES.why(wrong, schemas[wrong['type']], ''), wrong
+        s.say(**wrong)
+        while s.hear()['type'] != 'error':
+            pass
+    other = Stream(port)
+    say(other, type='hello', resume={'cluster_id': '1', 'revision': 1})
+    assert other.hear()['type'] == 'welcome'
+    say(other, type='subscribe', sid=1, kind='config', name='framed.json', from_revision=2, known=[{'id': 'a', 'revision': 1}])
+    assert other.hear().get('reason') == 'cluster_changed'
+    while 'mark' not in FRAMES.seen:
+        other.hear()
+    assert FRAMES.seen == FRAMES.sent - {'goaway'}, FRAMES.sent - FRAMES.seen
+    print(f'{len(FRAMES.seen)} kinds of frames of the member, {len([t for t in schemas if t not in FRAMES.sent])} other schemas')
+
+
+def reject(port, user, name):
+    credentials = base64.b64encode(f'{user}:{user}-pw'.encode()).decode()
+    s = Stream(port, 120, f'Authorization: Basic {credentials}\r\n')
+    s.say(type='hello', client_id='rejecter')
+    s.say(type='subscribe', sid=1, kind='config', name=name)
+    first = None
+    while True:
+        frame = s.hear()
+        for item in frame.get('items', []) + frame.get('put', []):
+            first = first or item['seq']
+            is_first = item['seq'] == first
+            s.say(type='applied', sid=1, name=name, seq=item['seq'], ok=is_first, **({} if is_first else {'error': 'it does not start'}))
+            print('applied' if is_first else 'rejected', item['seq'], flush=True)
+
+
 def rss_kib(pid):
     return int(re.search(r'VmRSS:\s+(\d+)', open(f'/proc/{pid}/status').read()).group(1))
 
@@ -433,8 +533,25 @@ def storm(port):
     s.close()
 
 
+def events(port):
+    """Checks the events of standard input: what curl has heard."""
+    heard = re.findall(r'^event: (.*)\n(?:id: .*\n)?data: (.*)$', sys.stdin.read(), re.M)
+    for kind, data in heard:
+        assert json.loads(data)['type'] == kind, (kind, data)
+        FRAMES.check(json.loads(data))
+    assert len(heard) >= 2, heard
+    print(f'{len(heard)} events')
+
+
 if __name__ == '__main__':
-    if sys.argv[1] == 'chain':
+    FRAMES = Frames(int(sys.argv[2]))
+    if sys.argv[1] == 'events':
+        events(int(sys.argv[2]))
+    elif sys.argv[1] == 'frames':
+        frames(int(sys.argv[2]))
+    elif sys.argv[1] == 'reject':
+        reject(int(sys.argv[2]), sys.argv[3], sys.argv[4])
+    elif sys.argv[1] == 'chain':
         chain(int(sys.argv[2]), float(sys.argv[3]))
     elif sys.argv[1] == 'config':
         config(int(sys.argv[2]))

@@ -298,6 +298,22 @@ part_openapi() {
     echo "openapi-spec-validator, schemathesis: $(jq '[.paths[] | length] | add' "$work/openapi.json") operations"
 }
 
+# The stream's description, judged by the parser of the AsyncAPI project: its JSON schema, and its rules.
+asyncapi_tools() {
+    cmp -s "$here/asyncapi/package-lock.json" "$peers/asyncapi/installed" && return 0
+    command -v npm >"$peers/which.log" || { echo 'no npm'; return 1; }
+    mkdir -p "$peers/asyncapi" && cp "$here/asyncapi/package.json" "$here/asyncapi/package-lock.json" "$peers/asyncapi/" &&
+        (cd "$peers/asyncapi" && timeout 300 npm ci --no-audit --no-fund >"$peers/npm-asyncapi.log" 2>&1) ||
+        { echo 'npm cannot install @asyncapi/parser, see build/interop/npm-asyncapi.log'; return 1; }
+    cp "$here/asyncapi/package-lock.json" "$peers/asyncapi/installed"
+}
+part_asyncapi() {
+    asyncapi_tools || return $SKIPPED
+    start_server ours "$CAIRND" || return 1
+    curl -sf "http://127.0.0.1:$port/asyncapi.json" >"$work/asyncapi.json" || return 1
+    cp "$here/asyncapi/check.mjs" "$peers/asyncapi/" && timeout 120 node "$peers/asyncapi/check.mjs" "$work/asyncapi.json"
+}
+
 # A real Prometheus that finds its targets by http_sd. It scrapes our server's own metrics.
 sees() { # PROMQL WANTED: names of instances, in order
     local got k
@@ -824,7 +840,7 @@ run_part() {
     esac
 }
 
-usual="differential goclient cluster etcdctl37 etcdctl34 cairnctl members downgrade snapshots migrate import npm npm_cluster npm_stream browser python python_cluster java gateway waldump dns coredns flags discovery formats openapi prometheus metrics alerts registrars libwebsockets websocket h2spec"
+usual="differential goclient cluster etcdctl37 etcdctl34 cairnctl members downgrade snapshots migrate import npm npm_cluster npm_stream browser python python_cluster java gateway waldump dns coredns flags discovery formats openapi asyncapi prometheus metrics alerts registrars libwebsockets websocket h2spec"
 # Long suites: all of them with LONG=1, else one each day, and a sixth of it where it has parts.
 suites=(etcd_common kubernetes etcd_e2e rust patroni traefik)
 day=$((10#$(date +%j)))

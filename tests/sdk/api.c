@@ -188,9 +188,12 @@ static void configs(void)
     cairn_result_free(kept);
     OK(config_list, .ns = "copy", .prefix = "api");
     MUST(r->item_count == 1 && strcmp(r->items[0].name, "api.json") == 0);
-    OK(bundle_publish, .ns = "copy",
-       .body = cairn_text(
-           "{\"publish\":[{\"name\":\"b.txt\",\"content\":\"1\"}],\"delete\":[{\"name\":\"api.json\"}]}"));
+    for (int k = 0; k < 2; k++) { /* the second one finds nothing to delete, and gets the first answer */
+        OK(bundle_publish, .ns = "copy", .idempotency_key = "bundle-1",
+           .body = cairn_text("{\"publish\":[{\"name\":\"b.txt\",\"content\":\"1\"}],\"delete\":[{\"name\":"
+                              "\"api.json\"}]}"));
+        MUST(body_has("\"changed\":2"));
+    }
     OK(config_list, .ns = "copy", .prefix = "b.txt");
     MUST(r->item_count == 1);
     OK(config_list, .ns = "copy", .prefix = "api");
@@ -200,11 +203,17 @@ static void configs(void)
     OK(config_delete, .name = "api.json", .note = "gone");
     OK(openapi, .name = NULL);
     MUST(body_has("3.1.0"));
+    OK(asyncapi, .name = NULL);
+    MUST(body_has("cairn.v1+json"));
+    OK(errors_page, .name = NULL);
+    MUST(body_has("### not_found"));
 }
 
 static void misuse(void)
 {
     MUST(CALL(service_get, .name = "api", .if_seq = 1) == CAIRN_INVALID && strstr(error.message, "if_seq"));
+    MUST(CALL(config_history, .name = "x", .idempotency_key = "k") == CAIRN_INVALID);
+    MUST(CALL(bundle_publish, .idempotency_key = "a\r\nb", .body = cairn_text("{}")) == CAIRN_INVALID);
     MUST(CALL(service_get, .id = "x") == CAIRN_INVALID && strstr(error.message, "name"));
     MUST(CALL(service_list, .name = "x") == CAIRN_INVALID);
     MUST(CALL(session_open, .session_key = "a\r\nb") == CAIRN_INVALID);

@@ -61,6 +61,8 @@ static void test_open_rows(void **state)
         "grpc.health.v1.Health/Check",
         "grpc.health.v1.Health/Watch",
         "GET /openapi.json",
+        "GET /asyncapi.json",
+        "GET /docs/errors.md",
         "GET /health",
         "GET /livez",
         "GET /livez/serializable_read",

@@ -58,6 +58,7 @@ static int start_api(void **state)
     one_node_run(&node.node, is_registry_ready, NULL);
     api = api_new(&(struct api_options){.registry = registry,
                                         .config = node.config,
+                                        .kv = node.node.kv,
                                         .mono_ms = clock_mono_ms,
                                         .mono_ns = api_clock,
                                         .import_bytes_max = 2500 << 10});
@@ -546,6 +547,7 @@ static void test_origins(void **state)
     expect(&c, "Access-Control-Allow-Origin: http://good.example\r\n");
     expect(&c, "Access-Control-Allow-Methods: POST, GET, OPTIONS, PUT, DELETE\r\n");
     expect(&c, "Access-Control-Allow-Headers: accept, content-type, authorization, if-match, if-none-match, "
+               "idempotency-key, "
                "last-event-id, x-cairn-session-key\r\n");
     expect(&c, "Access-Control-Max-Age: 600\r\n");
     expect(&c, "Vary: Origin\r\n");
@@ -618,6 +620,73 @@ static void test_labels(void **state)
                          cases[i].err);
 }
 
+static const char *answer_of(struct client *c)
+{
+    expect(c, "}\n");
+    return strstr(buf_text(&c->in), "\r\n\r\n") + 4;
+}
+
+static void post_once(struct client *c, const char *target, const char *key, const char *body)
+{
+    char header[400];
+    snprintf(header, sizeof header, "Idempotency-Key: %s\r\n", key);
+    request(c, "POST", target, header, body);
+}
+
+static void test_idempotency_keys(void **state)
+{
+    (void)state;
+    char same[300];
+    struct client c = connect_client(), other = connect_client();
+    put("a.txt", "1");
+    put("a.txt", "2");
+    post_once(&c, "a.txt/rollback", "k1", "{\"seq\":1}");
+    expect(&c, "HTTP/1.1 200 OK\r\n");
+    assert_false(has(&c, "Idempotent-Replayed"));
+    snprintf(same, sizeof same, "%s", answer_of(&c));
+    assert_non_null(strstr(same, "\"seq\":3"));
+    put("a.txt", "4");
+    post_once(&c, "a.txt/rollback", "k1", "{\"seq\":1}");
+    expect(&c, "Idempotent-Replayed: true\r\n");
+    expect(&c, same);
+    /* The same key for another body, another path, another query. */
+    post_once(&c, "a.txt/rollback", "k1", "{\"seq\":2}");
+    expect(&c, "HTTP/1.1 422 Unprocessable Entity\r\n");
+    expect(&c, "\"code\":\"key_reused\"");
+    post_once(&c, "b.txt/rollback", "k1", "{\"seq\":1}");
+    expect(&c, "HTTP/1.1 422 ");
+    post_once(&c, "a.txt/rollback?if_seq=4", "k1", "{\"seq\":1}");
+    expect(&c, "HTTP/1.1 422 ");
+    request(&c, "POST", "a.txt/rollback",
+            "Idempotency-Key: k1\r\nIf-Match: \"a87ff679a2f3e71d9181a67b7542122c\"\r\n", "{\"seq\":1}");
+    expect(&c, "HTTP/1.1 422 ");
+    /* Two at once. The second one finds no draft, and then the record. */
+    put("a.txt/draft", "5");
+    post_once(&c, "a.txt/publish", "k2", "{}");
+    post_once(&other, "a.txt/publish", "k2", "{}");
+    expect(&c, "\"seq\":5");
+    expect(&other, "\"seq\":5");
+    post_once(&c, "a.txt/publish", "k3", "{}");
+    expect(&c, "HTTP/1.1 404 "); /* leaves no record: it may be tried again */
+    put("a.txt/draft", "6");
+    post_once(&c, "a.txt/publish", "k3", "{}");
+    expect(&c, "\"seq\":6");
+    post_once(&c, "bundles", "k4", "{\"publish\":[{\"name\":\"b.txt\",\"content\":\"1\"}]}");
+    expect(&c, "\"changed\":1");
+    snprintf(same, sizeof same, "%s", answer_of(&c));
+    post_once(&c, "bundles", "k4", "{\"publish\":[{\"name\":\"b.txt\",\"content\":\"1\"}]}");
+    expect(&c, same);
+    /* Refused: a key of a wrong form, two keys, a route without keys. */
+    post_once(&c, "a.txt/rollback", "a b", "{\"seq\":1}");
+    expect(&c, "HTTP/1.1 400 ");
+    request(&c, "POST", "a.txt/rollback", "Idempotency-Key: a\r\nIdempotency-Key: b\r\n", "{\"seq\":1}");
+    expect(&c, "HTTP/1.1 400 ");
+    request(&c, "POST", "../sessions", "Idempotency-Key: a\r\n", "{}");
+    expect(&c, "HTTP/1.1 40");
+    done(&c);
+    done(&other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -634,6 +703,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_empty_fields, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_origins, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_content_is_sandboxed, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_idempotency_keys, start_api, stop_api),
         cmocka_unit_test(test_labels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "config/config_private.h"
 #include "tests/unit/config_node.h"
 
 static struct arena arena;
@@ -689,6 +690,52 @@ static void test_policy_during_rollout(void **state)
     assert_int_equal(act(n, "a.txt", CONFIG_ROLLOUT_ABORT).err, OK);
 }
 
+static void ignore_change(void *arg, const struct namespace_entry *e)
+{
+    (void)arg, (void)e;
+}
+
+/* While a namespace is being deleted nothing of the workflow is begun in it; a schedule may be canceled. */
+static void test_deleted_namespace(void **state)
+{
+    static const char running[] = "{\"state\":\"running\"}";
+    struct config_node *n = *state;
+    struct namespace_view *view = namespace_view_new(ignore_change, NULL);
+    struct config_id a_txt = config_id_of("a.txt"), b_txt = config_id_of("b.txt");
+    n->config->options.namespaces = view;
+    assert_int_equal(put_draft(n, "alice", "a.txt", "1").err, OK);
+    assert_int_equal(put_draft(n, "alice", "b.txt", "1").err, OK);
+    struct config_reply a = as("alice");
+    config_schedule_draft(n->config, &a.request, &b_txt, INT64_C(9000000000000), (struct slice){0},
+                          (struct slice){0}, NULL);
+    config_node_wait(n, &a);
+    assert_int_equal(a.err, OK);
+    namespace_view_begin(view, 1, false);
+    namespace_view_put(view, slice_text("/cairn/namespaces/deletions/default"), slice_text(running), 1);
+    namespace_view_end(view);
+    a = submit(n, "alice", "a.txt");
+    assert_int_equal(a.err, ERR_CONFLICT);
+    assert_non_null(strstr(a.error, "is being deleted"));
+    assert_int_equal(revision_of(n, CONFIG_REVIEW, "a.txt"), 0);
+    a = as("alice");
+    config_schedule_draft(n->config, &a.request, &a_txt, INT64_C(9000000000000), (struct slice){0},
+                          (struct slice){0}, NULL);
+    config_node_wait(n, &a);
+    assert_int_equal(a.err, ERR_CONFLICT);
+    assert_int_equal(revision_of(n, CONFIG_SCHEDULE, "a.txt"), 0);
+    a = as("root");
+    struct workflow_policy p = {0};
+    config_put_policy(n->config, &a.request, slice_text("default"), &p);
+    config_node_wait(n, &a);
+    assert_int_equal(a.err, ERR_CONFLICT);
+    a = as("alice");
+    config_cancel_schedule(n->config, &a.request, &b_txt);
+    config_node_wait(n, &a);
+    assert_int_equal(a.err, OK);
+    n->config->options.namespaces = NULL;
+    namespace_view_free(view);
+}
+
 int main(void)
 {
 #define WITH(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -696,6 +743,7 @@ int main(void)
         cmocka_unit_test(test_patterns),
         cmocka_unit_test(test_rollout_documents),
         WITH(test_everything_is_refused),
+        WITH(test_deleted_namespace),
         WITH(test_review),
         WITH(test_draft_changes),
         WITH(test_on_behalf_of),
