@@ -75,8 +75,8 @@ static bool config_on_end(void *arg, uint64_t until_ns)
 static const struct feed_events feed_events = {config_on_begin, config_on_put, on_remove, config_on_end,
                                                false};
 static const char *const prefixes[] = {CONFIG_PREFIX "heads/", CONFIG_PREFIX "policies/",
-                                       CONFIG_PREFIX "schemas/",
-                                       CONFIG_PREFIX "schedules/", CONFIG_PREFIX "rollouts/"};
+                                       CONFIG_PREFIX "schemas/", CONFIG_PREFIX "schedules/",
+                                       CONFIG_PREFIX "rollouts/"};
 
 static void on_changed(void *arg, struct heads_item *i)
 {

@@ -299,7 +299,8 @@ void config_list_workflow(struct config *c, struct config_workflow_list *l);
  * revision on, contents that are published must fit it; what is live stays. ERR_MALFORMED: it is no schema;
  * result.where has the place. The author needs WRITE on its key. config_read_workflow and config_list_workflow read
  * schemas, too (CONFIG_SCHEMA). */
-void config_put_schema(struct config *c, struct config_request *q, const struct config_id *id, struct slice text);
+void config_put_schema(struct config *c, struct config_request *q, const struct config_id *id,
+                       struct slice text);
 void config_delete_schema(struct config *c, struct config_request *q, const struct config_id *id);
 /* The schema of a configuration in the view, until the return to the loop; empty = none. */
 struct slice config_schema_of(const struct config *c, const struct config_id *key);

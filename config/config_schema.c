@@ -24,7 +24,8 @@ int write_find_schema(struct write *w, struct target *t)
     t->policy->checks_schemas = true;
     t->policy->schemas_revision = schemas_revision(all, t->key.ns);
     if (e && e->is_unreadable)
-        return write_refuse(w, t, ERR_CONFLICT, "the schema %.*s of this configuration cannot be read: it must be repaired",
+        return write_refuse(w, t, ERR_CONFLICT,
+                            "the schema %.*s of this configuration cannot be read: it must be repaired",
                             (int)e->pattern.size, (const char *)e->pattern.data);
     if (t->schema_revision == (e ? e->revision : 0))
         return OK;
@@ -149,7 +150,8 @@ static void free_schema_write(struct pending_op *op)
     task_cancel(&w->check->task);
 }
 
-static struct schema_write *begin_schema(struct config *c, struct config_request *q, const struct config_id *id)
+static struct schema_write *begin_schema(struct config *c, struct config_request *q,
+                                         const struct config_id *id)
 {
     struct schema_write *w = config_op_new(c, q, sizeof *w);
     char error[256];
@@ -198,8 +200,8 @@ static int check_room(struct schema_write *w, size_t bytes, char *error, size_t 
         }
     if (count >= SCHEMAS_MAX || used + w->schema.size > SCHEMAS_BYTES_MAX) {
         snprintf(error, error_size,
-                 "the namespace has %zu other schemas of %zu bytes; it may have %d of %u bytes: delete some", count,
-                 used, SCHEMAS_MAX, SCHEMAS_BYTES_MAX);
+                 "the namespace has %zu other schemas of %zu bytes; it may have %d of %u bytes: delete some",
+                 count, used, SCHEMAS_MAX, SCHEMAS_BYTES_MAX);
         return ERR_QUOTA;
     }
     int err = namespace_view_admit(c->options.namespaces, w->id.ns, error, error_size);
@@ -255,14 +257,15 @@ static void release_compile(struct task *t)
     mem_free(k);
 }
 
-void config_put_schema(struct config *c, struct config_request *q, const struct config_id *id, struct slice text)
+void config_put_schema(struct config *c, struct config_request *q, const struct config_id *id,
+                       struct slice text)
 {
     struct schema_write *w = begin_schema(c, q, id);
     if (!w)
         return;
     if (text.size > SCHEMA_SIZE_MAX) {
-        pending_op_refuse(&w->op.pending_ops, ERR_REQUEST_TOO_LARGE, "the schema has %zu bytes; at most %u are allowed",
-                          text.size, SCHEMA_SIZE_MAX);
+        pending_op_refuse(&w->op.pending_ops, ERR_REQUEST_TOO_LARGE,
+                          "the schema has %zu bytes; at most %u are allowed", text.size, SCHEMA_SIZE_MAX);
         return;
     }
     w->schema = config_copy(&w->op.pending_ops.arena, text);
@@ -277,7 +280,8 @@ void config_put_schema(struct config *c, struct config_request *q, const struct 
         return;
     }
     release_compile(&k->task);
-    pending_op_refuse(&w->op.pending_ops, err, "too many contents wait to be checked on this member: try again later");
+    pending_op_refuse(&w->op.pending_ops, err,
+                      "too many contents wait to be checked on this member: try again later");
 }
 
 void config_delete_schema(struct config *c, struct config_request *q, const struct config_id *id)

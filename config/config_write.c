@@ -66,8 +66,8 @@ static int check_size(struct write *w, struct target *t)
 static int check_on_loop(struct write *w, struct target *t, enum format format, bool is_draft)
 {
     struct config *c = w->op.config;
-    bool is_small = t->content.size <= CONFIG_INLINE_MAX && t->content.size <= c->inline_left &&
-                    !t->schema_revision;
+    bool is_small =
+        t->content.size <= CONFIG_INLINE_MAX && t->content.size <= c->inline_left && !t->schema_revision;
     if (content_is_of(&t->checked, t->content, format, t->schema_revision))
         return OK;
     content_done(&t->checked);

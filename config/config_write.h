@@ -87,11 +87,11 @@ struct target {
     struct config_release release; /* SOURCE_RELEASE, parsed */
     struct config_draft draft;
     /* config_schema.c */
-    bool is_published_content;   /* the content was published before: no schema is asked */
+    bool is_published_content;       /* the content was published before: no schema is asked */
     struct slice schema, schema_key; /* the schema that the content must fit */
     int64_t schema_revision;         /* of its key; 0 = there is none */
-    struct content checked; /* the result of the content's one check */
-    bool is_unchecked;      /* the worker must check it before the next decision */
+    struct content checked;          /* the result of the content's one check */
+    bool is_unchecked;               /* the worker must check it before the next decision */
     struct side sides[SIDES];
     struct write_policy *policy; /* of its namespace */
     /* The decision. */
@@ -130,11 +130,11 @@ struct write {
     struct author author;   /* of the releases */
     struct slice emergency; /* the reason for a publish without a review; empty = none */
     unsigned schema_compares;
-    struct slice record;    /* of the audit trail, in the transaction under way */
-    struct check *check;    /* under way; NULL = none */
-    bool is_blocked;        /* it waits in a queue */
-    size_t blocked_bytes;   /* counted in config.blocked_bytes while it exists */
-    struct link ready;      /* in config.ready: it has reached the front of its queues */
+    struct slice record;  /* of the audit trail, in the transaction under way */
+    struct check *check;  /* under way; NULL = none */
+    bool is_blocked;      /* it waits in a queue */
+    size_t blocked_bytes; /* counted in config.blocked_bytes while it exists */
+    struct link ready;    /* in config.ready: it has reached the front of its queues */
 };
 
 /* Results of decide beside OK and errors. */

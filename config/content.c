@@ -46,5 +46,6 @@ void content_done(struct content *c)
 
 bool content_is_of(const struct content *c, struct slice bytes, enum format format, int64_t schema_revision)
 {
-    return c->is_done && c->schema_revision == schema_revision && c->bytes.data == bytes.data && c->bytes.size == bytes.size && c->format == format;
+    return c->is_done && c->schema_revision == schema_revision && c->bytes.data == bytes.data &&
+           c->bytes.size == bytes.size && c->format == format;
 }

@@ -27,7 +27,7 @@ void schema_document_write(const struct schema_document *d, struct buf *out);
 struct schema_entry {
     int64_t revision; /* mod revision of the key */
     uint64_t generation;
-    bool is_unreadable;         /* the document: nothing passes until it is repaired */
+    bool is_unreadable;          /* the document: nothing passes until it is repaired */
     struct slice group, pattern; /* in memory after the struct */
     struct slice schema;
 };

@@ -80,6 +80,10 @@ extern "C" {
       "namespace group emergency" CAIRN_AUTHOR)                                                              \
     N(rollout_abort, "POST", "/api/v1/configs/{name}/rollout/abort", "namespace group" CAIRN_AUTHOR)         \
     N(rollout_list, "GET", "/api/v1/rollouts", "namespace group limit continue")                             \
+    N(schema_list, "GET", "/api/v1/schemas", "namespace group limit continue")                               \
+    N(schema_get, "GET", "/api/v1/schemas/{name}", "namespace group")                                        \
+    N(schema_put, "PUT", "/api/v1/schemas/{name}", "namespace group" CAIRN_AUTHOR)                           \
+    N(schema_delete, "DELETE", "/api/v1/schemas/{name}", "namespace group" CAIRN_AUTHOR)                     \
     N(policy_get, "GET", "/api/v1/policy", "namespace")                                                      \
     N(policy_put, "PUT", "/api/v1/policy", "namespace" CAIRN_AUTHOR)                                         \
     N(policy_delete, "DELETE", "/api/v1/policy", "namespace" CAIRN_AUTHOR)                                   \
@@ -101,8 +105,9 @@ extern "C" {
 /* One request for all routes. A field that the route does not have must be zero, else CAIRN_INVALID names
  * it. Texts are not percent-encoded. Zero leaves a parameter out. */
 struct cairn_api_request {
-    const char *ns, *group;  /* NULL = "default" (exports and targets: all) */
-    const char *name;        /* a service, a configuration or a namespace; required where the path has it */
+    const char *ns, *group; /* NULL = "default" (exports and targets: all) */
+    const char *
+        name; /* a service, a configuration, a schema's pattern or a namespace; required where the path has it */
     const char *id;          /* an instance, a session, a gray rule, the seq of a release; as `name` */
     struct cairn_bytes body; /* JSON; the content of a configuration or draft; an archive */
     /* reading */

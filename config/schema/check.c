@@ -24,7 +24,8 @@ struct run {
     bool is_stopped; /* a limit was passed: everything ends */
 };
 
-static bool check(struct run *r, const struct schema_node *s, const struct value *v, const struct trail *trail);
+static bool check(struct run *r, const struct schema_node *s, const struct value *v,
+                  const struct trail *trail);
 
 /* --- faults --------------------------------------------------------------------------------------------- */
 
@@ -139,7 +140,8 @@ static bool check_type(struct run *r, const struct schema_rule *rule, const stru
                      value_type_name((enum value_type)t));
     if (rule->types & SCHEMA_INTEGER)
         snprintf(wanted + strlen(wanted), sizeof wanted - strlen(wanted), "%sinteger", *wanted ? " or " : "");
-    return FAIL(r, v, trail, "%s is of type %s; it must be %s", show(v).text, value_type_name(v->type), wanted);
+    return FAIL(r, v, trail, "%s is of type %s; it must be %s", show(v).text, value_type_name(v->type),
+                wanted);
 }
 
 static bool check_enum(struct run *r, const struct schema_rule *rule, const struct value *v,
@@ -181,8 +183,13 @@ static bool check_limit(struct run *r, const struct schema_rule *rule, const str
     if (order == 0 && (k == KEYWORD_MAXIMUM || k == KEYWORD_MINIMUM))
         return true;
     return FAIL(r, v, trail, "%s must be %s %s%s", show(v).text,
-                k == KEYWORD_MAXIMUM || k == KEYWORD_MINIMUM ? "at" : is_max ? "below" : "above",
-                k == KEYWORD_MAXIMUM ? "most " : k == KEYWORD_MINIMUM ? "least " : "", show(rule->value).text);
+                k == KEYWORD_MAXIMUM || k == KEYWORD_MINIMUM ? "at"
+                : is_max                                     ? "below"
+                                                             : "above",
+                k == KEYWORD_MAXIMUM   ? "most "
+                : k == KEYWORD_MINIMUM ? "least "
+                                       : "",
+                show(rule->value).text);
 }
 
 static size_t length_of(struct slice s)
@@ -221,8 +228,8 @@ static bool check_count(struct run *r, const struct schema_rule *rule, const str
         return true;
     if (is_max ? v->count <= rule->number : v->count >= rule->number)
         return true;
-    return FAIL(r, v, trail, "it has %zu %s; at %s %u are allowed", v->count, is_of_items ? "elements" : "names",
-                is_max ? "most" : "least", rule->number);
+    return FAIL(r, v, trail, "it has %zu %s; at %s %u are allowed", v->count,
+                is_of_items ? "elements" : "names", is_max ? "most" : "least", rule->number);
 }
 
 /* --- arrays --------------------------------------------------------------------------------------------- */
@@ -257,7 +264,9 @@ static bool check_elements(struct run *r, const struct schema_node *s, const str
     const struct schema_rule *prefix = s->of[KEYWORD_PREFIX_ITEMS], *items = s->of[KEYWORD_ITEMS];
     size_t prefix_count = prefix ? prefix->count : 0;
     for (size_t i = 0; v->type == VALUE_ARRAY && i < v->count; i++) {
-        const struct schema_node *of = i < prefix_count ? prefix->list[i].node : items ? items->list[0].node : NULL;
+        const struct schema_node *of = i < prefix_count ? prefix->list[i].node
+                                       : items          ? items->list[0].node
+                                                        : NULL;
         if (of && !check(r, of, v->list[i].value, &(struct trail){trail, {0}, i}))
             return false;
     }
@@ -280,16 +289,18 @@ static bool check_contains(struct run *r, const struct schema_rule *rule, const 
     if (r->is_stopped)
         return false;
     if (count < least)
-        return FAIL(r, v, trail, "%zu of its elements are as `contains` asks; at least %zu must be", count, least);
+        return FAIL(r, v, trail, "%zu of its elements are as `contains` asks; at least %zu must be", count,
+                    least);
     if (max && count > max->number)
-        return FAIL(r, v, trail, "%zu of its elements are as `contains` asks; at most %u may be", count, max->number);
+        return FAIL(r, v, trail, "%zu of its elements are as `contains` asks; at most %u may be", count,
+                    max->number);
     return true;
 }
 
 /* --- objects -------------------------------------------------------------------------------------------- */
 
-static bool require(struct run *r, const struct value *names, const struct value *v, const struct trail *trail,
-                    struct slice because)
+static bool require(struct run *r, const struct value *names, const struct value *v,
+                    const struct trail *trail, struct slice because)
 {
     for (size_t i = 0; i < names->count; i++) {
         struct slice name = names->list[i].value->text;
@@ -339,7 +350,8 @@ static bool check_dependent_schemas(struct run *r, const struct schema_rule *rul
 static bool check_member(struct run *r, const struct schema_node *s, const struct value_member *m,
                          const struct trail *trail)
 {
-    const struct schema_rule *properties = s->of[KEYWORD_PROPERTIES], *patterns = s->of[KEYWORD_PATTERN_PROPERTIES],
+    const struct schema_rule *properties = s->of[KEYWORD_PROPERTIES],
+                             *patterns = s->of[KEYWORD_PATTERN_PROPERTIES],
                              *others = s->of[KEYWORD_ADDITIONAL_PROPERTIES];
     const struct trail here = {trail, m->name.data ? m->name : slice_text(""), 0};
     const struct value_member *known = properties ? value_member(properties->value, m->name) : NULL;
@@ -377,7 +389,8 @@ static bool check_names(struct run *r, const struct schema_rule *rule, const str
     for (size_t i = 0; v->type == VALUE_OBJECT && i < v->count; i++) {
         const struct value_member *m = &v->list[i];
         const struct value name = {.type = VALUE_STRING, .text = m->name, .place = m->name_place};
-        if (!check(r, rule->list[0].node, &name, &(struct trail){trail, m->name.data ? m->name : slice_text(""), 0}))
+        if (!check(r, rule->list[0].node, &name,
+                   &(struct trail){trail, m->name.data ? m->name : slice_text(""), 0}))
             return false;
     }
     return true;
@@ -444,7 +457,8 @@ static bool (*const checks[KEYWORDS])(struct run *r, const struct schema_rule *r
 #undef KEYWORD
 #undef REFUSED
 };
-static bool check(struct run *r, const struct schema_node *s, const struct value *v, const struct trail *trail)
+static bool check(struct run *r, const struct schema_node *s, const struct value *v,
+                  const struct trail *trail)
 {
     bool holds = true;
     if (!step(r, 1))
@@ -453,7 +467,8 @@ static bool check(struct run *r, const struct schema_node *s, const struct value
         return s->allows || FAIL(r, v, trail, "%s: no value is allowed here", show(v).text);
     if (++r->calls > SCHEMA_CALLS_MAX) {
         r->quiet = 0;
-        fail_at(r, v->place, NULL, "schema and content are nested deeper than %d levels together", SCHEMA_CALLS_MAX);
+        fail_at(r, v->place, NULL, "schema and content are nested deeper than %d levels together",
+                SCHEMA_CALLS_MAX);
         r->is_stopped = true;
     }
     for (size_t i = 0; i < s->rule_count && holds && !r->is_stopped; i++)
@@ -462,7 +477,8 @@ static bool check(struct run *r, const struct schema_node *s, const struct value
     if (holds && !r->is_stopped && (s->of[KEYWORD_ITEMS] || s->of[KEYWORD_PREFIX_ITEMS]))
         holds = check_elements(r, s, v, trail);
     if (holds && !r->is_stopped &&
-        (s->of[KEYWORD_PROPERTIES] || s->of[KEYWORD_PATTERN_PROPERTIES] || s->of[KEYWORD_ADDITIONAL_PROPERTIES]))
+        (s->of[KEYWORD_PROPERTIES] || s->of[KEYWORD_PATTERN_PROPERTIES] ||
+         s->of[KEYWORD_ADDITIONAL_PROPERTIES]))
         holds = check_members(r, s, v, trail);
     r->calls--;
     return holds && !r->is_stopped;

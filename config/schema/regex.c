@@ -18,10 +18,10 @@ struct range {
 
 struct state {
     enum op op;
-    bool is_negated;   /* CLASS */
-    uint32_t at;       /* CHARACTER; SPLIT, JUMP: the next state */
-    uint32_t other;    /* SPLIT: the other one */
-    uint32_t first;    /* CLASS: in ranges */
+    bool is_negated; /* CLASS */
+    uint32_t at;     /* CHARACTER; SPLIT, JUMP: the next state */
+    uint32_t other;  /* SPLIT: the other one */
+    uint32_t first;  /* CLASS: in ranges */
     uint32_t count;
 };
 
@@ -35,6 +35,7 @@ struct parser {
     const uint8_t *start, *at, *end;
     struct buf states, ranges;
     unsigned depth;
+    uint32_t states_max;
     char *error;
     size_t error_size;
 };
@@ -59,6 +60,8 @@ static int add_state(struct parser *p, struct state s)
 {
     if (state_count(p) == REGEX_STATES_MAX)
         return refuse(p, "with repetitions written out it has more than 2,000 parts");
+    if (state_count(p) == p->states_max)
+        return refuse(p, "the patterns of the schema have more than 20,000 parts together");
     buf_add(&p->states, &s, sizeof s);
     return OK;
 }
@@ -92,9 +95,9 @@ static void add_range(struct parser *p, uint32_t from, uint32_t to)
 
 static const struct range digit_ranges[] = {{'0', '9'}};
 static const struct range word_ranges[] = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
-static const struct range space_ranges[] = {{9, 13},         {32, 32},         {0xa0, 0xa0},     {0x1680, 0x1680},
-                                            {0x2000, 0x200a}, {0x2028, 0x2029}, {0x202f, 0x202f}, {0x205f, 0x205f},
-                                            {0x3000, 0x3000}, {0xfeff, 0xfeff}};
+static const struct range space_ranges[] = {
+    {9, 13},          {32, 32},         {0xa0, 0xa0},     {0x1680, 0x1680}, {0x2000, 0x200a},
+    {0x2028, 0x2029}, {0x202f, 0x202f}, {0x205f, 0x205f}, {0x3000, 0x3000}, {0xfeff, 0xfeff}};
 
 /* \d \D \w \W \s \S: adds its ranges; false: another letter. The negated ones are written out. */
 static bool add_class_escape(struct parser *p, uint8_t letter)
@@ -155,8 +158,8 @@ static int take_unicode(struct parser *p, uint32_t *ret)
         return OK;
     }
     int err = take_hex(p, 4, ret);
-    if (!err && *ret >= 0xd800 && *ret < 0xdc00 && p->end - p->at >= 6 && p->at[0] == '\\' && p->at[1] == 'u' &&
-        text_hex(p->at + 2, p->end, 4, &low) && low >= 0xdc00 && low < 0xe000) {
+    if (!err && *ret >= 0xd800 && *ret < 0xdc00 && p->end - p->at >= 6 && p->at[0] == '\\' &&
+        p->at[1] == 'u' && text_hex(p->at + 2, p->end, 4, &low) && low >= 0xdc00 && low < 0xe000) {
         *ret = 0x10000 + ((*ret - 0xd800) << 10) + (low - 0xdc00);
         p->at += 6;
     }
@@ -185,10 +188,10 @@ static int take_escape(struct parser *p, bool is_in_class, uint32_t *ret)
         *ret = c;
     else {
         p->at--;
-        return refuse(p, c >= '1' && c <= '9'      ? "references to groups are not supported"
-                         : c == 'p' || c == 'P'    ? "\\p{…} is not supported: write the ranges"
-                         : c == 'k'                ? "references to groups are not supported"
-                                                   : "not an escape");
+        return refuse(p, c >= '1' && c <= '9'   ? "references to groups are not supported"
+                         : c == 'p' || c == 'P' ? "\\p{…} is not supported: write the ranges"
+                         : c == 'k'             ? "references to groups are not supported"
+                                                : "not an escape");
     }
     return OK;
 }
@@ -467,11 +470,17 @@ static int parse_alternatives(struct parser *p)
     return err;
 }
 
-int regex_compile(struct slice text, struct arena *a, struct regex **ret, char *error, size_t error_size)
+int regex_compile(struct slice text, struct arena *a, uint32_t *states_left, struct regex **ret, char *error,
+                  size_t error_size)
 {
-    struct parser p = {.start = text.data, .at = text.data, .error = error, .error_size = error_size};
+    struct parser p = {.start = text.data,
+                       .at = text.data,
+                       .states_max = *states_left,
+                       .error = error,
+                       .error_size = error_size};
     p.end = p.at + text.size;
-    int err = text.size > REGEX_SIZE_MAX ? refuse(&p, "it has more than 1,024 bytes") : parse_alternatives(&p);
+    int err =
+        text.size > REGEX_SIZE_MAX ? refuse(&p, "it has more than 1,024 bytes") : parse_alternatives(&p);
     if (!err && p.at < p.end)
         err = refuse(&p, ") without (");
     if (!err)
@@ -482,6 +491,7 @@ int regex_compile(struct slice text, struct arena *a, struct regex **ret, char *
         r->states = arena_copy(a, p.states.data, p.states.size);
         r->ranges = p.ranges.size ? arena_copy(a, p.ranges.data, p.ranges.size) : NULL;
         *ret = r;
+        *states_left -= r->count;
     }
     buf_done(&p.states);
     buf_done(&p.ranges);
@@ -499,7 +509,8 @@ struct match {
     const struct regex *regex;
     uint32_t *marks, *stack; /* marks: the step in which a state was added last */
     uint32_t step;
-    bool is_begin, is_end, is_at_word; /* at this place: of the text; between a word's character and another */
+    bool is_begin, is_end,
+        is_at_word; /* at this place: of the text; between a word's character and another */
     bool has_matched;
 };
 
@@ -510,16 +521,11 @@ static bool is_word(uint32_t c)
 
 static bool passes(const struct match *m, enum op op)
 {
-    switch (op) {
-    case BEGIN:
+    if (op == BEGIN)
         return m->is_begin;
-    case END:
+    if (op == END)
         return m->is_end;
-    case WORD:
-        return m->is_at_word;
-    default:
-        return !m->is_at_word;
-    }
+    return m->is_at_word == (op == WORD);
 }
 
 /* Adds a state and all that it reaches without a character. */

@@ -22,9 +22,10 @@
 
 struct regex;
 
-/* The regex lies in the arena. ERR_INVALID with a sentence in error (at least 160 bytes). */
-MUST_CHECK int regex_compile(struct slice text, struct arena *a, struct regex **ret, char *error,
-                             size_t error_size);
+/* The regex lies in the arena. *states_left: how many states it may have; they are taken from it. ERR_INVALID with a
+ * sentence in error (at least 160 bytes). */
+MUST_CHECK int regex_compile(struct slice text, struct arena *a, uint32_t *states_left, struct regex **ret,
+                             char *error, size_t error_size);
 /* Whether it matches somewhere in the text. Takes from *steps, about one for each state and character; below 0 it
  * stops and returns false. */
 bool regex_matches(const struct regex *r, struct slice text, int64_t *steps);

@@ -59,6 +59,7 @@ struct compiler {
     struct buf refs; /* struct schema_rule *, to be resolved */
     struct slice id; /* of the root; empty = none */
     size_t count;
+    uint32_t states_left; /* of all patterns */
     struct format_error *error;
 };
 
@@ -106,18 +107,20 @@ static int read_names(const struct compiler *c, const struct value *v, const cha
 
 static int read_name_lists(const struct compiler *c, const struct schema_rule *r, const char *keyword)
 {
-    int err = r->value->type == VALUE_OBJECT ? OK : refuse(c, r->value, keyword, "it is an object of lists of names");
+    int err = r->value->type == VALUE_OBJECT
+                  ? OK
+                  : refuse(c, r->value, keyword, "it is an object of lists of names");
     for (size_t i = 0; !err && i < r->value->count; i++)
         err = read_names(c, r->value->list[i].value, keyword);
     return err;
 }
 
-static int read_regex(const struct compiler *c, const struct value *place, struct slice text,
+static int read_regex(struct compiler *c, const struct value *place, struct slice text,
                       const struct regex **ret)
 {
     char why[200];
     struct regex *regex = NULL;
-    if (regex_compile(text, &c->schema->tree.arena, &regex, why, sizeof why))
+    if (regex_compile(text, &c->schema->tree.arena, &c->states_left, &regex, why, sizeof why))
         return value_refuse(&c->schema->tree, place->place, c->error, "%s", why);
     *ret = regex;
     return OK;
@@ -181,7 +184,7 @@ static int read_uri(struct compiler *c, const struct schema_rule *r, const struc
 {
     const struct value *v = r->value;
     bool is_dialect = v->type == VALUE_STRING && (slice_equal(v->text, slice_text(DIALECT)) ||
-                                                   slice_equal(v->text, slice_text(DIALECT "#")));
+                                                  slice_equal(v->text, slice_text(DIALECT "#")));
     if (r->keyword == KEYWORD_SCHEMA)
         return is_dialect ? OK : refuse(c, v, "$schema", "only " DIALECT " is known");
     if (v->type != VALUE_STRING)
@@ -332,7 +335,8 @@ static int resolve(struct compiler *c, struct schema_rule *r)
     if (c->id.size && ref.size >= c->id.size && memcmp(ref.data, c->id.data, c->id.size) == 0)
         ref = slice_of(ref.data + c->id.size, ref.size - c->id.size);
     if (ref.size && ref.data[0] != '#')
-        return refuse(c, r->value, "$ref", "it must point into this schema, as in #/$defs/port: nothing is fetched");
+        return refuse(c, r->value, "$ref",
+                      "it must point into this schema, as in #/$defs/port: nothing is fetched");
     if (ref.size && percent_decode(slice_of(ref.data + 1, ref.size - 1), false, &fragment))
         err = refuse(c, r->value, "$ref", "a wrong escape");
     if (!err && fragment.size && fragment.data[0] != '/')
@@ -373,9 +377,11 @@ static int check_cycles(const struct compiler *c, struct schema_node *node, unsi
     if (node->state == NODE_DONE)
         return OK;
     if (node->state == NODE_OPEN)
-        return refuse(c, node->source, "$ref", "this schema refers to itself for the same value: that has no end");
+        return refuse(c, node->source, "$ref",
+                      "this schema refers to itself for the same value: that has no end");
     if (depth > 4 * SCHEMA_DEPTH_MAX)
-        return refuse(c, node->source, "$ref", "more than 256 schemas apply to one value, each by the one before it");
+        return refuse(c, node->source, "$ref",
+                      "more than 256 schemas apply to one value, each by the one before it");
     node->state = NODE_OPEN;
     for (size_t i = 0; i < node->rule_count; i++) {
         const struct schema_rule *r = &node->rules[i];
@@ -402,13 +408,14 @@ static int check_all_cycles(const struct compiler *c)
 int schema_compile(struct slice text, struct schema **ret, struct format_error *error)
 {
     struct schema *s = mem_new(sizeof *s);
-    struct compiler c = {.schema = s, .error = error};
+    struct compiler c = {.schema = s, .states_left = SCHEMA_STATES_MAX, .error = error};
     struct value_tree *t = &s->tree;
     int err;
     *ret = NULL;
     s->text = slice_of(mem_copy(text.data, text.size), text.size);
     if (text.size > SCHEMA_SIZE_MAX)
-        err = value_refuse(&(struct value_tree){.text = slice_text("")}, 0, error, "a schema has at most 64 KiB");
+        err = value_refuse(&(struct value_tree){.text = slice_text("")}, 0, error,
+                           "a schema has at most 64 KiB");
     else
         err = format_check(FORMAT_JSON, s->text, error);
     if (!err)

@@ -12,11 +12,12 @@
 
 #include "config/value/value.h"
 
-#define SCHEMA_SIZE_MAX  (64u << 10) /* bytes of a schema */
-#define SCHEMA_DEPTH_MAX 64          /* values inside each other, in a schema */
-#define SCHEMA_COUNT_MAX 5000        /* schemas in it */
-#define SCHEMA_STEPS_MAX 5000000
-#define SCHEMA_CALLS_MAX 1000 /* schemas and values inside each other while it checks */
+#define SCHEMA_SIZE_MAX   (64u << 10) /* bytes of a schema */
+#define SCHEMA_DEPTH_MAX  64          /* values inside each other, in a schema */
+#define SCHEMA_COUNT_MAX  5000        /* schemas in it */
+#define SCHEMA_STATES_MAX 20000       /* parts of its patterns together, repetitions written out */
+#define SCHEMA_STEPS_MAX  5000000
+#define SCHEMA_CALLS_MAX  1000 /* schemas and values inside each other while it checks */
 
 struct schema;
 
@@ -29,6 +30,7 @@ void schema_free(struct schema *s);
 MUST_CHECK int schema_check(const struct schema *s, enum format f, struct slice content,
                             struct format_error *error);
 /* The same for values that were read. */
-MUST_CHECK int schema_check_tree(const struct schema *s, const struct value_tree *t, struct format_error *error);
+MUST_CHECK int schema_check_tree(const struct schema *s, const struct value_tree *t,
+                                 struct format_error *error);
 
 #endif

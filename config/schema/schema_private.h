@@ -41,7 +41,7 @@ struct schema_node {
     bool is_constant, allows; /* the schemas true and false */
     struct schema_rule *rules;
     size_t rule_count;
-    const struct schema_rule *of[KEYWORDS]; /* NULL: the schema does not have it */
+    const struct schema_rule *of[KEYWORDS];        /* NULL: the schema does not have it */
     enum { NODE_NEW, NODE_OPEN, NODE_DONE } state; /* of the search for cycles */
 };
 

@@ -136,7 +136,11 @@ static int step(struct reader *r)
     size_t place = (size_t)(r->at - r->start);
     if (r->at == r->end)
         return refuse(r);
-    struct value *v = value_new(r->tree, c == '{' ? VALUE_OBJECT : c == '[' ? VALUE_ARRAY : VALUE_STRING, place);
+    struct value *v = value_new(r->tree,
+                                c == '{'   ? VALUE_OBJECT
+                                : c == '[' ? VALUE_ARRAY
+                                           : VALUE_STRING,
+                                place);
     if (!v)
         return value_refuse_count(r->tree, place, r->error);
     if (v->type == VALUE_STRING) {
@@ -148,7 +152,8 @@ static int step(struct reader *r)
     if (r->depth == FORMAT_DEPTH_MAX)
         return refuse(r);
     r->at++;
-    r->levels[r->depth++] = (struct level){.value = v, .first = r->members.size / sizeof(struct value_member)};
+    r->levels[r->depth++] =
+        (struct level){.value = v, .first = r->members.size / sizeof(struct value_member)};
     if (peek(r) == (c == '{' ? '}' : ']')) {
         r->at++;
         close_level(r);

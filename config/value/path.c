@@ -90,7 +90,7 @@ static int walk_path(struct walk *w, const struct value **v)
         int err;
         if (w->at < w->path.size && w->path.data[w->at] == '[' && (!has_dot || w->at == 0))
             err = w->at + 1 < w->path.size && w->path.data[w->at + 1] == '"' ? take_quoted(w, v)
-                                                                              : take_index(w, v);
+                                                                             : take_index(w, v);
         else
             err = has_dot ? take_plain(w, v) : refuse_path(w, "a dot or [ must stand here");
         if (err)

@@ -46,7 +46,8 @@ static size_t offset_of(const struct value_tree *t, size_t place)
     return at;
 }
 
-int value_refuse(const struct value_tree *t, size_t place, struct format_error *error, const char *format, ...)
+int value_refuse(const struct value_tree *t, size_t place, struct format_error *error, const char *format,
+                 ...)
 {
     va_list args;
     format_place(t->text, offset_of(t, place), &error->line, &error->column);

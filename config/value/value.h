@@ -45,20 +45,21 @@ struct value {
 
 struct value_tree {
     struct arena arena;
-    struct slice text;         /* borrowed */
-    bool is_yaml;              /* places are characters, else bytes */
-    struct value **documents;  /* YAML: of the stream; else one. An empty YAML has none */
+    struct slice text;        /* borrowed */
+    bool is_yaml;             /* places are characters, else bytes */
+    struct value **documents; /* YAML: of the stream; else one. An empty YAML has none */
     size_t document_count, value_count;
 };
 
 /* True: contents of this format have values. */
 bool value_has(enum format f);
 /* Reads all values. ERR_MALFORMED: error has line, column and a sentence. In any case value_tree_done. */
-MUST_CHECK int value_read(enum format f, struct slice text, struct value_tree *ret, struct format_error *error);
+MUST_CHECK int value_read(enum format f, struct slice text, struct value_tree *ret,
+                          struct format_error *error);
 void value_tree_done(struct value_tree *t);
 /* Fills error: "line 1, column 2: " and the sentence. Returns ERR_MALFORMED. */
-int value_refuse(const struct value_tree *t, size_t place, struct format_error *error, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+int value_refuse(const struct value_tree *t, size_t place, struct format_error *error, const char *format,
+                 ...) __attribute__((format(printf, 4, 5)));
 
 const char *value_type_name(enum value_type t);
 /* NULL: the object has no such member. */
@@ -71,8 +72,8 @@ uint64_t value_hash(struct value *v); /* of equal values equal */
 /* Finds the value of a path: names separated by dots, [N] of an array from 0 on, ["NAME"] for any name, as a
  * JSON string. In properties the path is the whole key. ERR_INVALID: it is no path; ERR_NOT_FOUND; both with a
  * sentence in error (at least 200 bytes). */
-MUST_CHECK int value_find(enum format f, const struct value *root, struct slice path, const struct value **ret,
-                          char *error, size_t error_size);
+MUST_CHECK int value_find(enum format f, const struct value *root, struct slice path,
+                          const struct value **ret, char *error, size_t error_size);
 /* Appends a name or an index to a path. */
 void value_path_add_name(struct buf *path, struct slice name);
 void value_path_add_index(struct buf *path, size_t index);

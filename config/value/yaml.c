@@ -186,7 +186,8 @@ static int add_value(struct reader *r, struct value *v, bool is_plain, size_t pl
     struct level *top = &r->levels[r->depth - 1];
     if (top->value->type == VALUE_OBJECT && !top->has_name) {
         if (v->type == VALUE_OBJECT || v->type == VALUE_ARRAY)
-            return value_refuse(r->tree, place, r->error, "a key that is a list or a mapping has no form in JSON");
+            return value_refuse(r->tree, place, r->error,
+                                "a key that is a list or a mapping has no form in JSON");
         top->has_name = true;
         top->name = v->text;
         top->name_place = place;

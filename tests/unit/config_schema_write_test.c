@@ -9,7 +9,9 @@
 #include "config/schemas.h"
 #include "tests/unit/config_node.h"
 
-#define PORTS "{\"type\":\"object\",\"properties\":{\"port\":{\"type\":\"integer\",\"maximum\":65535}},\"required\":[\"port\"]}"
+#define PORTS                                                                                                \
+    "{\"type\":\"object\",\"properties\":{\"port\":{\"type\":\"integer\",\"maximum\":65535}},\"required\":[" \
+    "\"port\"]}"
 
 static int setup(void **state)
 {
@@ -71,16 +73,18 @@ static void test_patterns(void **state)
     assert_ok(put(n, "app-*", PORTS));
     assert_ok(put(n, "app-a*", low));
     assert_ok(put(n, "app-ab.json", "true"));
-    assert_refused(config_node_publish(n, "x.json", "[]"), ERR_MALFORMED, "line 1, column 1: an array of 0 is of type array");
+    assert_refused(config_node_publish(n, "x.json", "[]"), ERR_MALFORMED,
+                   "line 1, column 1: an array of 0 is of type array");
     assert_ok(config_node_publish(n, "x.json", "{}"));
     assert_refused(config_node_publish(n, "app-.json", "{}"), ERR_MALFORMED, "\"port\" is missing");
     assert_refused(config_node_publish(n, "app-x.yaml", "a: 1\nport: 70000\n"), ERR_MALFORMED,
                    "line 2, column 7: port: 70000 must be at most 65535");
-    assert_refused(config_node_publish(n, "app-a.json", "{\"port\":101}"), ERR_MALFORMED, "101 must be at most 100");
+    assert_refused(config_node_publish(n, "app-a.json", "{\"port\":101}"), ERR_MALFORMED,
+                   "101 must be at most 100");
     assert_ok(config_node_publish(n, "app-a.json", "{}")); /* the longest beginning alone decides */
     assert_ok(config_node_publish(n, "app-ab.json", "[1]"));
-    assert_ok(config_node_publish(n, "other/app-x.json", "[1]"));         /* another group */
-    assert_ok(config_node_publish(n, "ns/default/app-x.json", "[1]"));    /* another namespace */
+    assert_ok(config_node_publish(n, "other/app-x.json", "[1]"));      /* another group */
+    assert_ok(config_node_publish(n, "ns/default/app-x.json", "[1]")); /* another namespace */
     assert_ok(put(n, "app-*", "true"));
     assert_ok(config_node_publish(n, "app-x.yaml", "[]"));
     assert_ok(drop(n, "app-ab.json"));
@@ -95,13 +99,15 @@ static void test_formats(void **state)
     struct config_node *n = *state;
     assert_ok(put(n, "a*", "{\"properties\":{\"server.port\":{\"type\":\"integer\"}}}"));
     assert_ok(config_node_publish(n, "a.properties", "server.port=80\n"));
-    assert_refused(config_node_publish(n, "a.properties", "x=1\nserver.port=8o\n"), ERR_MALFORMED, "line 2, column 13");
+    assert_refused(config_node_publish(n, "a.properties", "x=1\nserver.port=8o\n"), ERR_MALFORMED,
+                   "line 2, column 13");
     assert_refused(config_node_publish(n, "a.txt", "text"), ERR_MALFORMED, "the format text has no values");
-    assert_refused(config_node_publish_with(n, &(struct config_publish){.key = config_id_of("a.properties"),
-                                                                        .content = slice_text("server.port=x"),
-                                                                        .has_format = true,
-                                                                        .format = FORMAT_TEXT}),
-                   ERR_MALFORMED, "the format text has no values");
+    assert_refused(
+        config_node_publish_with(n, &(struct config_publish){.key = config_id_of("a.properties"),
+                                                             .content = slice_text("server.port=x"),
+                                                             .has_format = true,
+                                                             .format = FORMAT_TEXT}),
+        ERR_MALFORMED, "the format text has no values");
     assert_ok(config_node_delete(n, "a.properties")); /* a deletion has no content */
 }
 
@@ -120,7 +126,8 @@ static void test_writes(void **state)
         n, &(struct config_publish){.key = key, .content = slice_text("{}"), .only_validate = true});
     assert_refused(a, ERR_MALFORMED, "\"port\" is missing");
     assert_int_equal(a.result.where.line, 1);
-    assert_refused(config_node_gray(n, "a.json", "s", "{\"percent\":1,\"content\":\"{}\"}"), ERR_MALFORMED, "is missing");
+    assert_refused(config_node_gray(n, "a.json", "s", "{\"percent\":1,\"content\":\"{}\"}"), ERR_MALFORMED,
+                   "is missing");
     struct config_publish bundle[] = {{.key = config_id_of("b.json"), .content = slice_text("{}")},
                                       {.key = key, .content = slice_text("{}")}};
     a = config_reply();
@@ -129,7 +136,8 @@ static void test_writes(void **state)
     assert_refused(a, ERR_MALFORMED, "is missing");
     assert_string_equal(a.culprit, "a.json");
     a = config_reply(); /* a draft may be anything; it is checked when it is submitted and published */
-    config_put_draft(n->config, &a.request, &(struct config_publish){.key = key, .content = slice_text("{}")});
+    config_put_draft(n->config, &a.request,
+                     &(struct config_publish){.key = key, .content = slice_text("{}")});
     config_node_wait(n, &a);
     assert_ok(a);
     a = config_reply();
@@ -289,7 +297,8 @@ static void test_document(void **state)
                                                     .time_ms = 5},
                           &text);
     assert_int_equal(schema_document_read(buf_slice(&text), &a, &d), OK);
-    assert_true(slice_equal(d.schema, slice_text("{\"a\":\n1}")) && slice_equal(d.author.name, slice_text("alice")));
+    assert_true(slice_equal(d.schema, slice_text("{\"a\":\n1}")) &&
+                slice_equal(d.author.name, slice_text("alice")));
     assert_int_equal(d.time_ms, 5);
     assert_int_equal(schema_document_read(slice_text("{}"), &a, &d), ERR_INVALID);
     assert_int_equal(schema_document_read(slice_text("["), &a, &d), ERR_MALFORMED);
@@ -301,9 +310,10 @@ static void test_document(void **state)
 static void test_view(void **state)
 {
     struct schemas s = {0};
-    const struct config_name names[] = {{CONFIG_SCHEMA, slice_text("n"), slice_text("g"), slice_text("a*"), 0},
-                                        {CONFIG_SCHEMA, slice_text("n"), slice_text("g"), slice_text("b"), 0},
-                                        {CONFIG_SCHEMA, slice_text("m"), slice_text("g"), slice_text("b"), 0}};
+    const struct config_name names[] = {
+        {CONFIG_SCHEMA, slice_text("n"), slice_text("g"), slice_text("a*"), 0},
+        {CONFIG_SCHEMA, slice_text("n"), slice_text("g"), slice_text("b"), 0},
+        {CONFIG_SCHEMA, slice_text("m"), slice_text("g"), slice_text("b"), 0}};
     (void)state;
     schemas_begin(&s, true);
     for (int i = 0; i < 3; i++)
