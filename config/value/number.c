@@ -77,23 +77,31 @@ bool number_is_integer(const struct number *n)
     return n->digits.size == 0 || n->exponent >= 0;
 }
 
+/* a * b % modulus; all are below 10^18 (NUMBER_DIVISOR_DIGITS). */
+static uint64_t multiply(uint64_t a, uint64_t b, uint64_t modulus)
+{
+    __extension__ unsigned __int128 product = a;
+    product *= b;
+    return (uint64_t)(product % modulus);
+}
+
 static uint64_t remainder_of(struct slice digits, uint64_t divisor)
 {
     uint64_t rest = 0;
     for (size_t i = 0; i < digits.size; i++)
-        rest = (uint64_t)(((unsigned __int128)rest * 10 + (digits.data[i] - '0')) % divisor);
+        rest = (multiply(rest, 10, divisor) + (digits.data[i] - '0')) % divisor;
     return rest;
 }
 
 static uint64_t power_of_ten(uint64_t exponent, uint64_t modulus)
 {
-    unsigned __int128 result = 1 % modulus, base = 10 % modulus;
+    uint64_t result = 1 % modulus, base = 10 % modulus;
     for (; exponent; exponent >>= 1) {
         if (exponent & 1)
-            result = result * base % modulus;
-        base = base * base % modulus;
+            result = multiply(result, base, modulus);
+        base = multiply(base, base, modulus);
     }
-    return (uint64_t)result;
+    return result;
 }
 
 /* n = x * 10^i, divisor = y * 10^j, and x ends with no zero. If i < j, x would have to be a multiple of 10^(j-i).
@@ -108,7 +116,7 @@ bool number_is_multiple(const struct number *n, const struct number *divisor)
     for (size_t i = 0; i < divisor->digits.size; i++)
         y = y * 10 + (divisor->digits.data[i] - '0');
     uint64_t power = power_of_ten((uint64_t)(n->exponent - divisor->exponent), y);
-    return (unsigned __int128)remainder_of(n->digits, y) * power % y == 0;
+    return multiply(remainder_of(n->digits, y), power, y) == 0;
 }
 
 bool number_to_count(const struct number *n, uint32_t *ret)

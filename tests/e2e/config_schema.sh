@@ -49,7 +49,9 @@ req pete POST /configs/app-a.json/publish && expect "its publish" "400 malformed
 req pete PUT /configs/app-a.json '{"port":1}' && expect "one that fits" "200 " "$answer"
 req pete PUT /configs/app-a.json/gray/g '{"percent":10,"content":"{}"}' && expect "a gray release" "400 malformed" "$answer"
 mkdir "$work/in" && printf '{}' >"$work/in/app-b.json"
-expect "an import" "refused" "$(tar cz -C "$work/in" . | curl -s -u root:root-pw --data-binary @- "$api/import?dry_run=true" | jq -r '.items[0].action // .error.current.items[0].action')"
+tar cz -C "$work/in" . >"$work/in.tgz"
+token=$(curl -s -m 60 "$url/v3/auth/authenticate" -d '{"name":"root","password":"root-pw"}' | jq -r .token)
+expect "an import" refused "$(curl -s -m 60 -H "Authorization: Bearer $token" --data-binary @"$work/in.tgz" "$api/import?dry_run=true" | jq -r '.items[0].action')"
 
 # --- it survives kill -9
 stop_server KILL
