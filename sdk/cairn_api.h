@@ -41,7 +41,8 @@ extern "C" {
     N(session_heartbeat, "PUT", "/api/v1/sessions/{lease}/heartbeat", "")                                    \
     N(session_end, "DELETE", "/api/v1/sessions/{lease}", "")                                                 \
     N(config_list, "GET", "/api/v1/configs", "namespace group prefix limit continue deleted" CAIRN_READS)    \
-    N(config_read, "GET", "/api/v1/configs/{name}", "namespace group seq meta labels client_id" CAIRN_READS) \
+    N(config_read, "GET", "/api/v1/configs/{name}",                                                          \
+      "namespace group seq meta key labels client_id" CAIRN_READS)                                           \
     N(config_put, "PUT", "/api/v1/configs/{name}",                                                           \
       "namespace group type title note validate emergency" CAIRN_CONDITIONS CAIRN_AUTHOR)                    \
     N(config_delete, "DELETE", "/api/v1/configs/{name}",                                                     \
@@ -137,6 +138,7 @@ struct cairn_api_request {
     const char *policy;           /* of an import: "abort", "skip", "overwrite" */
     bool dry_run;
     const char *emergency; /* a publish without the review that a policy requires: the reason */
+    const char *key;       /* of cairn_config_read: one value of the content, as JSON */
     bool is_deletion;      /* of cairn_draft_put: the draft deletes the configuration */
     bool cascade;          /* of cairn_namespace_delete: with all that it holds, in the background */
 };

@@ -51,8 +51,8 @@ enum ctl_exit ctl_config_schema_rm(struct ctl *c)
 enum ctl_exit ctl_config_schema_get(struct ctl *c)
 {
     static const struct ctl_column columns[] = {
-        {"PATTERN", "name", CTL_CELL_PLAIN},  {"GROUP", "group", CTL_CELL_PLAIN},
-        {"SIZE", "size", CTL_CELL_PLAIN},     {"AUTHOR", "author", CTL_CELL_PLAIN},
+        {"PATTERN", "name", CTL_CELL_PLAIN}, {"GROUP", "group", CTL_CELL_PLAIN},
+        {"SIZE", "size", CTL_CELL_PLAIN},    {"AUTHOR", "author", CTL_CELL_PLAIN},
         {"TIME", "time_ms", CTL_CELL_TIME},
     };
     bool is_raw = c->form == CTL_FORM_NONE || c->form == CTL_FORM_SIMPLE;
@@ -74,8 +74,8 @@ enum ctl_exit ctl_config_schema_get(struct ctl *c)
 enum ctl_exit ctl_config_schema_ls(struct ctl *c)
 {
     static const struct ctl_column columns[] = {
-        {"PATTERN", "name", CTL_CELL_PLAIN},  {"GROUP", "group", CTL_CELL_PLAIN},
-        {"SIZE", "size", CTL_CELL_PLAIN},     {"AUTHOR", "author", CTL_CELL_PLAIN},
+        {"PATTERN", "name", CTL_CELL_PLAIN}, {"GROUP", "group", CTL_CELL_PLAIN},
+        {"SIZE", "size", CTL_CELL_PLAIN},    {"AUTHOR", "author", CTL_CELL_PLAIN},
         {"TIME", "time_ms", CTL_CELL_TIME},
     };
     struct ctl_call call = {.method = "GET"};
