@@ -42,7 +42,7 @@ extern "C" {
     N(session_end, "DELETE", "/api/v1/sessions/{lease}", "")                                                 \
     N(config_list, "GET", "/api/v1/configs", "namespace group prefix limit continue deleted" CAIRN_READS)    \
     N(config_read, "GET", "/api/v1/configs/{name}",                                                          \
-      "namespace group seq meta key labels client_id" CAIRN_READS)                                           \
+      "namespace group seq meta key render labels client_id" CAIRN_READS)                                    \
     N(config_put, "PUT", "/api/v1/configs/{name}",                                                           \
       "namespace group type title note validate emergency" CAIRN_CONDITIONS CAIRN_AUTHOR)                    \
     N(config_delete, "DELETE", "/api/v1/configs/{name}",                                                     \
@@ -139,8 +139,10 @@ struct cairn_api_request {
     bool dry_run;
     const char *emergency; /* a publish without the review that a policy requires: the reason */
     const char *key;       /* of cairn_config_read: one value of the content, as JSON */
-    bool is_deletion;      /* of cairn_draft_put: the draft deletes the configuration */
-    bool cascade;          /* of cairn_namespace_delete: with all that it holds, in the background */
+    bool
+        with_render; /* of cairn_config_read: replace ${other.yaml#a.b} by the values of other configurations */
+    bool is_deletion; /* of cairn_draft_put: the draft deletes the configuration */
+    bool cascade;     /* of cairn_namespace_delete: with all that it holds, in the background */
 };
 
 /* An entry of a list. Texts are "" and numbers 0 where the entry has no such field. */

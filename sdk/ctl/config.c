@@ -76,6 +76,8 @@ enum ctl_exit ctl_config_get(struct ctl *c)
     ctl_query(&call, "seq", ctl_flag_value(&c->line, "seq"));
     ctl_query(&call, "labels", ctl_flag_value(&c->line, "labels"));
     ctl_query(&call, "key", ctl_flag_value(&c->line, "key"));
+    ctl_query(&call, "render", ctl_bool(&c->line, "render") ? "true" : NULL);
+    is_raw |= ctl_bool(&c->line, "render");
     is_raw |= ctl_flag_value(&c->line, "key") != NULL; /* a value is JSON in every form */
     if (!is_raw) {
         ctl_query(&call, "meta", "true");

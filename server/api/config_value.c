@@ -12,15 +12,15 @@
 
 /* The worker's data: copies, and the result. */
 struct value_task {
-    struct task task;       /* first */
-    struct api_call *call;  /* NULL: it has left */
+    struct task task;      /* first */
+    struct api_call *call; /* NULL: it has left */
     struct arena arena;
     struct slice content, key;
     enum format format;
     int64_t revision;
     bool has_tag;
     uint8_t tag[API_DIGEST_SIZE]; /* the content's md5 */
-    enum api_error error; /* API_ERRORS: the value is in out */
+    enum api_error error;         /* API_ERRORS: the value is in out */
     char why[400];
     struct buf out;
 };
@@ -39,7 +39,8 @@ static enum api_error find_value(struct value_task *k)
         snprintf(k->why, sizeof k->why, "this content has no keys: %s", where.text);
         error = API_BAD_REQUEST;
     } else if (t.document_count != 1) {
-        snprintf(k->why, sizeof k->why, "this content has %zu documents; a key is of one alone", t.document_count);
+        snprintf(k->why, sizeof k->why, "this content has %zu documents; a key is of one alone",
+                 t.document_count);
         error = API_BAD_REQUEST;
     } else if ((err = value_find(k->format, t.documents[0], k->key, &v, k->why, sizeof k->why))) {
         error = err == ERR_NOT_FOUND ? API_NOT_FOUND : API_BAD_REQUEST;

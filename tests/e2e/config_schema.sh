@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Schemas of configurations on a real node, with users: who may set one, what it refuses on every way in, kill -9 in between,
-# the audit trail, and the deletion of the namespace.
+# references and keys by the reader's permissions, the audit trail, and the deletion of the namespace.
 . "$(dirname "$0")/lib.sh"
 port=$(free_base)
 url=http://127.0.0.1:$port
@@ -64,6 +64,15 @@ expect "cairnctl prints it" '{"maximum":5}' "$(as sam config schema-get n.json |
 req pete PUT /configs/n.json 6 && expect "it holds" "400 malformed" "$answer"
 expect "cairnctl deletes it" "n.json: done" "$(as sam config schema-rm n.json | cut -d, -f1)"
 req pete PUT /configs/n.json 6 && expect "it is gone" "200 " "$answer"
+
+# --- references: each configuration with the reader's permission
+req pete PUT /configs/inner.yaml 'x: 7' && req pete PUT /configs/outer.yaml 'y: ${inner.yaml#x}'
+as root role grant-permission sam read /cairn/config/heads/default/default/outer.yaml >>"$work/out"
+req pete GET '/configs/outer.yaml?render=true' && expect "rendered" "y: 7" "$body"
+req sam GET '/configs/outer.yaml' && expect "the outer one may be read" 'y: ${inner.yaml#x}' "$body"
+req sam GET '/configs/outer.yaml?render=true' && expect "the inner one may not" "403 forbidden" "$answer"
+req sam GET '/configs/outer.yaml?key=y' && expect "a key" '"${inner.yaml#x}"' "$body"
+req sam GET '/configs/inner.yaml?key=x' && expect "a key of the other" "403 forbidden" "$answer"
 
 # --- the audit trail, and the namespace's deletion
 req root GET '/audit?kind=config&limit=100'

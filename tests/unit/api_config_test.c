@@ -278,6 +278,50 @@ static void test_keys(void **state)
     done(&c);
 }
 
+/* References are replaced only if that is asked for; the tag is that of the rendered text. */
+static void test_render(void **state)
+{
+    (void)state;
+    struct client c = connect_client();
+    char headers[100];
+    const struct digest now = digest_of(slice_text("port: 80\n"));
+    put("b.yaml", "port: 80\nto: ${a.yaml#to}\n");
+    put("b.yaml/gray/b", "{\"match\":{\"zone\":[\"b\"]},\"content\":\"port: 81\"}");
+    put("a.yaml", "port: ${b.yaml#port}\n");
+    request(&c, "GET", "a.yaml", "", NULL);
+    expect(&c, "\r\n\r\nport: ${b.yaml#port}\n");
+    request(&c, "GET", "a.yaml?render=true", "", NULL);
+    expect(&c, "\r\n\r\nport: 80\n");
+    assert_true(has(&c, now.md5) && has(&c, "X-Cairn-Rendered: 1\r\n"));
+    snprintf(headers, sizeof headers, "If-None-Match: \"%s\"\r\n", now.md5);
+    request(&c, "GET", "a.yaml?render=true", headers, NULL);
+    expect(&c, "HTTP/1.1 304 ");
+    request(&c, "GET", "a.yaml?render=true&seq=1", "", NULL);
+    expect(&c, "\r\n\r\nport: 80\n");
+    request(&c, "GET", "a.yaml?render=true&labels=zone=b", "", NULL);
+    expect(&c, "\r\n\r\nport: 81\n");
+    request(&c, "GET", "a.yaml?render=true&meta=true", "", NULL);
+    expect(&c, "render cannot be combined");
+    put("a.yaml", "x: 1\nto: ${b.yaml#to}\n");
+    request(&c, "GET", "a.yaml?render=true", "", NULL);
+    expect(&c, "line 2, column 5: the references go round: b.yaml#to -> a.yaml#to -> b.yaml#to");
+    put("a.yaml", "${none.yaml#x}");
+    request(&c, "GET", "a.yaml?render=true", "", NULL);
+    expect(&c, "there is no configuration default/default/none.yaml");
+    put("a.yaml", "${/#x}");
+    request(&c, "GET", "a.yaml?render=true", "", NULL);
+    expect(&c, "HTTP/1.1 400 Bad Request\r\n");
+    for (int turns = 0; turns < 12; turns++) { /* clients that leave in between */
+        struct client gone = connect_client();
+        put("a.yaml", turns % 2 ? "${b.yaml#port} " : "${b.yaml#port}");
+        request(&gone, "GET", "a.yaml?render=true", "", NULL);
+        for (int k = 0; k < turns; k++)
+            uv_run(&loop, UV_RUN_NOWAIT);
+        done(&gone);
+    }
+    done(&c);
+}
+
 /* --- the list ------------------------------------------------------------------------------------------- */
 
 enum { LISTED = 60, LIST_STEP_NS = 600000 };
@@ -668,6 +712,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_same_turn, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_client_leaves, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_keys, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_render, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_list_in_slices, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_list_never_calm, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_export_breaks, start_api, stop_api),
