@@ -23,6 +23,7 @@ static void config_on_begin(void *arg, int64_t revision, bool is_whole)
 {
     struct config *c = arg;
     policies_begin(&c->policies, is_whole);
+    schemas_begin(&c->schemas, is_whole);
     runner_begin(c->runner, is_whole);
     heads_begin(c->heads, revision, is_whole);
 }
@@ -38,6 +39,8 @@ static void config_on_put(void *arg, const Mvccpb__KeyValue *pair)
         heads_put(c->heads, &name, pair_value(pair), pair->create_revision, pair->mod_revision);
     else if (name.kind == CONFIG_POLICY)
         policies_put(&c->policies, name.ns, pair_value(pair), pair->mod_revision);
+    else if (name.kind == CONFIG_SCHEMA)
+        schemas_put(&c->schemas, &name, pair_value(pair), pair->mod_revision);
     else
         runner_put(c->runner, &name, pair_value(pair), pair->mod_revision);
 }
@@ -52,6 +55,8 @@ static void on_remove(void *arg, struct slice key, int64_t revision)
         heads_remove(c->heads, &name, revision);
     else if (name.kind == CONFIG_POLICY)
         policies_remove(&c->policies, name.ns);
+    else if (name.kind == CONFIG_SCHEMA)
+        schemas_remove(&c->schemas, &name);
     else
         runner_remove(c->runner, &name);
 }
@@ -61,6 +66,7 @@ static bool config_on_end(void *arg, uint64_t until_ns)
     struct config *c = arg;
     (void)until_ns;
     policies_end(&c->policies);
+    schemas_end(&c->schemas);
     runner_end(c->runner);
     heads_end(c->heads);
     return true;
@@ -69,7 +75,8 @@ static bool config_on_end(void *arg, uint64_t until_ns)
 static const struct feed_events feed_events = {config_on_begin, config_on_put, on_remove, config_on_end,
                                                false};
 static const char *const prefixes[] = {CONFIG_PREFIX "heads/", CONFIG_PREFIX "policies/",
-                                       CONFIG_PREFIX "schedules/", CONFIG_PREFIX "rollouts/"};
+                                       CONFIG_PREFIX "schemas/", CONFIG_PREFIX "schedules/",
+                                       CONFIG_PREFIX "rollouts/"};
 
 static void on_changed(void *arg, struct heads_item *i)
 {
@@ -480,6 +487,7 @@ void config_free(struct config *c)
     feed_free(c->feed);
     config_janitor_free(c->janitor);
     policies_done(&c->policies);
+    schemas_done(&c->schemas);
     config_watch_done(c);
     heads_free(c->heads);
     recent_done(&c->recent);

@@ -306,6 +306,17 @@ struct config_workflow_list {
 };
 void config_list_workflow(struct config *c, struct config_workflow_list *l);
 
+/* --- schemas (config_schema.c, config/schemas.h) --------------------------------------------------------- */
+/* Puts a JSON Schema for the configuration of this name, or for all whose names begin so if it ends with `*`. From its
+ * revision on, contents that are published must fit it; what is live stays. ERR_MALFORMED: it is no schema;
+ * result.where has the place. The author needs WRITE on its key. config_read_workflow and config_list_workflow read
+ * schemas, too (CONFIG_SCHEMA). */
+void config_put_schema(struct config *c, struct config_request *q, const struct config_id *id,
+                       struct slice text);
+void config_delete_schema(struct config *c, struct config_request *q, const struct config_id *id);
+/* The schema of a configuration in the view, until the return to the loop; empty = none. */
+struct slice config_schema_of(const struct config *c, const struct config_id *key);
+
 /* --- scheduled publishes (config_schedule.c) ------------------------------------------------------------ */
 /* The leader publishes the draft at this time. It must be approved by now where a review is needed. At its time
  * it is kept as failed, with the reason, if the live release or the draft is another one by then.

@@ -143,6 +143,7 @@ static int decide_promote(struct write *w, struct target *t)
     t->format = t->release.format;
     t->content = t->release.content;
     t->title = t->release.title;
+    t->is_published_content = true;
     if (!err && !is_deletion)
         err = write_check_content(w, t, t->format);
     if (!err)

@@ -268,8 +268,10 @@ static void start_checks(struct config_import *i)
         check_item(i, i->at++);
         if (item->action == CONFIG_REFUSED)
             continue;
-        k->list[k->count++] =
-            (struct content){.bytes = config_copy(&k->arena, item->content), .format = item->format};
+        struct slice schema = config_schema_of(i->config, &item->key);
+        k->list[k->count++] = (struct content){.bytes = config_copy(&k->arena, item->content),
+                                               .format = item->format,
+                                               .schema = config_copy(&k->arena, schema)};
         k->task.bytes += item->content.size;
     }
     k->task.run = run_checks;

@@ -102,10 +102,9 @@ struct workflow_read {
 };
 
 static const char *const kind_texts[CONFIG_KEYS] = {
-    [CONFIG_POLICY] = "the namespace has no policy",
-    [CONFIG_REVIEW] = "the draft was not submitted",
-    [CONFIG_SCHEDULE] = "no publish is scheduled",
-    [CONFIG_ROLLOUT] = "there is no rollout",
+    [CONFIG_POLICY] = "the namespace has no policy",        [CONFIG_REVIEW] = "the draft was not submitted",
+    [CONFIG_SCHEDULE] = "no publish is scheduled",          [CONFIG_ROLLOUT] = "there is no rollout",
+    [CONFIG_SCHEMA] = "there is no schema of this pattern",
 };
 
 static void on_read_barrier(struct kv_request *kv, int err, const ProtobufCMessage *response)

@@ -12,6 +12,7 @@
 #include "config/policies.h"
 #include "config/recent.h"
 #include "config/runner.h"
+#include "config/schemas.h"
 #include "config/task.h"
 #include "consensus/pending_op.h"
 #include "namespace/view.h"
@@ -27,6 +28,7 @@ struct config {
     struct heads *heads;
     struct config_janitor *janitor;
     struct policies policies;
+    struct schemas schemas;
     struct runner *runner;
     struct buf names; /* of the key being parsed */
     struct recent recent;

@@ -74,7 +74,7 @@ static int decide_rollback(struct write *w, struct target *t)
     t->format = t->release.format;
     t->content = t->release.content;
     t->title = t->release.title;
-    t->has_format = true;
+    t->has_format = t->is_published_content = true;
     int err = publish_content(w, t, CONFIG_ROLLBACK);
     if (!err && t->new_release)
         t->new_release->origin_seq = t->wanted;

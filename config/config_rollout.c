@@ -151,6 +151,7 @@ static int promote(struct write *w, struct target *t, struct workflow_rollout *r
     t->format = t->release.format;
     t->content = t->release.content;
     t->title = t->release.title;
+    t->is_published_content = true;
     if (!err && !is_deletion)
         err = write_check_content(w, t, t->format);
     if (!err)

@@ -66,12 +66,15 @@ static int check_size(struct write *w, struct target *t)
 static int check_on_loop(struct write *w, struct target *t, enum format format, bool is_draft)
 {
     struct config *c = w->op.config;
-    bool is_small = t->content.size <= CONFIG_INLINE_MAX && t->content.size <= c->inline_left;
-    if (content_is_of(&t->checked, t->content, format))
+    bool is_small =
+        t->content.size <= CONFIG_INLINE_MAX && t->content.size <= c->inline_left && !t->schema_revision;
+    if (content_is_of(&t->checked, t->content, format, t->schema_revision))
         return OK;
     content_done(&t->checked);
     t->checked.bytes = t->content;
     t->checked.format = format;
+    t->checked.schema = t->schema;
+    t->checked.schema_revision = t->schema_revision;
     t->checked.is_draft = is_draft;
     t->checked.does_encode = !is_small;
     t->is_unchecked = !is_small;
@@ -86,10 +89,12 @@ int write_check_content(struct write *w, struct target *t, enum format format)
 {
     int err = check_size(w, t);
     if (!err)
+        err = write_find_schema(w, t);
+    if (!err)
         err = check_on_loop(w, t, format, false);
     if (err)
         return err;
-    w->is_final = t->checked.err && t->has_format;
+    w->is_final = t->checked.err && t->has_format && !t->schema_revision;
     w->where = t->checked.where;
     return t->checked.err ? write_refuse(w, t, t->checked.err, "%s", w->where.text) : OK;
 }
@@ -328,7 +333,7 @@ static void config_write_on_read(struct kv_request *kv, int err, const ProtobufC
     }
     take_reads(w, response);
     w->op.result.revision = response->header->revision;
-    write_step(w);
+    write_resume(w, response->header->revision);
 }
 
 static void config_write_read(struct write *w)
@@ -513,7 +518,8 @@ static void add_record(struct write *w)
                                                          .seq = t->seq};
     }
     w->record = r.count ? audit_add(w->op.config->options.audit, &w->txn, TXN_THEN, &r) : (struct slice){0};
-    w->op.pending_ops.kv.extra_ops = AUDIT_OPS + IDEMPOTENCY_OPS + SIDES + (unsigned)w->policy_count;
+    w->op.pending_ops.kv.extra_ops =
+        AUDIT_OPS + IDEMPOTENCY_OPS + SIDES + (unsigned)w->policy_count + w->schema_compares;
 }
 
 static int build_transaction(struct write *w)
@@ -523,6 +529,7 @@ static int build_transaction(struct write *w)
     txn_init(&w->txn, &w->op.pending_ops.arena);
     for (size_t i = 0; i < w->policy_count; i++)
         txn_if_revision(&w->txn, w->policies[i].side.key, w->policies[i].side.revision);
+    w->schema_compares = write_compare_schemas(w);
     for (size_t i = 0; !err && i < w->count; i++)
         err = add_target(w, &w->targets[i]);
     if (!err)
@@ -577,7 +584,7 @@ static void on_sent(struct kv_request *kv, int err, const ProtobufCMessage *mess
         return;
     }
     take_reads(w, response);
-    write_step(w);
+    write_resume(w, response->header->revision);
 }
 
 static void send_write(struct write *w)

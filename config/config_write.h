@@ -54,6 +54,8 @@ struct write_policy {
     struct slice ns;
     struct side side;
     const struct workflow_policy *policy; /* NULL = none, or unreadable */
+    bool checks_schemas;                  /* a content was checked: compare that no schema was put since */
+    int64_t schemas_revision;             /* the newest one that the view has */
 };
 
 struct target {
@@ -85,8 +87,12 @@ struct target {
     struct slice source_text;
     struct config_release release; /* SOURCE_RELEASE, parsed */
     struct config_draft draft;
-    struct content checked; /* the result of the content's one check */
-    bool is_unchecked;      /* the worker must check it before the next decision */
+    /* config_schema.c */
+    bool is_published_content;       /* the content was published before: no schema is asked */
+    struct slice schema, schema_key; /* the schema that the content must fit */
+    int64_t schema_revision;         /* of its key; 0 = there is none */
+    struct content checked;          /* the result of the content's one check */
+    bool is_unchecked;               /* the worker must check it before the next decision */
     struct side sides[SIDES];
     struct write_policy *policy; /* of its namespace */
     /* The decision. */
@@ -121,9 +127,10 @@ struct write {
     char error[512];
     struct write_policy *policies; /* of its namespaces */
     size_t policy_count;
-    struct slice client;     /* for the turns at the worker */
-    struct author author;    /* of the releases */
-    struct slice emergency;  /* the reason for a publish without a review; empty = none */
+    struct slice client;    /* for the turns at the worker */
+    struct author author;   /* of the releases */
+    struct slice emergency; /* the reason for a publish without a review; empty = none */
+    unsigned schema_compares;
     struct slice record;     /* of the audit trail, in the transaction under way */
     struct config_once once; /* the request's, copied; key empty = none */
     struct check *check;     /* under way; NULL = none */
@@ -179,6 +186,13 @@ int write_publish_draft(struct write *w, struct target *t);
 int write_gray_release(struct write *w, struct target *t, bool is_deletion);
 /* Copies the rule into the arena, as t->rules of the first target. False: the write has ended. */
 bool write_copy_rule(struct write *w, const struct gray_rule *rule);
+
+/* config_schema.c. Finds the schema of the target in the view: t->schema. */
+int write_find_schema(struct write *w, struct target *t);
+/* Compares that the schemas that were found still decide; returns the number of compares. */
+unsigned write_compare_schemas(struct write *w);
+/* After a read: calls write_step, if it checks contents once the view shows the schemas of this revision. */
+void write_resume(struct write *w, int64_t revision);
 
 /* config_check.c. Calls write_step at the end. ERR_TOO_MANY_REQUESTS: nothing was started. */
 MUST_CHECK int write_check_start(struct write *w);

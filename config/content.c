@@ -2,11 +2,32 @@
  * A content's check, digests and encoding; see content.h. */
 #include "config/content.h"
 
+#include <stdio.h>
+
 #include "base/document.h"
+#include "config/schema/schema.h"
+
+/* The schema was compiled when it was put; one that another client has written may be none. */
+static int check_schema(struct content *c)
+{
+    struct schema *s;
+    int err = schema_compile(c->schema, &s, &c->where);
+    if (err) {
+        c->where = (struct format_error){.line = 1, .column = 1};
+        snprintf(c->where.text, sizeof c->where.text,
+                 "line 1, column 1: the schema of this configuration is no schema: it must be repaired");
+        return err;
+    }
+    err = schema_check(s, c->format, c->bytes, &c->where);
+    schema_free(s);
+    return err;
+}
 
 void content_run(struct content *c)
 {
     c->err = c->is_draft ? OK : format_check(c->format, c->bytes, &c->where);
+    if (!c->err && c->schema.size)
+        c->err = check_schema(c);
     if (!c->err && !c->is_draft)
         c->digest = digest_of(c->bytes);
     if (!c->err && c->does_encode) {
@@ -23,7 +44,8 @@ void content_done(struct content *c)
     *c = (struct content){0};
 }
 
-bool content_is_of(const struct content *c, struct slice bytes, enum format format)
+bool content_is_of(const struct content *c, struct slice bytes, enum format format, int64_t schema_revision)
 {
-    return c->is_done && c->bytes.data == bytes.data && c->bytes.size == bytes.size && c->format == format;
+    return c->is_done && c->schema_revision == schema_revision && c->bytes.data == bytes.data &&
+           c->bytes.size == bytes.size && c->format == format;
 }

@@ -11,11 +11,13 @@
 struct content {
     struct slice bytes; /* borrowed */
     enum format format;
+    struct slice schema; /* the JSON Schema that it must fit; empty = none. Borrowed */
+    int64_t schema_revision;
     bool is_draft;    /* the format is not checked, and no digest is needed */
     bool does_encode; /* also fill `encoded` */
     /* Set by content_run: */
     bool is_done;
-    int err; /* OK; ERR_MALFORMED: `where` has the place, and the fields below are not set */
+    int err; /* OK; ERR_MALFORMED: not well formed, or not as the schema asks: `where` has the place, and the fields below are not set */
     struct format_error where;
     struct digest digest;
     struct buf encoded; /* the fields "content" and "base64" of a document */
@@ -23,7 +25,8 @@ struct content {
 
 void content_run(struct content *c);
 void content_done(struct content *c);
-/* True: content_run has run for these bytes and this format. Compares the bytes' address, not the bytes. */
-bool content_is_of(const struct content *c, struct slice bytes, enum format format);
+/* True: content_run has run for these bytes, this format and the schema of this revision (0 = none). Compares the
+ * bytes' address, not the bytes. */
+bool content_is_of(const struct content *c, struct slice bytes, enum format format, int64_t schema_revision);
 
 #endif

@@ -7,7 +7,7 @@
 static const char *const folders[CONFIG_KEYS] = {
     [CONFIG_HEAD] = "heads/",       [CONFIG_RELEASE] = "releases/",    [CONFIG_DRAFT] = "drafts/",
     [CONFIG_POLICY] = "policies/",  [CONFIG_REVIEW] = "reviews/",      [CONFIG_SCHEDULE] = "schedules/",
-    [CONFIG_ROLLOUT] = "rollouts/", [CONFIG_EMERGENCY] = "emergency/",
+    [CONFIG_ROLLOUT] = "rollouts/", [CONFIG_EMERGENCY] = "emergency/", [CONFIG_SCHEMA] = "schemas/",
 };
 
 /* Appends the key up to the name; only a release's key has a '/' after the name. */

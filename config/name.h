@@ -18,6 +18,7 @@ enum config_key {
     CONFIG_REVIEW,   /* reviews/<ns>/<group>/<name> */
     CONFIG_SCHEDULE, /* schedules/<ns>/<group>/<name> */
     CONFIG_ROLLOUT,  /* rollouts/<ns>/<group>/<name> */
+    CONFIG_SCHEMA,   /* schemas/<ns>/<group>/<pattern>: config/schemas.h */
     /* Not stored: WRITE on such a key is the right to publish without a review. */
     CONFIG_EMERGENCY, /* emergency/<ns>/<group>/<name> */
     CONFIG_KEYS

@@ -70,6 +70,14 @@ void txn_if_empty(struct txn *t, struct slice key, struct slice range_end)
     t->message.compare[t->message.n_compare - 1]->range_end = bytes_of(range_end);
 }
 
+void txn_if_older(struct txn *t, struct slice key, struct slice range_end, int64_t mod_revision)
+{
+    txn_if_revision(t, key, mod_revision + 1);
+    Etcdserverpb__Compare *c = t->message.compare[t->message.n_compare - 1];
+    c->result = ETCDSERVERPB__COMPARE__COMPARE_RESULT__LESS;
+    c->range_end = bytes_of(range_end);
+}
+
 void txn_if_value(struct txn *t, struct slice key, struct slice value)
 {
     Etcdserverpb__Compare *c = add_compare(t, key);

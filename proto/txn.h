@@ -18,6 +18,8 @@ void txn_init(struct txn *t, struct arena *a);
 void txn_if_revision(struct txn *t, struct slice key, int64_t mod_revision);
 void txn_if_created(struct txn *t, struct slice key, int64_t create_revision);
 void txn_if_there(struct txn *t, struct slice key);
+/* No key in the range was written after this revision. It says nothing of deleted ones. */
+void txn_if_older(struct txn *t, struct slice key, struct slice range_end, int64_t mod_revision);
 void txn_if_empty(struct txn *t, struct slice key, struct slice range_end); /* there is no key in the range */
 void txn_if_value(struct txn *t, struct slice key, struct slice value);
 void txn_put(struct txn *t, struct slice key, struct slice value, int64_t lease);

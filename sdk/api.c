@@ -55,6 +55,8 @@ static const struct field {
     {"user", FIELD_TEXT, AT(user), NULL},
     {"on_behalf_of", FIELD_TEXT, AT(on_behalf_of), NULL},
     {"policy", FIELD_TEXT, AT(policy), NULL},
+    {"key", FIELD_TEXT, AT(key), NULL},
+    {"render", FIELD_FLAG, AT(with_render), "true"},
     {"dry_run", FIELD_FLAG, AT(dry_run), "true"},
     {"cascade", FIELD_FLAG, AT(cascade), "true"},
     {"emergency", FIELD_TEXT, AT(emergency), NULL},

@@ -42,7 +42,8 @@ extern "C" {
     N(session_heartbeat, "PUT", "/api/v1/sessions/{lease}/heartbeat", "")                                    \
     N(session_end, "DELETE", "/api/v1/sessions/{lease}", "")                                                 \
     N(config_list, "GET", "/api/v1/configs", "namespace group prefix limit continue deleted" CAIRN_READS)    \
-    N(config_read, "GET", "/api/v1/configs/{name}", "namespace group seq meta labels client_id" CAIRN_READS) \
+    N(config_read, "GET", "/api/v1/configs/{name}",                                                          \
+      "namespace group seq meta key render labels client_id" CAIRN_READS)                                    \
     N(config_put, "PUT", "/api/v1/configs/{name}",                                                           \
       "namespace group type title note validate emergency" CAIRN_CONDITIONS CAIRN_AUTHOR)                    \
     N(config_delete, "DELETE", "/api/v1/configs/{name}",                                                     \
@@ -81,6 +82,10 @@ extern "C" {
       "namespace group emergency" CAIRN_AUTHOR)                                                              \
     N(rollout_abort, "POST", "/api/v1/configs/{name}/rollout/abort", "namespace group" CAIRN_AUTHOR)         \
     N(rollout_list, "GET", "/api/v1/rollouts", "namespace group limit continue")                             \
+    N(schema_list, "GET", "/api/v1/schemas", "namespace group limit continue")                               \
+    N(schema_get, "GET", "/api/v1/schemas/{name}", "namespace group")                                        \
+    N(schema_put, "PUT", "/api/v1/schemas/{name}", "namespace group" CAIRN_AUTHOR)                           \
+    N(schema_delete, "DELETE", "/api/v1/schemas/{name}", "namespace group" CAIRN_AUTHOR)                     \
     N(policy_get, "GET", "/api/v1/policy", "namespace")                                                      \
     N(policy_put, "PUT", "/api/v1/policy", "namespace" CAIRN_AUTHOR)                                         \
     N(policy_delete, "DELETE", "/api/v1/policy", "namespace" CAIRN_AUTHOR)                                   \
@@ -104,8 +109,9 @@ extern "C" {
 /* One request for all routes. A field that the route does not have must be zero, else CAIRN_INVALID names
  * it. Texts are not percent-encoded. Zero leaves a parameter out. */
 struct cairn_api_request {
-    const char *ns, *group;  /* NULL = "default" (exports and targets: all) */
-    const char *name;        /* a service, a configuration or a namespace; required where the path has it */
+    const char *ns, *group; /* NULL = "default" (exports and targets: all) */
+    const char *
+        name; /* a service, a configuration, a schema's pattern or a namespace; required where the path has it */
     const char *id;          /* an instance, a session, a gray rule, the seq of a release; as `name` */
     struct cairn_bytes body; /* JSON; the content of a configuration or draft; an archive */
     /* reading */
@@ -135,6 +141,8 @@ struct cairn_api_request {
     const char *policy;           /* of an import: "abort", "skip", "overwrite" */
     bool dry_run;
     const char *emergency; /* a publish without the review that a policy requires: the reason */
+    const char *key;       /* of cairn_config_read: one value of the content, as JSON */
+    bool with_render;      /* of cairn_config_read: with the values of other configurations in place of ${other.yaml#a.b} */
     bool is_deletion;      /* of cairn_draft_put: the draft deletes the configuration */
     bool cascade;          /* of cairn_namespace_delete: with all that it holds, in the background */
     /* Of a POST whose route takes it: the same request with the same key, sent again within 24 hours by the same

@@ -125,7 +125,7 @@ static size_t character_size(struct slice s, size_t offset)
     return n ? n : 1;
 }
 
-static void find_place(struct slice text, size_t offset, size_t *ret_line, size_t *ret_column)
+void format_place(struct slice text, size_t offset, size_t *ret_line, size_t *ret_column)
 {
     size_t line = 1, column = 1;
     for (size_t i = 0; i < offset && i < text.size;) {
@@ -146,7 +146,7 @@ static void find_place(struct slice text, size_t offset, size_t *ret_line, size_
 int check_refuse(const struct check *c, size_t offset, const char *format, ...)
 {
     struct format_error *e = c->error;
-    find_place(c->text, offset, &e->line, &e->column);
+    format_place(c->text, offset, &e->line, &e->column);
     int n = snprintf(e->text, sizeof e->text, "line %zu, column %zu: ", e->line, e->column);
     va_list args;
     va_start(args, format);
@@ -174,7 +174,7 @@ int check_refuse_duplicate(const struct check *c, const char *what, struct slice
                            size_t first)
 {
     size_t line, column;
-    find_place(c->text, first, &line, &column);
+    format_place(c->text, first, &line, &column);
     return check_refuse(c, offset, "duplicate %s \"%s\", first at line %zu", what, check_quote(key).text,
                         line);
 }

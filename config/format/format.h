@@ -48,4 +48,7 @@ struct format_error {
 /* ERR_MALFORMED with *ret_error filled, in valid UTF-8. */
 MUST_CHECK int format_check(enum format f, struct slice bytes, struct format_error *ret_error);
 
+/* The line and column of a byte, as in errors. */
+void format_place(struct slice text, size_t offset, size_t *ret_line, size_t *ret_column);
+
 #endif

@@ -14,15 +14,15 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "config/format/check.h"
+#include "config/format/properties.h"
 
 struct properties {
-    const struct check *check;
+    struct check check;
     struct slice text;
     size_t at;
     struct buf line;   /* the logical line, without comments and continuations */
     struct buf pieces; /* struct piece, in order: its place in the text */
-    struct buf key;
-    struct strmap keys;
+    struct buf key, value;
 };
 
 struct piece {
@@ -140,14 +140,14 @@ static size_t plain_size(const uint8_t *line, size_t size, bool is_key)
 }
 
 /* Unescapes from *at to the end, or a key up to its separator. */
-static int unescape(struct properties *p, size_t *at, bool is_key)
+static int unescape(struct properties *p, size_t *at, bool is_key, struct buf *out)
 {
     static const char from[] = "tnrf", to[] = "\t\n\r\f";
     const uint8_t *line = p->line.data;
-    buf_clear(&p->key);
+    buf_clear(out);
     for (; *at < p->line.size; ++*at) {
         size_t n = plain_size(line + *at, p->line.size - *at, is_key);
-        buf_add(&p->key, line + *at, n);
+        buf_add(out, line + *at, n);
         *at += n;
         if (*at == p->line.size || line[*at] != '\\' || ++*at == p->line.size)
             return OK;
@@ -155,40 +155,84 @@ static int unescape(struct properties *p, size_t *at, bool is_key)
         const char *known = c ? strchr(from, c) : NULL;
         uint32_t unit;
         if (c != 'u') {
-            buf_add_byte(&p->key, known ? (uint8_t)to[known - from] : c);
+            buf_add_byte(out, known ? (uint8_t)to[known - from] : c);
         } else if (text_hex(line + *at + 1, line + p->line.size, 4, &unit)) {
-            add_unit(&p->key, unit);
+            add_unit(out, unit);
             *at += 4;
         } else {
-            return check_refuse(p->check, offset_in_text(p, *at - 1),
+            return check_refuse(&p->check, offset_in_text(p, *at - 1),
                                 "\\u must be followed by four hexadecimal digits");
         }
     }
     return OK;
 }
 
-static int check_line(struct properties *p)
+/* The separator of key and value: blanks, at most one `=` or `:`, blanks. */
+static size_t skip_separator(const struct properties *p, size_t at)
+{
+    const uint8_t *line = p->line.data;
+    bool has_sign = false;
+    for (; at < p->line.size; at++) {
+        bool is_sign = line[at] == '=' || line[at] == ':';
+        if (!format_properties_is_blank(line[at]) && (has_sign || !is_sign))
+            break;
+        has_sign |= is_sign;
+    }
+    return at;
+}
+
+struct properties *properties_new(struct slice text, struct format_error *error)
+{
+    struct properties *p = mem_new(sizeof *p);
+    p->text = text.size ? text : slice_text("");
+    p->check = (struct check){p->text, error};
+    return p;
+}
+
+void properties_free(struct properties *p)
+{
+    if (!p)
+        return;
+    buf_done(&p->line);
+    buf_done(&p->pieces);
+    buf_done(&p->key);
+    buf_done(&p->value);
+    mem_free(p);
+}
+
+int properties_next(struct properties *p, struct properties_pair *ret, bool *ret_has)
 {
     size_t at = 0;
-    int err = unescape(p, &at, true);
+    *ret_has = next_line(p);
+    if (!*ret_has)
+        return OK;
+    int err = unescape(p, &at, true, &p->key);
     if (err)
         return err;
-    size_t offset = offset_in_text(p, 0);
-    err = check_unique(p->check, &p->keys, "key", buf_slice(&p->key), offset);
-    return err ? err : unescape(p, &at, false);
+    at = skip_separator(p, at);
+    *ret = (struct properties_pair){.key = buf_slice(&p->key),
+                                    .key_offset = offset_in_text(p, 0),
+                                    .value_offset = offset_in_text(p, at < p->line.size ? at : 0)};
+    err = unescape(p, &at, false, &p->value);
+    ret->value = buf_slice(&p->value);
+    return err;
 }
 
 int format_check_properties(const struct check *c)
 {
-    struct properties p = {.check = c, .text = c->text};
+    struct properties *p = properties_new(c->text, c->error);
+    struct properties_pair pair;
+    struct strmap keys = {0};
+    bool has = true;
     int err = check_characters(c);
     if (!err && c->text.size >= 3 && memcmp(c->text.data, "\xef\xbb\xbf", 3) == 0)
         err = check_refuse(c, 0, "a byte order mark, which Java makes part of the first key");
-    while (!err && next_line(&p))
-        err = check_line(&p);
-    buf_done(&p.line);
-    buf_done(&p.pieces);
-    buf_done(&p.key);
-    strmap_done(&p.keys);
+    while (!err && has) {
+        err = properties_next(p, &pair, &has);
+        if (!err && has)
+            err = check_unique(c, &keys, "key", pair.key, pair.key_offset);
+    }
+    strmap_done(&keys);
+    properties_free(p);
     return err;
 }

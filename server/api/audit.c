@@ -182,7 +182,7 @@ static const char *kind_of(const struct api_call *c)
         unsigned flag;
         const char *kind;
     } kinds[] = {
-        {OF_CONFIG | OF_DRAFT | OF_REVIEW | OF_POLICY, "config"},
+        {OF_CONFIG | OF_DRAFT | OF_REVIEW | OF_POLICY | OF_SCHEMA, "config"},
         {OF_OVERRIDE, "override"},
         {OF_SETTINGS, "service"},
         {OF_INSTANCE, "instance"},

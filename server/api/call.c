@@ -555,6 +555,7 @@ static bool authorize_route(struct api_call *c)
         {OF_DRAFT, {GUARD_DRAFT, is_write, false, c->ns, group, c->name, {0}}},
         {OF_AUDIT, {.kind = GUARD_AUDIT}},
         {OF_REVIEW, {GUARD_REVIEW, is_write, false, c->ns, group, c->name, {0}}},
+        {OF_SCHEMA, {GUARD_SCHEMA, is_write, false, c->ns, group, c->name, {0}}},
         {OF_POLICY, {.kind = GUARD_POLICY, .is_write = is_write, .ns = c->ns}},
         {OF_NAMESPACE, {.kind = GUARD_NAMESPACE, .is_write = is_write, .ns = c->ns}},
     };

@@ -6,6 +6,8 @@
 #include <stdio.h>
 
 #include "base/text.h"
+#include "server/api/config_render.h"
+#include "server/api/config_value.h"
 #include "server/api/read.h"
 
 static void begin_json(struct api_call *c, struct json_writer *w)
@@ -40,6 +42,14 @@ void api_show_release(struct api_call *c, int64_t revision, const struct config_
         return;
     }
     http_add_header(c->q, "X-Cairn-Seq", text);
+    if (r->operation != CONFIG_DELETE && api_flag(api_param(c, PARAM_RENDER))) {
+        api_show_rendered(c, revision, r);
+        return;
+    }
+    if (api_has_param(c, PARAM_KEY) && r->operation != CONFIG_DELETE) {
+        api_show_value(c, revision, r);
+        return;
+    }
     if (!as_json) {
         answer_content(c, revision, r->format, r->digest.md5, r->content);
         return;

@@ -119,11 +119,12 @@ enum {
     OF_AUDIT = 1 << 21,      /* the whole audit trail */
     OF_REVIEW = 1 << 22,     /* to review changes of a configuration */
     OF_POLICY = 1 << 23,     /* the policy of a namespace */
+    OF_SCHEMA = 1 << 25,     /* a schema of configurations */
     OF_NAMESPACE = 1 << 24,  /* the document of a namespace */
     OF_NOTHING = 1 << 28,    /* no permission is needed */
     FOR_ANONYMOUS = 1 << 29, /* without credentials: the permissions of the role `anonymous` */
     OF_MASK = OF_SERVICE | OF_SETTINGS | OF_INSTANCE | OF_OVERRIDE | OF_SESSION | OF_SESSIONS | OF_CONFIG |
-              OF_DRAFT | OF_ANY | OF_AUDIT | OF_REVIEW | OF_POLICY | OF_NAMESPACE | OF_NOTHING,
+              OF_DRAFT | OF_ANY | OF_AUDIT | OF_REVIEW | OF_POLICY | OF_NAMESPACE | OF_SCHEMA | OF_NOTHING,
     BODY_STREAM = 64,
     ANSWER_FILE = 128,
     IS_READ = 256, /* a POST that changes nothing */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Routes of the approval workflow: policies, reviews, scheduled publishes, rollouts. A handler reads the request
+ * Routes of the approval workflow: policies, reviews, scheduled publishes, rollouts; and of schemas. A handler reads the request
  * strictly and calls config/; an answer shows the stored document (config/workflow.h) with its names. */
 #include <stdio.h>
 
+#include "config/schemas.h"
 #include "server/api/config_call.h"
 
 /* --- documents ------------------------------------------------------------------------------------------ */
@@ -19,9 +20,27 @@ static void add_current(struct json_writer *w, bool is_current)
     jw_bool(w, is_current);
 }
 
-/* Adds the document's fields; false: it cannot be read. */
-static bool add_document(struct json_writer *w, struct arena *a, enum config_key kind, struct slice text)
+/* The schema itself only where it is asked for alone; false: it is no JSON. */
+static bool add_schema(struct json_writer *w, const struct schema_document *d, bool is_whole)
 {
+    struct format_error error;
+    if (is_whole && format_check(FORMAT_JSON, d->schema, &error) != OK)
+        return false;
+    document_add_number(w, "size", (int64_t)d->schema.size);
+    author_write_members(&d->author, w);
+    document_add_number(w, "time_ms", d->time_ms);
+    if (is_whole) {
+        jw_key(w, "schema");
+        jw_raw(w, d->schema);
+    }
+    return true;
+}
+
+/* Adds the document's fields; false: it cannot be read. */
+static bool add_document(struct json_writer *w, struct arena *a, enum config_key kind, struct slice text,
+                         bool is_whole)
+{
+    struct schema_document schema;
     struct workflow_policy policy;
     struct workflow_review review;
     struct workflow_schedule schedule;
@@ -34,6 +53,8 @@ static bool add_document(struct json_writer *w, struct arena *a, enum config_key
         workflow_schedule_write_members(&schedule, w);
     else if (kind == CONFIG_ROLLOUT && workflow_rollout_read(text, a, &rollout) == OK)
         workflow_rollout_write_members(&rollout, w);
+    else if (kind == CONFIG_SCHEMA && schema_document_read(text, a, &schema) == OK)
+        return add_schema(w, &schema, is_whole);
     else
         return false;
     return true;
@@ -61,7 +82,7 @@ static void answer_document(struct api_call *c, enum config_key kind, const stru
         document_add_text(w, "namespace", c->ns);
     else
         add_names(w, &key);
-    if (!add_document(w, a, kind, result->document)) {
+    if (!add_document(w, a, kind, result->document, true)) {
         api_fail(c, API_CONFLICT, "the stored document cannot be read: it must be repaired");
         return;
     }
@@ -84,6 +105,7 @@ DOCUMENT_GET(policy, CONFIG_POLICY)
 DOCUMENT_GET(review, CONFIG_REVIEW)
 DOCUMENT_GET(schedule, CONFIG_SCHEDULE)
 DOCUMENT_GET(rollout, CONFIG_ROLLOUT)
+DOCUMENT_GET(schema, CONFIG_SCHEMA)
 
 /* --- lists ---------------------------------------------------------------------------------------------- */
 
@@ -105,7 +127,7 @@ static void on_document(struct config_workflow_list *l, const struct config_id *
     (void)revision;
     jw_open(&w, '{');
     add_names(&w, key);
-    bool is_readable = add_document(&w, &a, l->kind, text);
+    bool is_readable = add_document(&w, &a, l->kind, text, false);
     jw_close(&w, '}');
     if (is_readable)
         jw_raw(&p->writer, buf_slice(&fields));
@@ -121,8 +143,10 @@ static void on_page(struct config_request *q, int err, const struct config_resul
     struct config_workflow_list *l = container_of(q, struct config_workflow_list, request);
     struct workflow_page *p = container_of(l, struct workflow_page, list);
     struct buf text = buf_move(&p->text);
-    static const char *const names[CONFIG_KEYS] = {
-        [CONFIG_REVIEW] = "reviews", [CONFIG_SCHEDULE] = "schedules", [CONFIG_ROLLOUT] = "rollouts"};
+    static const char *const names[CONFIG_KEYS] = {[CONFIG_REVIEW] = "reviews",
+                                                   [CONFIG_SCHEDULE] = "schedules",
+                                                   [CONFIG_ROLLOUT] = "rollouts",
+                                                   [CONFIG_SCHEMA] = "schemas"};
     buf_done(&p->page.after);
     if (err) {
         buf_done(&text);
@@ -182,6 +206,26 @@ void api_schedule_list(struct api_call *c)
 void api_rollout_list(struct api_call *c)
 {
     list_documents(c, CONFIG_ROLLOUT);
+}
+
+/* --- schemas -------------------------------------------------------------------------------------------- */
+
+void api_schema_list(struct api_call *c)
+{
+    list_documents(c, CONFIG_SCHEMA);
+}
+
+void api_schema_put(struct api_call *c)
+{
+    const struct config_id id = api_config_id(c);
+    config_put_schema(api_config(c), api_config_request(c, api_answer_unreleased), &id,
+                      buf_slice(&c->q->body));
+}
+
+void api_schema_delete(struct api_call *c)
+{
+    const struct config_id id = api_config_id(c);
+    config_delete_schema(api_config(c), api_config_request(c, api_answer_unreleased), &id);
 }
 
 /* --- policies ------------------------------------------------------------------------------------------- */

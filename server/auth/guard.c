@@ -161,6 +161,7 @@ static const char *const folders[] = {
     [GUARD_REVIEW] = "/cairn/config/reviews/",
     [GUARD_EMERGENCY] = "/cairn/config/emergency/",
     [GUARD_POLICY] = "/cairn/config/policies/",
+    [GUARD_SCHEMA] = "/cairn/config/schemas/",
     [GUARD_NAMESPACE] = "/cairn/namespaces/documents/",
     [GUARD_QUOTAS] = "/cairn/namespaces/quotas/",
 };

@@ -61,6 +61,7 @@ enum guard_kind {
     GUARD_REVIEW,    /* to review changes of a configuration */
     GUARD_EMERGENCY, /* to publish it without a review */
     GUARD_POLICY,    /* of a namespace: no other names */
+    GUARD_SCHEMA,    /* of configurations; name: its pattern */
     GUARD_NAMESPACE, /* ns alone: its document */
     GUARD_QUOTAS,    /* ns alone */
 };

@@ -213,10 +213,12 @@ static void test_same_turn(void **state)
 static void test_client_leaves(void **state)
 {
     (void)state;
-    static const char *const gets[] = {"a.txt",      "a.txt?seq=1", "a.txt?labels=",  "a.txt/history",
-                                       "a.txt/diff", "a.txt/draft", "a.txt/listeners"};
+    static const char *const gets[] = {
+        "a.txt",       "a.txt?seq=1",     "a.txt?labels=", "a.txt/history",      "a.txt/diff",
+        "a.txt/draft", "a.txt/listeners", "k.json?key=a",  "k.json?key=a&seq=1", "k.json?key=a&labels="};
     struct client c = connect_client();
     put("a.txt", "x");
+    put("k.json", "{\"a\":[1]}");
     request(&c, "GET", "a.txt?wait_revision=1000000&timeout=10m", "", NULL);
     done(&c);
     for (size_t i = 0; i < sizeof gets / sizeof *gets; i++)
@@ -234,6 +236,90 @@ static void test_client_leaves(void **state)
     request(&c, "GET", "a.txt", "", NULL);
     expect(&c, "HTTP/1.1 200 OK\r\n");
     await_waiting(&c, "a.txt", 0);
+    done(&c);
+}
+
+/* One value: of the live release, of a named one, of a gray one, and in a long poll. */
+static void test_keys(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *target, *answer;
+    } rows[] = {
+        {"k.json?key=a.b[1]", "\r\n\r\n\"x\""},
+        {"k.json?key=a&seq=1", "\r\n\r\n7"},
+        {"k.json?key=a&labels=zone=b", "\r\n\r\n{\"b\":null}"},
+        {"k.json?key=a.b[1]", "X-Cairn-Seq: 2\r\n"},
+        {"k.json?key=a.c", "HTTP/1.1 404 Not Found\r\n"},
+        {"k.json?key=a[", "HTTP/1.1 400 Bad Request\r\n"},
+        {"k.json?key=a&meta", "key and meta exclude each other"},
+        {"k.txt?key=a", "the format text has no values"},
+        {"k.yaml?key=a", "this content has 2 documents"},
+        {"none?key=a", "there is no such configuration"},
+    };
+    struct client c = connect_client();
+    char headers[100];
+    const struct digest now = digest_of(slice_text("{\"a\":{\"b\":[1,\"x\"]}}"));
+    put("k.json", "{\"a\":7}");
+    put("k.json", "{\"a\":{\"b\":[1,\"x\"]}}");
+    put("k.json/gray/b", "{\"match\":{\"zone\":[\"b\"]},\"content\":\"{\\\"a\\\":{\\\"b\\\":null}}\"}");
+    put("k.txt", "a");
+    put("k.yaml", "a: 1\n---\na: 2\n");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        request(&c, "GET", rows[i].target, "", NULL);
+        expect(&c, rows[i].answer);
+    }
+    snprintf(headers, sizeof headers, "If-None-Match: \"%s\"\r\n", now.md5);
+    request(&c, "GET", "k.json?key=a", headers, NULL);
+    expect(&c, "HTTP/1.1 304 ");
+    request(&c, "GET", "k.json?key=a.b[0]&wait_revision=1&timeout=10m", headers, NULL);
+    await_waiting(&c, "k.json", 1);
+    put("k.json", "{\"a\":{\"b\":[5]}}");
+    expect(&c, "\r\n\r\n5");
+    done(&c);
+}
+
+/* References are replaced only if that is asked for; the tag is that of the rendered text. */
+static void test_render(void **state)
+{
+    (void)state;
+    struct client c = connect_client();
+    char headers[100];
+    const struct digest now = digest_of(slice_text("port: 80\n"));
+    put("b.yaml", "port: 80\nto: ${a.yaml#to}\n");
+    put("b.yaml/gray/b", "{\"match\":{\"zone\":[\"b\"]},\"content\":\"port: 81\"}");
+    put("a.yaml", "port: ${b.yaml#port}\n");
+    request(&c, "GET", "a.yaml", "", NULL);
+    expect(&c, "\r\n\r\nport: ${b.yaml#port}\n");
+    request(&c, "GET", "a.yaml?render=true", "", NULL);
+    expect(&c, "\r\n\r\nport: 80\n");
+    assert_true(has(&c, now.md5) && has(&c, "X-Cairn-Rendered: 1\r\n"));
+    snprintf(headers, sizeof headers, "If-None-Match: \"%s\"\r\n", now.md5);
+    request(&c, "GET", "a.yaml?render=true", headers, NULL);
+    expect(&c, "HTTP/1.1 304 ");
+    request(&c, "GET", "a.yaml?render=true&seq=1", "", NULL);
+    expect(&c, "\r\n\r\nport: 80\n");
+    request(&c, "GET", "a.yaml?render=true&labels=zone=b", "", NULL);
+    expect(&c, "\r\n\r\nport: 81\n");
+    request(&c, "GET", "a.yaml?render=true&meta=true", "", NULL);
+    expect(&c, "render cannot be combined");
+    put("a.yaml", "x: 1\nto: ${b.yaml#to}\n");
+    request(&c, "GET", "a.yaml?render=true", "", NULL);
+    expect(&c, "line 2, column 5: the references go round: b.yaml#to -> a.yaml#to -> b.yaml#to");
+    put("a.yaml", "${none.yaml#x}");
+    request(&c, "GET", "a.yaml?render=true", "", NULL);
+    expect(&c, "there is no configuration default/default/none.yaml");
+    put("a.yaml", "${/#x}");
+    request(&c, "GET", "a.yaml?render=true", "", NULL);
+    expect(&c, "HTTP/1.1 400 Bad Request\r\n");
+    for (int turns = 0; turns < 12; turns++) { /* clients that leave in between */
+        struct client gone = connect_client();
+        put("a.yaml", turns % 2 ? "${b.yaml#port} " : "${b.yaml#port}");
+        request(&gone, "GET", "a.yaml?render=true", "", NULL);
+        for (int k = 0; k < turns; k++)
+            uv_run(&loop, UV_RUN_NOWAIT);
+        done(&gone);
+    }
     done(&c);
 }
 
@@ -694,6 +780,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_unrelated, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_same_turn, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_client_leaves, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_keys, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_render, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_list_in_slices, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_list_never_calm, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_export_breaks, start_api, stop_api),
