@@ -255,6 +255,7 @@ static int take_options(struct cairn_client *c, const struct cairn_options *o, s
     c->on_state = o->on_state;
     c->on_log = o->on_log;
     c->report_arg = o->arg;
+    c->token_lifetime_ms = o->token_lifetime_ms;
     c->keepalive_timeout_ms = or_default(o->keepalive_timeout_ms, 5000);
     return err;
 }
@@ -272,7 +273,7 @@ static void client_free(struct cairn_client *c)
     mem_free(c->client_id);
     mem_free(c->labels);
     mem_free(c->cache_dir);
-    mem_free(c->token);
+    token_drop(c);
     heap_done(&c->timers);
     pthread_mutex_destroy(&c->mutex);
     mem_free(c);

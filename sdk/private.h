@@ -157,7 +157,7 @@ struct rpc {
     unsigned attempts;
     bool is_sent;              /* its HEADERS were handed to the socket in this attempt */
     bool was_sent;             /* ... in this or an earlier one */
-    bool has_authenticated;    /* its token was refused once */
+    uint64_t token_serial;     /* of the token that it was sent with */
     bool is_first_on_h2;       /* Authenticate: sent before the connection is ready */
     bool needs_leader;         /* metadata hasleader */
     struct cairn_error reason; /* why the last attempt failed */
@@ -223,12 +223,24 @@ enum channel_state {
     CHANNEL_PAUSED /* all endpoints have failed: pause before the next round */
 };
 
-void channel_opened(struct h2 *h);        /* h2.c: SETTINGS arrived */
-void channel_draining(struct h2 *h);      /* h2.c: GOAWAY, or the member cannot serve */
-void channel_token_refused(struct h2 *h); /* the channel authenticates again */
+void channel_opened(struct h2 *h);   /* h2.c: SETTINGS arrived */
+void channel_draining(struct h2 *h); /* h2.c: GOAWAY, or the member cannot serve */
 /* Makes a call after which there is a token: any call makes the channel authenticate. */
 struct rpc *channel_get_token(struct cairn_client *c,
                               void (*on_end)(struct rpc *r, const struct cairn_error *error), void *owner);
+/* ---- the user's token (token.c) ------------------------------------------------------------------------ */
+
+void token_take(struct cairn_client *c, const char *token); /* Authenticate returned it */
+void token_drop(struct cairn_client *c);
+bool token_is_needed(const struct cairn_client *c); /* Authenticate must be called before the next use */
+bool is_token_refusal(int code, const char *message);
+/* The server refused the token with this serial. True: the next use authenticates, so the caller may repeat
+ * what was refused. False: there is no user, or several tokens in a row were refused. */
+MUST_CHECK bool token_refused(struct cairn_client *c, uint64_t serial);
+void token_accepted(struct cairn_client *c, uint64_t serial);
+/* The life of a JWT in ms from now on; 0 = it is none, or says no end. Pure. */
+int64_t token_life_ms(struct slice token, int64_t now_ms);
+
 void channel_turn(struct cairn_client *c); /* before the loop sleeps: opens and closes connections */
 void channel_end(struct cairn_client *c);  /* the client is being closed */
 
@@ -237,9 +249,9 @@ struct cairn_client {
     struct endpoints endpoints;
     struct tls_context *tls;      /* NULL = none; ALPN h2 */
     struct tls_context *tls_http; /* ALPN http/1.1 */
-    char *user, *password;
     char *client_id, *labels, *cache_dir;
     uint32_t dial_timeout_ms, command_timeout_ms, keepalive_interval_ms, keepalive_timeout_ms;
+    uint32_t token_lifetime_ms;
     void (*on_state)(struct cairn_client *c, const struct cairn_state_change *change, void *arg);
     void (*on_log)(struct cairn_client *c, enum cairn_log_level level, const char *line, void *arg);
     void *report_arg;
@@ -266,9 +278,13 @@ struct cairn_client {
     size_t next_endpoint, failed_in_a_row;
     uint64_t pause_ms;
     struct timer pause, dial_timer;
+    char *user, *password;
     char *token;
-    struct rpc *auth;      /* Authenticate, under way */
-    char last_reason[400]; /* why there is no connection */
+    uint64_t token_serial, token_due_ms; /* due: when it is renewed before its next use */
+    unsigned token_failures;             /* tokens in a row that the server refused */
+    bool is_auth_off;                    /* the server said that authentication is not enabled */
+    struct rpc *auth;                    /* Authenticate, under way */
+    char last_reason[400];               /* why there is no connection */
     size_t call_count;
     struct stream *stream; /* NULL until its first user */
     struct link objects;   /* of `struct object`: stopped when the client is closed */
