@@ -575,7 +575,7 @@ install: $(BIN)/cairnd $(BIN)/cairnctl sdk-build $(MAN_PAGES) $(COMPLETIONS)
 	install -D -m 644 packaging/cairn.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/cairn.conf
 	install -D -m 644 packaging/cairn.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/cairn.conf
 	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/cairn/README.md
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include sdk/cairn.h sdk/cairn_api.h
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include $(SDK_HEADERS)
 	install -D -m 644 $(SDK_OUT)/libcairn.a $(DESTDIR)$(PREFIX)/lib/libcairn.a
 	install -D -m 755 $(SDK_OUT)/libcairn.so.$(SDK_VERSION) $(DESTDIR)$(PREFIX)/lib/libcairn.so.$(SDK_VERSION)
 	ln -sf libcairn.so.$(SDK_VERSION) $(DESTDIR)$(PREFIX)/lib/$(SDK_SONAME)

@@ -803,6 +803,7 @@ int cairn_http_async(struct cairn_client *c, const struct cairn_http_request *re
 }
 #endif
 
-#include "cairn_api.h" /* every route of the native API */
+#include "cairn_api.h"  /* every route of the native API */
+#include "cairn_lock.h" /* locks and elections */
 
 #endif

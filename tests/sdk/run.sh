@@ -5,7 +5,7 @@ cd "$(dirname "$0")/../.." || exit 1
 passed=0
 failed=0
 for build in "$@"; do
-    for script in single tokens members; do
+    for script in single tokens locks members; do
         echo "sdk: $script, $build"
         if tries "$script" env PROGRAMS="$build/sdk-tests" EXAMPLES="$build/examples" LIBRARY="$build/lib" timeout -k 10 600 tests/sdk/$script.sh; then
             passed=$((passed + 1))
