@@ -186,6 +186,7 @@ struct cairn_options {
     /* A token older than three quarters of this is renewed before its next use. 0 = a JWT's own end counts;
      * any other token is renewed when the server refuses it, and what it refused is sent again. */
     uint32_t token_lifetime_ms;
+    bool no_thread; /* the program's own loop drives the client: cairn_process */
 };
 
 /* Makes a client. It does not wait for a connection: the first call reports a failed one. CAIRN_INVALID: an
@@ -208,6 +209,26 @@ int cairn_set_credentials(struct cairn_client *c, const char *user, const char *
                           struct cairn_error *error);
 /* The connected endpoint as the options spell it; "" if there is none. Copied to ret, at most size bytes. */
 void cairn_endpoint(struct cairn_client *c, char *ret, size_t size);
+
+/* ---- a client in the program's own loop ---------------------------------------------------------------- */
+
+/* With `no_thread` in the options the client has no thread. The thread that opened it owns it and repeats:
+ *
+ *     1. wait until cairn_fd is readable, cairn_timeout_ms at most (poll, epoll, libuv, libevent ...)
+ *     2. cairn_process
+ *
+ * All callbacks run inside cairn_process, or inside a function that the owner calls to start, stop or close
+ * something. On the owner's thread all waiting calls return CAIRN_INVALID: use the _async and _start functions.
+ * Other threads may use the client, and wait, as long as the owner goes on. Only the owner may close it. Names
+ * of hosts are still resolved by a thread of libuv. SIGPIPE is blocked while the library works. */
+int cairn_fd(
+    struct cairn_client *c); /* level-triggered, for reading; the same for its life. -1: it has a thread */
+/* Until cairn_process must be called even though nothing is readable: 0 = at once, -1 = no limit. It changes
+ * with every function that takes the client: ask for it before each wait. */
+int cairn_timeout_ms(struct cairn_client *c);
+/* Does all that is due, and does not wait. CAIRN_INVALID: in a callback, on another thread, or the client has a
+ * thread of its own. */
+int cairn_process(struct cairn_client *c);
 
 /* Frees any result. NULL is allowed. */
 void cairn_result_free(void *result);

@@ -33,6 +33,7 @@ static void on_clock(uv_timer_t *clock)
 {
     struct cairn_client *c = clock->data;
     uint64_t now = clock_mono_ms();
+    c->work++;
     for (struct heap_node *n; (n = heap_first(&c->timers)) && n->key <= now;) {
         heap_remove(&c->timers, n);
         struct timer *t = container_of(n, struct timer, node);
@@ -71,6 +72,12 @@ int client_post(struct cairn_client *c, struct post *p)
     return err;
 }
 
+static void run_post(void *arg)
+{
+    struct post *p = arg;
+    p->run(p);
+}
+
 int client_start(struct cairn_client *c, struct post *p)
 {
     if (!client_is_own_thread(c))
@@ -80,7 +87,7 @@ int client_start(struct cairn_client *c, struct post *p)
     pthread_mutex_unlock(&c->mutex);
     if (is_closing)
         return CAIRN_CLOSED;
-    p->run(p);
+    loop_run_here(c, run_post, p);
     return CAIRN_OK;
 }
 
@@ -114,7 +121,7 @@ int client_run(struct cairn_client *c, void (*run)(void *arg), void *arg)
     struct thread_call e = {.post.run = run_on_thread, .run = run, .arg = arg};
     if (!client_is_own_thread(c))
         return waiter_run(&e.waiter, c, &e.post, NULL, NULL);
-    run(arg);
+    loop_run_here(c, run, arg);
     return CAIRN_OK;
 }
 
@@ -145,6 +152,7 @@ static void on_wake(uv_async_t *wake)
 {
     struct cairn_client *c = wake->data;
     struct link taken;
+    c->work++;
     list_init(&taken);
     pthread_mutex_lock(&c->mutex);
     list_move_all(&taken, &c->inbox);
@@ -187,6 +195,7 @@ static int start_thread(struct cairn_client *c, struct cairn_error *error)
 static int open_loop(struct cairn_client *c, struct cairn_error *error)
 {
     int rc = uv_loop_init(&c->loop);
+    c->loop.data = &c->work;
     if (rc)
         return set_error(error, CAIRN_LIMIT, "cannot make an event loop: %s", uv_strerror(rc));
     rc = uv_async_init(&c->loop, &c->wake, on_wake);
@@ -255,6 +264,7 @@ static int take_options(struct cairn_client *c, const struct cairn_options *o, s
     c->on_state = o->on_state;
     c->on_log = o->on_log;
     c->report_arg = o->arg;
+    c->is_threadless = o->no_thread;
     c->token_lifetime_ms = o->token_lifetime_ms;
     c->keepalive_timeout_ms = or_default(o->keepalive_timeout_ms, 5000);
     return err;
@@ -302,7 +312,10 @@ int cairn_open(const struct cairn_options *options, struct cairn_client **ret_cl
         return err;
     }
     c->next_endpoint = random_u64() % c->endpoints.count;
-    err = start_thread(c, error);
+    c->thread = pthread_self();
+    err = c->is_threadless ? CAIRN_OK : start_thread(c, error);
+    if (c->is_threadless)
+        loop_enter(c);
     if (err) {
         close_loop(c);
         client_free(c);
@@ -316,15 +329,18 @@ int cairn_close(struct cairn_client *c)
 {
     if (!c)
         return CAIRN_OK;
-    if (client_is_own_thread(c))
-        return CAIRN_INVALID;
+    if (client_is_own_thread(c) ? !c->is_threadless || c->is_processing : c->is_threadless)
+        return client_is_own_process(c) ? CAIRN_INVALID : CAIRN_CLOSED;
     if (!client_is_own_process(c))
         return CAIRN_CLOSED;
     pthread_mutex_lock(&c->mutex);
     c->is_closing = true;
     pthread_mutex_unlock(&c->mutex);
     uv_async_send(&c->wake);
-    pthread_join(c->thread, NULL);
+    if (c->is_threadless)
+        loop_close(c);
+    else
+        pthread_join(c->thread, NULL);
     uv_loop_close(&c->loop);
     client_free(c);
     return CAIRN_OK;

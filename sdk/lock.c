@@ -424,8 +424,8 @@ int cairn_lock_start(struct cairn_client *c, const struct cairn_lock_request *re
         return err;
     l->callback = callback;
     l->arg = arg;
-    *ret_lock = l;                  /* set before the callback can run */
-    err = client_post(c, &l->post); /* by the inbox: the callback never runs inside this call */
+    *ret_lock = l; /* set before the callback can run */
+    err = client_start(c, &l->post);
     if (err) {
         *ret_lock = NULL;
         lock_discard(l);
@@ -512,6 +512,11 @@ static void lock_release_here(struct post *p)
     lock_release_now(r->lock, &r->waiter);
 }
 
+static void lock_release_unwaited(void *arg)
+{
+    lock_release_now(arg, NULL);
+}
+
 int cairn_lock_release(struct cairn_lock *l, struct cairn_error *error)
 {
     if (!l)
@@ -519,8 +524,7 @@ int cairn_lock_release(struct cairn_lock *l, struct cairn_error *error)
     struct lock_release r = {.post.run = lock_release_here, .lock = l};
     if (!client_is_own_thread(l->client))
         return waiter_run(&r.waiter, l->client, &r.post, NULL, error);
-    lock_release_now(l, NULL);
-    return CAIRN_OK;
+    return client_run(l->client, lock_release_unwaited, l);
 }
 
 /* --- what a program asks --------------------------------------------------------------------------------- */

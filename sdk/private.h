@@ -9,6 +9,7 @@
 #define SDK_PRIVATE_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <uv.h>
 
 #include "base/buf.h"
@@ -102,6 +103,24 @@ bool client_is_own_process(const struct cairn_client *c); /* false in a child ma
 bool client_is_own_thread(const struct cairn_client *c);
 /* Any thread: runs the function on the client's thread and waits for it; at once if that is this thread. */
 int client_run(struct cairn_client *c, void (*run)(void *arg), void *arg);
+
+/* ---- a client without a thread (loop.c) ---------------------------------------------------------------- */
+
+struct sigpipe_guard {
+    sigset_t before;
+    bool was_pending;
+};
+struct sigpipe_guard loop_block_sigpipe(void);
+void loop_restore_sigpipe(const struct sigpipe_guard *g);
+void loop_enter(struct cairn_client *c); /* one turn, without waiting */
+void loop_close(struct cairn_client *c); /* until the loop has ended */
+/* Runs a function for the program on the client's own thread. */
+void loop_run_here(struct cairn_client *c, void (*run)(void *arg), void *arg);
+/* Every callback of libuv says that it did something: see loop.c. */
+static inline void loop_worked(const uv_loop_t *loop)
+{
+    ++*(uint64_t *)loop->data;
+}
 
 /* ---- waiting (wait.c) ---------------------------------------------------------------------------------- */
 
@@ -255,8 +274,9 @@ struct cairn_client {
     void (*on_state)(struct cairn_client *c, const struct cairn_state_change *change, void *arg);
     void (*on_log)(struct cairn_client *c, enum cairn_log_level level, const char *line, void *arg);
     void *report_arg;
-    pthread_t thread;
-    pid_t pid; /* of the process that opened the client: others made by fork must not use it */
+    pthread_t thread;   /* of the client; without one, the thread that opened it */
+    bool is_threadless; /* the program's loop calls cairn_process */
+    pid_t pid;          /* of the process that opened the client: others made by fork must not use it */
 
     /* any thread, under the mutex */
     pthread_mutex_t mutex;
@@ -269,6 +289,9 @@ struct cairn_client {
     uv_async_t wake;
     uv_timer_t clock;
     uv_prepare_t before_sleep;
+    uint64_t work;      /* counts callbacks of libuv */
+    bool is_processing; /* threadless: inside cairn_process; is_due: it is to be called without waiting */
+    bool is_due;
     struct heap timers;
     enum channel_state state;
     struct h2 *current;  /* the connection that is dialing or in use */

@@ -28,6 +28,16 @@ etcdctl put seen/a 1 >"$work/put" && etcdctl put other 1 >"$work/put" && etcdctl
 wait $watch_pid
 expect "and tells" "0 watching put seen/a 1 delete seen/a" "$? $(xargs <"$work/watch")"
 
+"$EXAMPLES/epoll_loop" loops/ "$endpoint" >"$work/epoll" &
+epoll_pid=$!
+check "example epoll_loop begins" within $LIMIT_S has "$work/epoll" watching
+etcdctl put loops/a 1 >"$work/put" && etcdctl del loops/a >"$work/put"
+wait $epoll_pid
+expect "and tells" "0 watching put loops/a 1 delete loops/a" "$? $(xargs <"$work/epoll")"
+expect "example libuv_loop" "l1 at 10.0.0.7:80 is up" "$("$EXAMPLES/libuv_loop" "$endpoint")"
+expect "example threads" "counted to 20" "$("$EXAMPLES/threads" "$endpoint")"
+check "a client without a thread" "$PROGRAMS/loop" "$endpoint"
+
 shown=$(nm -D --defined-only "$LIBRARY/libcairn.so" | awk '$2 == "T" { sub(/@.*/, "", $3); print $3 }' | sort)
 expect "the shared library shows cairn_* alone" "" "$(grep -v '^cairn_' <<<"$shown")"
 said=$(gcc -E -P sdk/cairn.h | tr '\n' ' ' | grep -oE 'cairn_[a-z_]+\(' | tr -d '(' | sort -u | grep -vxE 'cairn_text')
@@ -58,6 +68,7 @@ start_tls() {
 end_more() { kill "${tls_pid:-}" 2>/dev/null; }
 check "a server with TLS starts" start_tls
 check "every call over TLS" "$PROGRAMS/calls" "https://127.0.0.1:$((port + 10))" "$work/cert.pem"
+check "and without a thread" "$PROGRAMS/loop" "https://127.0.0.1:$((port + 10))" "$work/cert.pem"
 
 mkdir -p "$work/auth"
 end_more() { kill "${tls_pid:-}" "${auth_pid:-}" 2>/dev/null; }
