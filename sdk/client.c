@@ -33,7 +33,6 @@ static void on_clock(uv_timer_t *clock)
 {
     struct cairn_client *c = clock->data;
     uint64_t now = clock_mono_ms();
-    c->work++;
     for (struct heap_node *n; (n = heap_first(&c->timers)) && n->key <= now;) {
         heap_remove(&c->timers, n);
         struct timer *t = container_of(n, struct timer, node);
@@ -152,7 +151,6 @@ static void on_wake(uv_async_t *wake)
 {
     struct cairn_client *c = wake->data;
     struct link taken;
-    c->work++;
     list_init(&taken);
     pthread_mutex_lock(&c->mutex);
     list_move_all(&taken, &c->inbox);
@@ -166,12 +164,16 @@ static void on_wake(uv_async_t *wake)
         end_all(c);
 }
 
-static void on_before_sleep(uv_prepare_t *prepare)
+void client_before_sleep(struct cairn_client *c)
 {
-    struct cairn_client *c = prepare->data;
     client_deliver_reports(c);
     channel_turn(c);
     set_clock(c);
+}
+
+static void on_before_sleep(uv_prepare_t *prepare)
+{
+    client_before_sleep(prepare->data);
 }
 
 static void *run_thread(void *arg)
@@ -195,7 +197,6 @@ static int start_thread(struct cairn_client *c, struct cairn_error *error)
 static int open_loop(struct cairn_client *c, struct cairn_error *error)
 {
     int rc = uv_loop_init(&c->loop);
-    c->loop.data = &c->work;
     if (rc)
         return set_error(error, CAIRN_LIMIT, "cannot make an event loop: %s", uv_strerror(rc));
     rc = uv_async_init(&c->loop, &c->wake, on_wake);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A client without a thread: the program's own loop waits for cairn_fd and calls cairn_process.
  *
- * The descriptor is libuv's epoll. libuv registers a new socket there only when its loop polls again. So a turn
- * runs the loop until a whole round did nothing: then all sockets are registered, and all timers are known.
+ * A turn is a round of libuv's loop, and then once more what a client does before it sleeps: the round's last
+ * callbacks may have left work. libuv registers a new socket in the descriptor (its epoll) only in the next round,
+ * and says so by a timeout of 0.
  *
  * The thread of a client blocks SIGPIPE. Here the program's thread writes, so it is blocked during the work, and
  * one that came is taken from the queue. */
@@ -10,8 +11,6 @@
 
 #include "base/clock.h"
 #include "sdk/private.h"
-
-enum { ROUNDS_MAX = 16 };
 
 struct sigpipe_guard loop_block_sigpipe(void)
 {
@@ -37,23 +36,13 @@ void loop_restore_sigpipe(const struct sigpipe_guard *g)
     pthread_sigmask(SIG_SETMASK, &g->before, NULL);
 }
 
-/* Runs the loop without waiting. */
-static void loop_run(struct cairn_client *c)
-{
-    unsigned rounds = 0;
-    uint64_t before;
-    do {
-        before = c->work;
-        uv_run(&c->loop, UV_RUN_NOWAIT);
-    } while (c->work != before && ++rounds < ROUNDS_MAX);
-    c->is_due = rounds == ROUNDS_MAX;
-}
-
 void loop_enter(struct cairn_client *c)
 {
     struct sigpipe_guard g = loop_block_sigpipe();
     c->is_processing = true;
-    loop_run(c);
+    c->is_due = false;
+    uv_run(&c->loop, UV_RUN_NOWAIT);
+    client_before_sleep(c);
     c->is_processing = false;
     loop_restore_sigpipe(&g);
 }

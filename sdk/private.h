@@ -99,6 +99,7 @@ MUST_CHECK int client_post(struct cairn_client *c, struct post *p);
 /* As client_post, but on the client's own thread it runs the post at once, so that an object started in a
  * callback can be stopped in the same callback. The same error. */
 MUST_CHECK int client_start(struct cairn_client *c, struct post *p);
+void client_before_sleep(struct cairn_client *c);         /* connections, reports, the clock */
 bool client_is_own_process(const struct cairn_client *c); /* false in a child made by fork */
 bool client_is_own_thread(const struct cairn_client *c);
 /* Any thread: runs the function on the client's thread and waits for it; at once if that is this thread. */
@@ -116,11 +117,6 @@ void loop_enter(struct cairn_client *c); /* one turn, without waiting */
 void loop_close(struct cairn_client *c); /* until the loop has ended */
 /* Runs a function for the program on the client's own thread. */
 void loop_run_here(struct cairn_client *c, void (*run)(void *arg), void *arg);
-/* Every callback of libuv says that it did something: see loop.c. */
-static inline void loop_worked(const uv_loop_t *loop)
-{
-    ++*(uint64_t *)loop->data;
-}
 
 /* ---- waiting (wait.c) ---------------------------------------------------------------------------------- */
 
@@ -289,7 +285,6 @@ struct cairn_client {
     uv_async_t wake;
     uv_timer_t clock;
     uv_prepare_t before_sleep;
-    uint64_t work;      /* counts callbacks of libuv */
     bool is_processing; /* threadless: inside cairn_process; is_due: it is to be called without waiting */
     bool is_due;
     struct heap timers;

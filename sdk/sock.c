@@ -91,7 +91,6 @@ static void flush(struct sock *s);
 static void sock_on_written(uv_write_t *request, int status)
 {
     struct sock *s = request->data;
-    loop_worked(s->lookup.loop);
     s->is_writing = false;
     if (s->state == SOCK_CLOSING)
         return;
@@ -192,7 +191,6 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 static void sock_on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
 {
     struct sock *s = stream->data;
-    loop_worked(stream->loop);
     if (s->state == SOCK_CLOSING || n == 0)
         return;
     if (n == UV_EOF)
@@ -223,7 +221,6 @@ static void connect_next(struct sock *s)
 static void on_failed_closed(uv_handle_t *handle)
 {
     struct sock *s = handle->data;
-    loop_worked(handle->loop);
     s->has_tcp = false;
     if (s->state == SOCK_CLOSING)
         sock_free_if_done(s);
@@ -234,7 +231,6 @@ static void on_failed_closed(uv_handle_t *handle)
 static void on_connected(uv_connect_t *request, int status)
 {
     struct sock *s = request->data;
-    loop_worked(s->lookup.loop);
     if (s->state == SOCK_CLOSING)
         return;
     if (status < 0 && s->next_address) {
@@ -259,7 +255,6 @@ static void on_connected(uv_connect_t *request, int status)
 static void on_resolved(uv_getaddrinfo_t *request, int status, struct addrinfo *list)
 {
     struct sock *s = request->data;
-    loop_worked(s->lookup.loop);
     s->is_resolving = false;
     s->addresses = s->next_address = list;
     if (s->state == SOCK_CLOSING)
