@@ -69,7 +69,7 @@ INTERNAL  := test-parts mutants-build sdk-build bench-smoke
 .PHONY: $(INTERNAL)
 .PHONY: help all deps run cluster demo test repeat real-time check scenarios explore linearizability sim sim-mutants lint
 .PHONY: e2e peer-proof registry-faults config-faults matrix crash failpoints chaos upgrade failover misuse abuse memory
-.PHONY: interop interop-all console picture sdk chart chart-pods packaging debian13 arm64 fuzz bench bench-registry bench-config
+.PHONY: interop interop-all console picture sdk sdk-abi chart chart-pods packaging debian13 arm64 fuzz bench bench-registry bench-config
 .PHONY: docs prose start-order format install clean
 .DEFAULT_GOAL := all
 .SECONDARY:
@@ -170,6 +170,8 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(TEST_CORE) $(CORE)
 SDK_VERSION := $(shell sed -n 's/^\#define CAIRN_SDK_VERSION "\(.*\)"/\1/p' sdk/cairn.h)
 SDK_SONAME := libcairn.so.$(firstword $(subst ., ,$(SDK_VERSION)))
 SDK_LIBS  := $(shell pkg-config --libs libuv libnghttp2 openssl libprotobuf-c jansson 2>/dev/null) -lpthread
+EMPTY     :=
+SPACE     := $(EMPTY) $(EMPTY)
 SDK_OUT   := $(BUILD)/lib
 SDK_HEADERS := $(wildcard sdk/cairn*.h)
 SDK_C     := $(filter-out sdk/http_client.c,$(wildcard sdk/*.c))
@@ -490,6 +492,10 @@ sdk: $(BIN)/cairnd sdk-build
 	@for san in address,undefined thread; do $(MAKE) --no-print-directory SAN=$$san sdk-build || exit 1; done
 	@CAIRND=$(BIN)/cairnd tests/sdk/run.sh $(BUILD) build/address-undefined build/thread
 
+## Write sdk/abi.txt, the committed ABI of libcairn, anew
+sdk-abi: $(SDK_OUT)/$(SDK_SONAME)
+	@python3 -B tests/sdk/abi.py $(SDK_OUT)/libcairn.so update
+
 ## Run other projects' clients against this server, beside a real etcd; PARTS='usual' or 'long' or names of parts
 interop: $(BIN)/cairnd $(BIN)/cairnctl $(FORMATS) $(WS_ECHO) $(LWS_TESTS)
 	@CAIRND=$(BIN)/cairnd FORMATS=$(FORMATS) TOOLS=$(BUILD)/tools tests/interop/run.sh $(PARTS)
@@ -576,13 +582,16 @@ install: $(BIN)/cairnd $(BIN)/cairnctl sdk-build $(MAN_PAGES) $(COMPLETIONS)
 	install -D -m 644 packaging/cairn.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/cairn.conf
 	install -D -m 644 packaging/cairn.tmpfiles $(DESTDIR)$(PREFIX)/lib/tmpfiles.d/cairn.conf
 	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/cairn/README.md
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include sdk/cairn.h sdk/cairn_api.h
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include $(SDK_HEADERS)
 	install -D -m 644 $(SDK_OUT)/libcairn.a $(DESTDIR)$(PREFIX)/lib/libcairn.a
 	install -D -m 755 $(SDK_OUT)/libcairn.so.$(SDK_VERSION) $(DESTDIR)$(PREFIX)/lib/libcairn.so.$(SDK_VERSION)
 	ln -sf libcairn.so.$(SDK_VERSION) $(DESTDIR)$(PREFIX)/lib/$(SDK_SONAME)
 	ln -sf $(SDK_SONAME) $(DESTDIR)$(PREFIX)/lib/libcairn.so
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	sed 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(SDK_VERSION)|; s|@LIBS@|$(SDK_LIBS)|' sdk/cairn.pc.in >$(DESTDIR)$(PREFIX)/lib/pkgconfig/cairn.pc
+	install -d $(DESTDIR)$(PREFIX)/lib/cmake/cairn
+	for f in cairnConfig cairnConfigVersion; do sed 's|@VERSION@|$(SDK_VERSION)|; s|@MAJOR@|$(firstword $(subst ., ,$(SDK_VERSION)))|; s|@SONAME@|$(SDK_SONAME)|; s|@LIBS@|$(subst $(SPACE),;,$(strip $(SDK_LIBS)))|' \
+	    sdk/$$f.cmake.in >$(DESTDIR)$(PREFIX)/lib/cmake/cairn/$$f.cmake || exit 1; done
 	install -D -m 755 $(BIN)/cairnctl $(DESTDIR)$(PREFIX)/bin/cairnctl
 	install -D -m 644 $(BUILD)/man/cairnd.1 $(DESTDIR)$(PREFIX)/share/man/man1/cairnd.1
 	install -D -m 644 $(BUILD)/man/cairnctl.1 $(DESTDIR)$(PREFIX)/share/man/man1/cairnctl.1

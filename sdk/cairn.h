@@ -162,11 +162,13 @@ struct cairn_options {
     const char *endpoints; /* "host:port,[::1]:port,https://host:port"; default 127.0.0.1:2379 */
     const char *ca_file;   /* PEM. Any of these three, or https:// before all endpoints, selects TLS ... */
     const char *cert_file, *key_file; /* ... and without a CA, the CAs that this machine trusts */
-    const char *user, *password;      /* Authenticate is called on each connection before anything else */
-    uint32_t dial_timeout_ms;         /* one attempt to connect, and a call's wait for a connection; 5,000 */
-    uint32_t command_timeout_ms;      /* a call, all its attempts included; 5,000 */
-    uint32_t keepalive_interval_ms;   /* without data while calls are under way, then PING; 10,000 */
-    uint32_t keepalive_timeout_ms;    /* after that: the connection is dead; 5,000 */
+    /* Authenticate is called on each connection before anything else, again before a token ends, and after
+     * the server refused it: cairn_set_credentials */
+    const char *user, *password;
+    uint32_t dial_timeout_ms;       /* one attempt to connect, and a call's wait for a connection; 5,000 */
+    uint32_t command_timeout_ms;    /* a call, all its attempts included; 5,000 */
+    uint32_t keepalive_interval_ms; /* without data while calls are under way, then PING; 10,000 */
+    uint32_t keepalive_timeout_ms;  /* after that: the connection is dead; 5,000 */
     const char *client_id; /* identity for the registry and the config center; gray releases match it */
     const char *labels;    /* "zone=b,app=orders": gray releases match them */
     /* An existing folder for the last known services and configurations, one file each, which are used while
@@ -181,6 +183,10 @@ struct cairn_options {
     void (*on_log)(struct cairn_client *c, enum cairn_log_level level, const char *line, void *arg);
     void *arg;                 /* of both. Both run on the client's thread, and may call what callbacks may */
     bool insecure_skip_verify; /* TLS without a check of the server's certificate: for tests alone */
+    /* A token older than three quarters of this is renewed before its next use. 0 = a JWT's own end counts;
+     * any other token is renewed when the server refuses it, and what it refused is sent again. */
+    uint32_t token_lifetime_ms;
+    bool no_thread; /* the program's own loop drives the client: cairn_process */
 };
 
 /* Makes a client. It does not wait for a connection: the first call reports a failed one. CAIRN_INVALID: an
@@ -196,8 +202,33 @@ int cairn_open(const struct cairn_options *options, struct cairn_client **ret_cl
  * No other thread may still use the client. Inside a callback it returns CAIRN_INVALID and does nothing.
  * NULL is allowed. */
 int cairn_close(struct cairn_client *c);
+/* Changes the user and the password of a running client, for example after the password was changed on the
+ * server. Calls that are sent after the return use them; NULL = no user. Registrations and subscriptions that
+ * were interrupted because of the old ones begin again at once. Errors: CAIRN_CLOSED. */
+int cairn_set_credentials(struct cairn_client *c, const char *user, const char *password,
+                          struct cairn_error *error);
 /* The connected endpoint as the options spell it; "" if there is none. Copied to ret, at most size bytes. */
 void cairn_endpoint(struct cairn_client *c, char *ret, size_t size);
+
+/* ---- a client in the program's own loop ---------------------------------------------------------------- */
+
+/* With `no_thread` in the options the client has no thread. The thread that opened it owns it and repeats:
+ *
+ *     1. wait until cairn_fd is readable, cairn_timeout_ms at most (poll, epoll, libuv, libevent ...)
+ *     2. cairn_process
+ *
+ * All callbacks run inside cairn_process, or inside a function that the owner calls to start, stop or close
+ * something. On the owner's thread all waiting calls return CAIRN_INVALID: use the _async and _start functions.
+ * Other threads may use the client, and wait, as long as the owner goes on. Only the owner may close it. Names
+ * of hosts are still resolved by a thread of libuv. SIGPIPE is blocked while the library works. */
+int cairn_fd(
+    struct cairn_client *c); /* level-triggered, for reading; the same for its life. -1: it has a thread */
+/* Until cairn_process must be called even though nothing is readable: 0 = at once, -1 = no limit. It changes
+ * with every function that takes the client: ask for it before each wait. */
+int cairn_timeout_ms(struct cairn_client *c);
+/* Does all that is due, and does not wait. CAIRN_INVALID: in a callback, on another thread, or the client has a
+ * thread of its own. */
+int cairn_process(struct cairn_client *c);
 
 /* Frees any result. NULL is allowed. */
 void cairn_result_free(void *result);
@@ -793,6 +824,7 @@ int cairn_http_async(struct cairn_client *c, const struct cairn_http_request *re
 }
 #endif
 
-#include "cairn_api.h" /* every route of the native API */
+#include "cairn_api.h"  /* every route of the native API */
+#include "cairn_lock.h" /* locks and elections */
 
 #endif

@@ -87,10 +87,10 @@ static void on_token(struct rpc *r, struct slice message)
     struct cairn_client *c = r->client;
     Etcdserverpb__AuthenticateResponse *a =
         etcdserverpb__authenticate_response__unpack(NULL, message.size, message.data);
-    mem_free(c->token);
-    c->token = a ? mem_string(a->token) : NULL;
-    if (a)
+    if (a) {
+        token_take(c, a->token);
         etcdserverpb__authenticate_response__free_unpacked(a, NULL);
+    }
 }
 
 /* Handles the response to Authenticate. A server with authentication disabled accepts all calls, as for
@@ -101,6 +101,7 @@ static void on_authenticated(struct rpc *r, const struct cairn_error *error)
     struct h2 *h = c->current;
     c->auth = NULL;
     if (error->code == CAIRN_OK || strstr(error->message, "authentication is not enabled")) {
+        c->is_auth_off = error->code != CAIRN_OK;
         become_ready(c);
         return;
     }
@@ -142,13 +143,6 @@ void channel_opened(struct h2 *h)
         authenticate(c);
     else
         become_ready(c);
-}
-
-void channel_token_refused(struct h2 *h)
-{
-    struct cairn_client *c = h->client;
-    if (h == c->current && c->state == CHANNEL_READY)
-        authenticate(c);
 }
 
 static void no_message(struct rpc *r, struct slice message)
@@ -230,9 +224,11 @@ void channel_turn(struct cairn_client *c)
     end_connections(c);
     if (c->state == CHANNEL_IDLE && !list_is_empty(&c->waiting))
         channel_dial(c);
+    if (c->state == CHANNEL_READY && !list_is_empty(&c->waiting) && token_is_needed(c))
+        authenticate(c);
     while (!list_is_empty(&c->waiting) && c->state == CHANNEL_READY)
         h2_submit(c->current, container_of(c->waiting.next, struct rpc, link));
-    if (c->state == CHANNEL_READY)
+    if (c->state == CHANNEL_READY || c->state == CHANNEL_AUTH)
         h2_flush(c->current);
     if (has_more(c))
         uv_async_send(&c->wake); /* run another turn before the loop sleeps */

@@ -71,6 +71,12 @@ int client_post(struct cairn_client *c, struct post *p)
     return err;
 }
 
+static void run_post(void *arg)
+{
+    struct post *p = arg;
+    p->run(p);
+}
+
 int client_start(struct cairn_client *c, struct post *p)
 {
     if (!client_is_own_thread(c))
@@ -80,7 +86,7 @@ int client_start(struct cairn_client *c, struct post *p)
     pthread_mutex_unlock(&c->mutex);
     if (is_closing)
         return CAIRN_CLOSED;
-    p->run(p);
+    loop_run_here(c, run_post, p);
     return CAIRN_OK;
 }
 
@@ -114,7 +120,7 @@ int client_run(struct cairn_client *c, void (*run)(void *arg), void *arg)
     struct thread_call e = {.post.run = run_on_thread, .run = run, .arg = arg};
     if (!client_is_own_thread(c))
         return waiter_run(&e.waiter, c, &e.post, NULL, NULL);
-    run(arg);
+    loop_run_here(c, run, arg);
     return CAIRN_OK;
 }
 
@@ -158,12 +164,16 @@ static void on_wake(uv_async_t *wake)
         end_all(c);
 }
 
-static void on_before_sleep(uv_prepare_t *prepare)
+void client_before_sleep(struct cairn_client *c)
 {
-    struct cairn_client *c = prepare->data;
     client_deliver_reports(c);
     channel_turn(c);
     set_clock(c);
+}
+
+static void on_before_sleep(uv_prepare_t *prepare)
+{
+    client_before_sleep(prepare->data);
 }
 
 static void *run_thread(void *arg)
@@ -255,6 +265,8 @@ static int take_options(struct cairn_client *c, const struct cairn_options *o, s
     c->on_state = o->on_state;
     c->on_log = o->on_log;
     c->report_arg = o->arg;
+    c->is_threadless = o->no_thread;
+    c->token_lifetime_ms = o->token_lifetime_ms;
     c->keepalive_timeout_ms = or_default(o->keepalive_timeout_ms, 5000);
     return err;
 }
@@ -272,7 +284,7 @@ static void client_free(struct cairn_client *c)
     mem_free(c->client_id);
     mem_free(c->labels);
     mem_free(c->cache_dir);
-    mem_free(c->token);
+    token_drop(c);
     heap_done(&c->timers);
     pthread_mutex_destroy(&c->mutex);
     mem_free(c);
@@ -301,7 +313,10 @@ int cairn_open(const struct cairn_options *options, struct cairn_client **ret_cl
         return err;
     }
     c->next_endpoint = random_u64() % c->endpoints.count;
-    err = start_thread(c, error);
+    c->thread = pthread_self();
+    err = c->is_threadless ? CAIRN_OK : start_thread(c, error);
+    if (c->is_threadless)
+        loop_enter(c);
     if (err) {
         close_loop(c);
         client_free(c);
@@ -315,15 +330,18 @@ int cairn_close(struct cairn_client *c)
 {
     if (!c)
         return CAIRN_OK;
-    if (client_is_own_thread(c))
-        return CAIRN_INVALID;
+    if (client_is_own_thread(c) ? !c->is_threadless || c->is_processing : c->is_threadless)
+        return client_is_own_process(c) ? CAIRN_INVALID : CAIRN_CLOSED;
     if (!client_is_own_process(c))
         return CAIRN_CLOSED;
     pthread_mutex_lock(&c->mutex);
     c->is_closing = true;
     pthread_mutex_unlock(&c->mutex);
     uv_async_send(&c->wake);
-    pthread_join(c->thread, NULL);
+    if (c->is_threadless)
+        loop_close(c);
+    else
+        pthread_join(c->thread, NULL);
     uv_loop_close(&c->loop);
     client_free(c);
     return CAIRN_OK;

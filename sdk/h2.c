@@ -128,9 +128,12 @@ static void end_call(struct h2 *h, struct rpc *r)
     struct cairn_error e = {0};
     int code = outcome(r, &e);
     h2_drop(h, r);
-    if (code == CAIRN_UNAUTHENTICATED && h->client->user && !r->has_authenticated && !r->is_first_on_h2) {
-        r->has_authenticated = true;
-        channel_token_refused(h);
+    bool is_refusal = !r->is_first_on_h2 && is_token_refusal(code, e.message);
+    if (!is_refusal && r->grpc_status >= 0)
+        token_accepted(h->client, r->token_serial);
+    if (is_refusal && token_refused(h->client, r->token_serial)) {
+        if (r->kind == RPC_STREAM)
+            set_error(&e, CAIRN_UNAVAILABLE, "the token has expired"); /* its owner opens a new one */
         rpc_attempt_over(r, &e, true);
     } else if (code == CAIRN_UNAVAILABLE && !r->is_first_on_h2) {
         if (!r->is_refused && h->client->endpoints.count > 1 && r->kind != RPC_WRITE)
@@ -165,6 +168,8 @@ static void deliver_call(struct h2 *h, struct rpc *r)
         else {
             at += 5;
             r->on_message(r, slice_of(r->in.data + at, size));
+            if (!r->is_canceled)
+                token_accepted(h->client, r->token_serial);
             at += size;
         }
     }
@@ -235,6 +240,7 @@ void h2_submit(struct h2 *h, struct rpc *r)
     fields[n++] = field_of("content-type", "application/grpc");
     fields[n++] = field_of("te", "trailers");
     fields[n++] = field_of("user-agent", "libcairn/" CAIRN_SDK_VERSION);
+    r->token_serial = c->token_serial;
     if (r->deadline_ms) {
         uint64_t now = clock_mono_ms(), left = r->deadline_ms > now ? r->deadline_ms - now : 1;
         snprintf(timeout, sizeof timeout, "%llum", (unsigned long long)(left < 99999999 ? left : 99999999));

@@ -126,9 +126,15 @@ static void cairn_keepalive_on_end(struct rpc *r, const struct cairn_error *erro
     case CAIRN_NOT_FOUND:
         report_lost(k, CAIRN_LOST, error->message);
         return;
+    case CAIRN_UNAUTHENTICATED:
+        if (k->ttl_ms) { /* the credentials were changed: they may come before the lease expires */
+            timer_start(k->client, &k->next, third(k));
+            return;
+        }
+        report_lost(k, error->code, error->message);
+        return;
     case CAIRN_INVALID:
     case CAIRN_DENIED:
-    case CAIRN_UNAUTHENTICATED:
     case CAIRN_UNIMPLEMENTED:
     case CAIRN_CLOSED:
         report_lost(k, error->code, error->message);

@@ -144,6 +144,7 @@ static void native_call_on_open(void *owner)
         buf_addf(&head, "Authorization: %s\r\n", q->client->token);
     buf_add_text(&head, "\r\n");
     q->is_sent = true;
+    q->token_serial = q->client->token_serial;
     struct sock *s = q->sock;
     buf_add_slice(&head, buf_slice(&q->request));
     sock_write(s, buf_slice(&head)); /* q may be freed inside */
@@ -154,18 +155,17 @@ static void native_call_handle_response(struct native_call *q)
 {
     struct cairn_error e = {0};
     int status = q->answer.status;
+    if (status != 401)
+        token_accepted(q->client, q->token_serial);
     if ((status >= 200 && status < 300) || status == 304) {
         native_call_finish(q, &e);
         return;
     }
     read_error(q, &e);
-    if (status == 401 && q->client->user && !q->was_refused) {
-        q->was_refused = true;
-        q->is_sent = false; /* a rejected token: the server did nothing */
+    if (status == 401 && token_refused(q->client, q->token_serial)) {
+        q->is_sent = q->has_token = false; /* a rejected token: the server did nothing */
         drop_connection(q);
-        if (q->client->current)
-            channel_token_refused(q->client->current);
-        get_token(q);
+        attempt(q);
     } else if (e.code == CAIRN_UNAVAILABLE)
         attempt_failed(q, &e);
     else
@@ -224,7 +224,7 @@ static void get_token(struct native_call *q)
 static void attempt(struct native_call *q)
 {
     struct cairn_client *c = q->client;
-    if (c->user && !c->token && !q->has_token) {
+    if (token_is_needed(c) && !q->has_token) {
         get_token(q);
         return;
     }

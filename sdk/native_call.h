@@ -14,7 +14,8 @@ struct native_call {
     const char *method, *path; /* borrowed from the owner during the call */
     const char *fields;        /* "Name: value\r\n" each; NULL = none */
     struct buf request;        /* the body */
-    bool is_read, is_sent, has_token, was_refused;
+    bool is_read, is_sent, has_token;
+    uint64_t token_serial;
     size_t endpoint;
     unsigned failures;
     struct sock *sock;

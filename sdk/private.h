@@ -9,6 +9,7 @@
 #define SDK_PRIVATE_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <uv.h>
 
 #include "base/buf.h"
@@ -98,10 +99,24 @@ MUST_CHECK int client_post(struct cairn_client *c, struct post *p);
 /* As client_post, but on the client's own thread it runs the post at once, so that an object started in a
  * callback can be stopped in the same callback. The same error. */
 MUST_CHECK int client_start(struct cairn_client *c, struct post *p);
+void client_before_sleep(struct cairn_client *c);         /* connections, reports, the clock */
 bool client_is_own_process(const struct cairn_client *c); /* false in a child made by fork */
 bool client_is_own_thread(const struct cairn_client *c);
 /* Any thread: runs the function on the client's thread and waits for it; at once if that is this thread. */
 int client_run(struct cairn_client *c, void (*run)(void *arg), void *arg);
+
+/* ---- a client without a thread (loop.c) ---------------------------------------------------------------- */
+
+struct sigpipe_guard {
+    sigset_t before;
+    bool was_pending;
+};
+struct sigpipe_guard loop_block_sigpipe(void);
+void loop_restore_sigpipe(const struct sigpipe_guard *g);
+void loop_enter(struct cairn_client *c); /* one turn, without waiting */
+void loop_close(struct cairn_client *c); /* until the loop has ended */
+/* Runs a function for the program on the client's own thread. */
+void loop_run_here(struct cairn_client *c, void (*run)(void *arg), void *arg);
 
 /* ---- waiting (wait.c) ---------------------------------------------------------------------------------- */
 
@@ -157,7 +172,7 @@ struct rpc {
     unsigned attempts;
     bool is_sent;              /* its HEADERS were handed to the socket in this attempt */
     bool was_sent;             /* ... in this or an earlier one */
-    bool has_authenticated;    /* its token was refused once */
+    uint64_t token_serial;     /* of the token that it was sent with */
     bool is_first_on_h2;       /* Authenticate: sent before the connection is ready */
     bool needs_leader;         /* metadata hasleader */
     struct cairn_error reason; /* why the last attempt failed */
@@ -223,12 +238,24 @@ enum channel_state {
     CHANNEL_PAUSED /* all endpoints have failed: pause before the next round */
 };
 
-void channel_opened(struct h2 *h);        /* h2.c: SETTINGS arrived */
-void channel_draining(struct h2 *h);      /* h2.c: GOAWAY, or the member cannot serve */
-void channel_token_refused(struct h2 *h); /* the channel authenticates again */
+void channel_opened(struct h2 *h);   /* h2.c: SETTINGS arrived */
+void channel_draining(struct h2 *h); /* h2.c: GOAWAY, or the member cannot serve */
 /* Makes a call after which there is a token: any call makes the channel authenticate. */
 struct rpc *channel_get_token(struct cairn_client *c,
                               void (*on_end)(struct rpc *r, const struct cairn_error *error), void *owner);
+/* ---- the user's token (token.c) ------------------------------------------------------------------------ */
+
+void token_take(struct cairn_client *c, const char *token); /* Authenticate returned it */
+void token_drop(struct cairn_client *c);
+bool token_is_needed(const struct cairn_client *c); /* Authenticate must be called before the next use */
+bool is_token_refusal(int code, const char *message);
+/* The server refused the token with this serial. True: the next use authenticates, so the caller may repeat
+ * what was refused. False: there is no user, or several tokens in a row were refused. */
+MUST_CHECK bool token_refused(struct cairn_client *c, uint64_t serial);
+void token_accepted(struct cairn_client *c, uint64_t serial);
+/* The life of a JWT in ms from now on; 0 = it is none, or says no end. Pure. */
+int64_t token_life_ms(struct slice token, int64_t now_ms);
+
 void channel_turn(struct cairn_client *c); /* before the loop sleeps: opens and closes connections */
 void channel_end(struct cairn_client *c);  /* the client is being closed */
 
@@ -237,14 +264,15 @@ struct cairn_client {
     struct endpoints endpoints;
     struct tls_context *tls;      /* NULL = none; ALPN h2 */
     struct tls_context *tls_http; /* ALPN http/1.1 */
-    char *user, *password;
     char *client_id, *labels, *cache_dir;
     uint32_t dial_timeout_ms, command_timeout_ms, keepalive_interval_ms, keepalive_timeout_ms;
+    uint32_t token_lifetime_ms;
     void (*on_state)(struct cairn_client *c, const struct cairn_state_change *change, void *arg);
     void (*on_log)(struct cairn_client *c, enum cairn_log_level level, const char *line, void *arg);
     void *report_arg;
-    pthread_t thread;
-    pid_t pid; /* of the process that opened the client: others made by fork must not use it */
+    pthread_t thread;   /* of the client; without one, the thread that opened it */
+    bool is_threadless; /* the program's loop calls cairn_process */
+    pid_t pid;          /* of the process that opened the client: others made by fork must not use it */
 
     /* any thread, under the mutex */
     pthread_mutex_t mutex;
@@ -257,6 +285,8 @@ struct cairn_client {
     uv_async_t wake;
     uv_timer_t clock;
     uv_prepare_t before_sleep;
+    bool is_processing; /* threadless: inside cairn_process; is_due: it is to be called without waiting */
+    bool is_due;
     struct heap timers;
     enum channel_state state;
     struct h2 *current;  /* the connection that is dialing or in use */
@@ -266,9 +296,13 @@ struct cairn_client {
     size_t next_endpoint, failed_in_a_row;
     uint64_t pause_ms;
     struct timer pause, dial_timer;
+    char *user, *password;
     char *token;
-    struct rpc *auth;      /* Authenticate, under way */
-    char last_reason[400]; /* why there is no connection */
+    uint64_t token_serial, token_due_ms; /* due: when it is renewed before its next use */
+    unsigned token_failures;             /* tokens in a row that the server refused */
+    bool is_auth_off;                    /* the server said that authentication is not enabled */
+    struct rpc *auth;                    /* Authenticate, under way */
+    char last_reason[400];               /* why there is no connection */
     size_t call_count;
     struct stream *stream; /* NULL until its first user */
     struct link objects;   /* of `struct object`: stopped when the client is closed */

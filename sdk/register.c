@@ -320,6 +320,11 @@ static void deregister_on_thread(struct post *p)
     cairn_register_leave(l->registration);
 }
 
+static void leave_unwaited(void *arg)
+{
+    cairn_register_leave(arg);
+}
+
 int cairn_register_stop(struct cairn_registration *r)
 {
     struct deregister_call l = {.post.run = deregister_on_thread, .registration = r};
@@ -327,6 +332,5 @@ int cairn_register_stop(struct cairn_registration *r)
         return CAIRN_OK;
     if (!client_is_own_thread(r->client))
         return waiter_run(&l.waiter, r->client, &l.post, NULL, NULL);
-    cairn_register_leave(r);
-    return CAIRN_OK;
+    return client_run(r->client, leave_unwaited, r);
 }

@@ -18,7 +18,7 @@
 #include "sdk/stream.h"
 #include "sdk/ws.h"
 
-enum { BEAT_MAX_MS = 10000, CODE_MAX = 64 };
+enum { BEAT_MAX_MS = 10000, CODE_MAX = 64, TOKEN_PAUSE_MS = 500 };
 
 enum stream_state {
     STREAM_IDLE,
@@ -56,7 +56,8 @@ struct stream {
     char session_key[64]; /* proves ownership of the session; a secret, never logged. "" = none */
     struct timer timer;   /* dialing: timeout; paused: pause; ready: heartbeat */
     uint64_t beat_ms;
-    bool is_ping_out;
+    bool is_ping_out, has_token;
+    uint64_t token_serial; /* of the token that this connection's hello had */
     unsigned failures;
     char reason[320];
     struct cairn_error refusal; /* the last error frame of this connection; code 0 = none */
@@ -127,7 +128,7 @@ static void disconnect_as(struct stream *s, enum cairn_state state, const struct
     http_answer_done(&s->upgrade);
     ws_done(&s->reader);
     map_done(&s->subscriptions);
-    s->is_ping_out = false;
+    s->is_ping_out = s->has_token = false;
     snprintf(s->reason, sizeof s->reason, "%.300s", copy.message);
     if (s->state == STREAM_READY)
         s->failures = 0;
@@ -254,6 +255,8 @@ static void say_hello(struct stream *s)
     }
     if (c->labels)
         add_labels(&w, c->labels);
+    s->token_serial = c->token_serial;
+    s->has_token = false;
     if (c->token) {
         jw_key(&w, "token");
         jw_text(&w, c->token);
@@ -345,6 +348,7 @@ static void on_welcome(struct stream *s, const json_t *frame)
     }
     if (!json_object_get(frame, "session"))
         forget_session(s);
+    token_accepted(s->client, s->token_serial);
     take_session(s, frame);
     s->state = STREAM_READY;
     s->failures = 0;
@@ -421,7 +425,11 @@ static void on_error(struct stream *s, const json_t *frame)
     json_int_t sid = json_integer_value(json_object_get(frame, "sid"));
     struct cairn_error e = {0};
     set_error(&e, code_of_name(code ? code : ""), "%.500s", message ? message : "the server gave no reason");
-    if (json_object_get(frame, "rid")) {
+    bool is_refusal = e.code == CAIRN_UNAUTHENTICATED && token_refused(s->client, s->token_serial);
+    if (is_refusal && s->state == STREAM_READY) {
+        /* Everything on it is refused: its user was changed, or authentication was enabled after it. */
+        disconnect_as(s, CAIRN_STATE_UNAUTHENTICATED, &e, TOKEN_PAUSE_MS);
+    } else if (json_object_get(frame, "rid")) {
         stream_answer(s, frame, &e);
     } else if (sid > 0) {
         struct subscription *sub = map_get(&s->subscriptions, (uint64_t)sid);
@@ -433,10 +441,6 @@ static void on_error(struct stream *s, const json_t *frame)
         if (s->state == STREAM_READY)
             notify_users(s, notify_session_gone);
     } else if (e.code == CAIRN_UNAUTHENTICATED) {
-        mem_free(s->client->token);
-        s->client->token = NULL;
-        if (s->client->current)
-            channel_token_refused(s->client->current);
         disconnect_as(s, CAIRN_STATE_UNAUTHENTICATED, &e, 0);
     } else {
         s->refusal = e;
@@ -637,7 +641,8 @@ static void stream_dial(struct stream *s)
     s->state = STREAM_DIALING;
     s->timer.run = on_dial_timeout;
     timer_start(c, &s->timer, c->dial_timeout_ms);
-    if (c->user && !c->token && !s->token_call) {
+    if (token_is_needed(c) && !s->has_token && !s->token_call) {
+        s->has_token = true; /* by the end of this call there is one, or the server needs none */
         s->token_call = channel_get_token(c, on_token, s);
         return;
     }
@@ -649,6 +654,12 @@ static void stream_dial(struct stream *s)
 bool stream_is_ready(const struct cairn_client *c)
 {
     return c->stream && c->stream->state == STREAM_READY;
+}
+
+void stream_retry_now(struct cairn_client *c)
+{
+    if (c->stream && c->stream->state == STREAM_PAUSED)
+        timer_start(c, &c->stream->timer, 0);
 }
 
 void stream_join(struct cairn_client *c, struct stream_user *u)

@@ -21,6 +21,7 @@ struct stream_user {
 void stream_join(struct cairn_client *c, struct stream_user *u);
 void stream_leave(struct cairn_client *c, struct stream_user *u);
 bool stream_is_ready(const struct cairn_client *c);
+void stream_retry_now(struct cairn_client *c); /* ends the pause between two attempts */
 
 /* Reports to the program that the server refused something on the stream, which goes on. */
 void stream_report(struct cairn_client *c, const char *subject, const struct cairn_error *error);

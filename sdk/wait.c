@@ -16,7 +16,9 @@ int waiter_run(struct waiter *w, struct cairn_client *c, struct post *p, void **
                struct cairn_error *error)
 {
     if (client_is_own_thread(c))
-        return set_error(error, CAIRN_INVALID, "a blocking call inside a callback of the same client");
+        return set_error(error, CAIRN_INVALID, "a waiting call %s",
+                         c->is_threadless ? "on the thread that calls cairn_process"
+                                          : "inside a callback of the same client");
     pthread_mutex_init(&w->mutex, NULL);
     pthread_cond_init(&w->is_over_changed, NULL);
     w->is_over = false;

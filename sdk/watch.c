@@ -22,6 +22,7 @@ struct cairn_watch {
     struct timer pause;
     unsigned failures;
     bool is_reading; /* it reads all keys, because the history is compacted */
+    bool has_run;    /* the server has accepted it once */
     bool is_over, is_notifying, is_stopped;
     void (*callback)(struct cairn_watch *w, const struct cairn_watch_update *update, void *arg);
     void *arg;
@@ -49,6 +50,8 @@ static bool cairn_watch_deliver(struct cairn_watch *w, const struct cairn_watch_
     watch_free(w);
     return false;
 }
+
+static void cairn_watch_retry_later(struct cairn_watch *w);
 
 static void end_watch(struct cairn_watch *w, const struct cairn_error *error)
 {
@@ -87,8 +90,13 @@ static void deliver_events(struct cairn_watch *w, Mvccpb__Event *const *list, si
 static void on_canceled(struct cairn_watch *w, const Etcdserverpb__WatchResponse *m)
 {
     struct cairn_error e = {0};
+    uint64_t serial = w->rpc->token_serial;
     sdk_rpc_cancel(w->rpc);
     w->rpc = NULL;
+    if (is_token_refusal(0, m->cancel_reason) && token_refused(w->client, serial)) {
+        cairn_watch_retry_later(w);
+        return;
+    }
     if (m->compact_revision) {
         w->is_reading = true;
         cairn_watch_read_all(w);
@@ -106,6 +114,7 @@ static void on_response(struct cairn_watch *w, const Etcdserverpb__WatchResponse
     if (m->canceled) {
         on_canceled(w, m);
     } else if (m->created) {
+        w->has_run = true;
         if (!w->next)
             w->next = revision + 1;
     } else if (m->n_events) {
@@ -138,9 +147,10 @@ static void cairn_watch_on_pause_over(struct timer *t)
         cairn_watch_open(w);
 }
 
-static bool is_final(int code)
+/* A watch that has run goes on when the client gets new credentials. */
+static bool is_final(const struct cairn_watch *w, int code)
 {
-    return code == CAIRN_INVALID || code == CAIRN_DENIED || code == CAIRN_UNAUTHENTICATED ||
+    return code == CAIRN_INVALID || code == CAIRN_DENIED || (code == CAIRN_UNAUTHENTICATED && !w->has_run) ||
            code == CAIRN_UNIMPLEMENTED || code == CAIRN_CLOSED;
 }
 
@@ -155,7 +165,7 @@ static void cairn_watch_on_end(struct rpc *r, const struct cairn_error *error)
 {
     struct cairn_watch *w = r->owner;
     w->rpc = NULL;
-    if (is_final(error->code))
+    if (is_final(w, error->code))
         end_watch(w, error);
     else
         cairn_watch_retry_later(w);
@@ -219,7 +229,7 @@ static void on_all_read(struct rpc *r, const struct cairn_error *error)
     w->rpc = NULL;
     if (!w->is_reading)
         cairn_watch_open(w); /* the RESYNC has been delivered */
-    else if (is_final(error->code))
+    else if (is_final(w, error->code))
         end_watch(w, error);
     else
         cairn_watch_retry_later(w);

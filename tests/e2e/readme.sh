@@ -11,7 +11,7 @@ export PATH="$(dirname "$CAIRND"):$PATH"
 # A page with C finds what `make install` would have put down, and the examples beside it.
 LIBCAIRN=$(realpath "${LIBCAIRN:-build/release/lib/libcairn.a}")
 mkdir -p "$work/cairn/include" "$work/cairn/lib/pkgconfig"
-cp sdk/cairn.h sdk/cairn_api.h "$work/cairn/include"
+cp sdk/cairn*.h "$work/cairn/include"
 cp "$LIBCAIRN" "$work/cairn/lib"
 sed "s|@PREFIX@|$work/cairn|; s|@VERSION@|0|; s|@LIBS@|$(pkg-config --libs libuv libnghttp2 openssl libprotobuf-c jansson) -lpthread|" \
     sdk/cairn.pc.in >"$work/cairn/lib/pkgconfig/cairn.pc"

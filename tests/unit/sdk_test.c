@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Tests of the pure parts of the SDK: endpoints, errors, the keys that a request names, WebSocket frames. */
+#include "base/text.h"
 #include "sdk/message.h"
 #include "sdk/ws.h"
 #include "tests/unit/unit.h"
@@ -229,13 +230,42 @@ static void test_ws_waits(void **state)
     ws_done(&r);
 }
 
+/* --- tokens ------------------------------------------------------------------------------------------ */
+static int64_t life_of(const char *claims, int64_t now_ms)
+{
+    struct buf text = {0};
+    buf_add_text(&text, "eyJhbGciOiJub25lIn0.");
+    base64_encode(&text, slice_text(claims));
+    buf_add_text(&text, ".c2ln");
+    int64_t life_ms = token_life_ms(buf_slice(&text), now_ms);
+    buf_done(&text);
+    return life_ms;
+}
+
+static void test_life_of_tokens(void **state)
+{
+    (void)state;
+    assert_int_equal(life_of("{\"exp\":1000}", 990400), 9600);
+    assert_int_equal(life_of("{\"exp\":1000,\"iat\":900}", 5), 99001); /* whatever the clock here says */
+    assert_int_equal(life_of("{\"exp\":1000}", 1000000), 0);
+    assert_int_equal(life_of("{\"exp\":-5}", 0), 0);
+    assert_int_equal(life_of("{\"exp\":9223372036854775807}", 0), 0);
+    assert_int_equal(life_of("{\"exp\":\"soon\"}", 0), 0);
+    assert_int_equal(life_of("[1]", 0), 0);
+    assert_int_equal(life_of("{}", 0), 0);
+    static const char *const others[] = {"", "kJdsFbsdf.17", ".", "..", "a.b", "a..b", "a.!!!.b", "...."};
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        assert_int_equal(token_life_ms(slice_text(others[i]), 0), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_endpoints), cmocka_unit_test(test_bad_endpoints),
-        cmocka_unit_test(test_errors),    cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_ws_pieces), cmocka_unit_test(test_ws_refused),
-        cmocka_unit_test(test_ws_write),  cmocka_unit_test(test_ws_waits),
+        cmocka_unit_test(test_endpoints),      cmocka_unit_test(test_bad_endpoints),
+        cmocka_unit_test(test_errors),         cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_ws_pieces),      cmocka_unit_test(test_ws_refused),
+        cmocka_unit_test(test_ws_write),       cmocka_unit_test(test_ws_waits),
+        cmocka_unit_test(test_life_of_tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
