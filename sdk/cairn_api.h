@@ -87,7 +87,8 @@ extern "C" {
     N(config_delivery, "GET", "/api/v1/configs/{name}/releases/{release}/delivery", "namespace group")       \
     N(config_poll, "POST", "/api/v1/polls", "namespace group timeout consistency labels client_id")          \
     N(bundle_publish, "POST", "/api/v1/bundles", "namespace group validate emergency" CAIRN_AUTHOR)          \
-    N(configs_export, "GET", "/api/v1/export", "namespace group consistency prefix")                         \
+    N(configs_export, "GET", "/api/v1/export", "namespace group consistency prefix decrypt")                 \
+    N(configs_seal, "POST", "/api/v1/seal", "namespace group prefix limit continue" CAIRN_AUTHOR)            \
     N(configs_import, "POST", "/api/v1/import", "namespace group policy dry_run" CAIRN_AUTHOR)               \
     N(namespace_list, "GET", "/api/v1/namespaces", "prefix limit continue" CAIRN_READS)                      \
     N(namespace_get, "GET", "/api/v1/namespaces/{ns}", CAIRN_READS)                                          \
@@ -134,6 +135,7 @@ struct cairn_api_request {
     const char *emergency; /* a publish without the review that a policy requires: the reason */
     bool is_deletion;      /* of cairn_draft_put: the draft deletes the configuration */
     bool cascade;          /* of cairn_namespace_delete: with all that it holds, in the background */
+    bool decrypt;          /* of cairn_configs_export: sealed contents in clear */
 };
 
 /* An entry of a list. Texts are "" and numbers 0 where the entry has no such field. */
