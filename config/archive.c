@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "base/tar.h"
 #include "base/text.h"
+#include "config/seal/seal.h"
 
 #define COMPONENT_MAX    255 /* bytes of a path's component; the limit of file systems */
 #define COMPONENT_CUT    200 /* bytes that stay of a longer one */
@@ -65,8 +66,13 @@ void archive_manifest_begin(struct buf *out, uint64_t cluster_id, int64_t revisi
              MANIFEST_VERSION, (unsigned long long)cluster_id, (long long)revision);
 }
 
+struct slice archive_content(const struct config_release *release, bool decrypts)
+{
+    return release->sealed.size && !decrypts ? release->envelope : release->content;
+}
+
 void archive_manifest_item(struct buf *out, bool is_first, const struct config_id *key, uint64_t seq,
-                           const struct config_release *release)
+                           const struct config_release *release, bool decrypts)
 {
     struct json_writer w = {.out = out};
     struct buf path = {0};
@@ -79,9 +85,16 @@ void archive_manifest_item(struct buf *out, bool is_first, const struct config_i
     document_add_text(&w, "name", key->name);
     document_add_text(&w, "type", slice_text(format_name(release->format)));
     jw_key(&w, "size");
-    jw_uint(&w, release->content.size);
-    document_add_text(&w, "md5", slice_text(release->digest.md5));
-    document_add_text(&w, "sha256", slice_text(release->digest.sha256));
+    jw_uint(&w, archive_content(release, decrypts).size);
+    document_add_text(&w, "sealed", release->sealed);
+    if (release->sealed.size && decrypts) {
+        jw_key(&w, "decrypted");
+        jw_bool(&w, true);
+    }
+    if (!release->sealed.size) {
+        document_add_text(&w, "md5", slice_text(release->digest.md5));
+        document_add_text(&w, "sha256", slice_text(release->digest.sha256));
+    }
     document_add_text(&w, "title", release->title);
     document_add_text(&w, "note", release->note);
     jw_key(&w, "seq");
@@ -248,6 +261,20 @@ static struct file *add_file(struct archive *a, struct slice path)
     return f;
 }
 
+static int refuse_file(struct archive *a, struct slice path, uint64_t size)
+{
+    return refuse(a, ERR_REQUEST_TOO_LARGE,
+                  "\"%.*s\" has %llu bytes; a configuration may have %llu (--config-max-bytes)", QUOTED(path),
+                  (unsigned long long)size, (unsigned long long)a->options.content_bytes_max);
+}
+
+/* A sealed file is longer than its content. */
+static int check_size(struct archive *a, const struct file *f, bool is_sealed)
+{
+    uint64_t max = a->options.content_bytes_max + (is_sealed ? SEAL_ROOM : 0);
+    return f->content.size > max ? refuse_file(a, f->path, f->content.size) : OK;
+}
+
 static int begin_file(struct archive *a, struct slice path)
 {
     uint64_t size = a->tar.entry.size;
@@ -258,11 +285,8 @@ static int begin_file(struct archive *a, struct slice path)
         a->has_manifest = true;
         return OK;
     }
-    if (size > a->options.content_bytes_max)
-        return refuse(a, ERR_REQUEST_TOO_LARGE,
-                      "\"%.*s\" has %llu bytes; a configuration may have %llu (--config-max-bytes)",
-                      QUOTED(path), (unsigned long long)size,
-                      (unsigned long long)a->options.content_bytes_max);
+    if (size > a->options.content_bytes_max + SEAL_ROOM) /* it may be sealed: check_size */
+        return refuse_file(a, path, size);
     a->open = add_file(a, path);
     return OK;
 }
@@ -419,7 +443,7 @@ static int name_by_path(struct archive *a, size_t i)
     item->key.name = archive_decode(a, parts[n - 1]);
     item->content = buf_slice(&f->content);
     apply_target_options(a, item);
-    return OK;
+    return check_size(a, f, false);
 }
 
 /* --- names in the manifest -------------------------------------------------------------------------- */
@@ -560,10 +584,11 @@ static int check_manifest_item(struct archive *a, struct manifest_item *named,
         item->key.ns = slice_text("default");
     if (!item->key.group.size)
         item->key.group = slice_text("default");
+    item->sealed_as = item->key;
     apply_target_options(a, item);
     f->is_named = true;
     *ret = f;
-    return OK;
+    return check_size(a, f, item->sealed.size && !item->is_decrypted);
 }
 
 static int read_item(struct archive *a, struct slice text)
@@ -583,6 +608,8 @@ static int read_item(struct archive *a, struct slice text)
     document_text(&r, "md5", &named.md5);
     document_text(&r, "sha256", &named.sha256);
     document_text(&r, "title", &item.title);
+    document_text(&r, "sealed", &item.sealed);
+    document_bool(&r, "decrypted", &item.is_decrypted);
     document_string(&r, "note", CONFIG_NOTE_MAX, &item.note);
     document_number(&r, "seq", 0, CONFIG_SEQ_MAX, &named.seq);
     item.has_format = named.type.size > 0;

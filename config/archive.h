@@ -22,8 +22,12 @@ void archive_add_path(struct buf *out, const struct config_id *key);
 
 /* The manifest, piece by piece. */
 void archive_manifest_begin(struct buf *out, uint64_t cluster_id, int64_t revision);
+/* A sealed release is in the archive with its sealed bytes, or, with decrypts, in clear. The manifest says so;
+ * it has no digests of it, which are keyed. */
 void archive_manifest_item(struct buf *out, bool is_first, const struct config_id *key, uint64_t seq,
-                           const struct config_release *release);
+                           const struct config_release *release, bool decrypts);
+/* The bytes of a release in an archive. */
+struct slice archive_content(const struct config_release *release, bool decrypts);
 void archive_manifest_end(struct buf *out);
 
 struct archive_options {

@@ -453,6 +453,7 @@ struct config *config_new(const struct config_options *options)
     c->kv = o->kv;
     pending_ops_init(&c->pending_ops, c->kv);
     recent_init(&c->recent, o->cache_budget);
+    c->recent.keys = o->keys;
     c->tasks = task_queue_new(kv_io(c->kv));
     c->inline_left = INLINE_BYTES;
     list_init(&c->ready);

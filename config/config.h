@@ -28,6 +28,7 @@
 
 struct config;
 struct namespace_view;
+struct seal_keys;
 struct task;
 
 struct config_options {
@@ -49,6 +50,7 @@ struct config_options {
     /* Bounds of one item's history that hold at any age: number of releases and their bytes. The newest
      * releases_kept stay in any case. 0 = no bound. */
     uint64_t releases_max, history_bytes_max;
+    const struct seal_keys *keys;            /* borrowed; must outlive the kv's io. NULL = none */
     struct write_limits *limits;             /* borrowed; NULL = none */
     struct audit *audit;                     /* borrowed; NULL = none */
     const struct namespace_view *namespaces; /* borrowed; NULL = none: quotas, deletions */
@@ -172,6 +174,7 @@ struct config_publish {
     struct slice title, note;
     struct config_condition condition;
     bool is_import;
+    bool must_seal;     /* also if no policy says so */
     bool only_validate; /* everything is checked, nothing written */
     bool is_deletion;   /* of a draft: publishing it deletes the configuration; there is no content */
 };
@@ -179,7 +182,8 @@ struct config_publish {
  * a name. ERR_CONFLICT: concurrent writes won every attempt, or the stored head cannot be read. */
 void config_publish(struct config *c, struct config_request *q, const struct config_publish *p);
 /* Reads the live release (seq 0) or release seq, which may be a tombstone. ERR_NOT_FOUND; the head is set if
- * the item is deleted. Linearizable when is_local is false. */
+ * the item is deleted. Linearizable when is_local is false. ERR_KEY_MISSING, ERR_CORRUPT: it is sealed and
+ * does not open here; result.release is set, with its envelope in place of the content. */
 void config_read(struct config *c, struct config_request *q, const struct config_id *key, uint64_t seq,
                  bool is_local);
 /* Local read of the same release from the cache of recent releases. NULL: it is not cached or not current;
@@ -223,6 +227,9 @@ struct config_import_item {
     bool has_format; /* else the format of the live release, or the one of the name's ending */
     enum format format;
     struct slice md5, sha256; /* expected digests of the content; empty: not checked */
+    struct slice sealed; /* the content is sealed with this key, under these names; empty = it is clear */
+    struct config_id sealed_as;
+    bool is_decrypted; /* it was sealed, and the archive has it in clear: it is sealed when it is written */
     /* The outcome. */
     enum config_import_action action;
     int err; /* REFUSED: the reason, with error; ERR_MALFORMED: also line and column */
@@ -230,6 +237,7 @@ struct config_import_item {
     size_t line, column;
     uint64_t seq; /* of the live release; 0 = none, or not known */
     struct digest digest;
+    struct digest live_digest; /* the keyed one, if the live release is sealed; empty = not known */
 };
 
 struct config_import {
@@ -359,6 +367,23 @@ void config_delete_gray(struct config *c, struct config_request *q, const struct
 /* Publishes the rule's content to all clients as a new release and deletes the rule. */
 void config_promote_gray(struct config *c, struct config_request *q, const struct config_id *key,
                          struct slice rule, struct slice note, const struct config_condition *condition);
+
+/* --- sealed contents (config_reseal.c; which are sealed: config_policy.c) ------------------------------- */
+/* Seals what is stored already: releases and drafts of the items that the namespace's policy seals, and those
+ * that are sealed with another key than the first. It goes from item to item, after `after`, for about a
+ * second; result.has_more: the caller continues after `last`. Each batch is one transaction and one record of
+ * the audit trail. The author needs WRITE on the heads, and on the drafts. ERR_KEY_MISSING: this member has no
+ * key; a content that does not open is counted and left as it is. */
+struct config_reseal {
+    struct config_request request;         /* first */
+    struct slice ns, group, prefix, after; /* borrowed until done; group empty: all groups */
+    size_t limit;                          /* items */
+    /* The result. */
+    size_t examined, sealed, failed; /* items; documents; documents */
+    char error[512];                 /* the first failure */
+    struct slice last;               /* "group/name" of the last item; valid during done */
+};
+void config_reseal(struct config *c, struct config_reseal *q);
 
 /* The releases of one name, newest first, below `before` (0 = from the newest), without contents. */
 struct config_history {

@@ -69,6 +69,8 @@ static int decide_put(struct write *w, struct target *t)
                              .format = t->format,
                              .content = t->content,
                              .encoded = buf_slice(&t->checked.encoded),
+                             .sealed = t->checked.seal.key ? slice_text(t->checked.seal.key->id)
+                                                           : (struct slice){0},
                              .title = t->title,
                              .note = t->note,
                              .author = w->author,
@@ -113,8 +115,7 @@ static int publish_draft_content(struct write *w, struct target *t)
     t->format = t->draft.format;
     t->content = t->draft.content;
     int err = write_check_content(w, t, t->format);
-    if (err || (write_is_live(t) && t->head->format == t->format &&
-                digest_equal(&t->head->digest, &t->checked.digest)))
+    if (err || write_equals_live(t))
         return err; /* the content is live already: only delete the draft */
     return write_release(w, t, CONFIG_PUBLISH);
 }

@@ -18,6 +18,7 @@
 #include "base/turn.h"
 #include "config/config_private.h"
 #include "config/content.h"
+#include "config/sealed.h"
 
 #define CHECK_BYTES (256u << 10) /* in one task */
 #define CHECK_COUNT 64
@@ -196,6 +197,29 @@ struct import_check {
     struct content list[];
 };
 
+/* A sealed content is opened once; from then on it must be sealed when it is written. */
+static int open_item(struct config_import *i, struct config_import_item *item, char *error, size_t size)
+{
+    if (!item->sealed.size || item->is_decrypted)
+        return OK;
+    int err = sealed_open(i->config->options.keys, &item->sealed_as, item->sealed, item->content, &i->arena,
+                          &item->content, error, size);
+    metric_add(METRIC_CONFIG_OPEN_FAILURES, err != OK);
+    item->is_decrypted = !err;
+    return err;
+}
+
+/* The worker makes the digest by which it is compared with a sealed live release. */
+static void choose_live_key(const struct config_import *i, const struct config_import_item *item,
+                            struct arena *a, struct content_seal *ret)
+{
+    const struct config_item *live = config_find(i->config, &item->key);
+    if (!live || live->head->is_deleted || !live->head->sealed.size)
+        return;
+    ret->live = seal_keys_find(i->config->options.keys, live->head->sealed);
+    ret->names = sealed_names(a, &item->key);
+}
+
 static bool is_too_large(const struct config_import *i, const struct config_import_item *item)
 {
     return item->content.size > i->config->options.content_bytes_max;
@@ -205,6 +229,7 @@ static bool is_too_large(const struct config_import *i, const struct config_impo
 static void take_checked(struct config_import *i, struct config_import_item *item, const struct content *c)
 {
     item->digest = c->digest;
+    item->live_digest = c->live_digest;
     if (c->err) {
         refuse(i, item, c->err, "%s", c->where.text);
         item->line = c->where.line;
@@ -219,6 +244,8 @@ static void check_item(struct config_import *i, size_t at)
     struct config_import_item *item = &i->items[at];
     char error[256];
     int err = check_names(item, error, sizeof error);
+    if (!err)
+        err = open_item(i, item, error, sizeof error);
     if (err) {
         refuse(i, item, err, "%s", error);
     } else if (at && config_import_compare(item, item - 1) == 0) {
@@ -268,10 +295,12 @@ static void start_checks(struct config_import *i)
         check_item(i, i->at++);
         if (item->action == CONFIG_REFUSED)
             continue;
+        struct content *content = &k->list[k->count++];
         struct slice schema = config_schema_of(i->config, &item->key);
-        k->list[k->count++] = (struct content){.bytes = config_copy(&k->arena, item->content),
-                                               .format = item->format,
-                                               .schema = config_copy(&k->arena, schema)};
+        *content = (struct content){.bytes = config_copy(&k->arena, item->content),
+                                    .format = item->format,
+                                    .schema = config_copy(&k->arena, schema)};
+        choose_live_key(i, item, &k->arena, &content->seal);
         k->task.bytes += item->content.size;
     }
     k->task.run = run_checks;
@@ -305,7 +334,8 @@ static enum config_import_action action_of(const struct config_import *i, const 
 {
     if (!live)
         return CONFIG_CREATED;
-    if (live->head->format == item->format && digest_equal(&live->head->digest, &item->digest))
+    const struct digest *digest = live->head->sealed.size ? &item->live_digest : &item->digest;
+    if (live->head->format == item->format && digest_equal(&live->head->digest, digest))
         return CONFIG_UNCHANGED;
     if (i->policy == CONFIG_IMPORT_OVERWRITE)
         return CONFIG_UPDATED;
@@ -569,6 +599,7 @@ static struct config_publish publish_of(const struct config_import *i, const str
         .note = item->note,
         .condition = {.if_absent = item->action == CONFIG_CREATED && i->policy != CONFIG_IMPORT_OVERWRITE},
         .is_import = true,
+        .must_seal = item->is_decrypted,
     };
 }
 

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Policies: put and delete; and the reads of all documents of the workflow, one and many. */
+ * Policies of reviews and sealing: put and delete; and the reads of all documents of the workflow, one and many. */
+#include "base/mutant.h"
 #include "config/config_private.h"
+#include "config/seal/keys.h"
 #include "consensus/audit.h"
 
+enum { ATTEMPTS_MAX = 8 };    /* of a put that keeps what is stored */
 enum { DOCUMENTS_MAX = 100 }; /* of a page: 3 ms at most to read them */
 #define PAGE_BYTES_MAX (256u << 10)
 
@@ -11,8 +14,13 @@ enum { DOCUMENTS_MAX = 100 }; /* of a page: 3 ms at most to read them */
 struct policy_write {
     struct config_op op; /* first */
     struct txn txn;
-    struct slice key, record;
+    struct slice ns, key, record;
+    struct workflow_policy policy; /* to put */
+    bool keeps;                    /* the stored patterns of what is sealed stay */
+    unsigned attempts;
 };
+
+static void keep_again(struct policy_write *w, const Etcdserverpb__TxnResponse *response);
 
 static void on_policy_written(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
@@ -23,6 +31,10 @@ static void on_policy_written(struct kv_request *kv, int err, const ProtobufCMes
         return;
     }
     w->op.result.revision = response->header->revision;
+    if (!response->succeeded && w->keeps) {
+        keep_again(w, response);
+        return;
+    }
     if (!response->succeeded) {
         pending_op_refuse(&w->op.pending_ops, ERR_NOT_FOUND, "the namespace has no policy");
         return;
@@ -41,14 +53,15 @@ static struct policy_write *begin_policy(struct config *c, struct config_request
         return NULL;
     }
     txn_init(&w->txn, &w->op.pending_ops.arena);
+    w->ns = config_copy(&w->op.pending_ops.arena, ns);
     w->key = config_key(&w->op.pending_ops.arena, CONFIG_POLICY, &(struct config_id){.ns = ns}, 0);
     return w;
 }
 
-static void send_policy(struct policy_write *w, struct slice ns, const char *operation)
+static void send_policy(struct policy_write *w, const char *operation)
 {
     struct arena *a = &w->op.pending_ops.arena;
-    struct audit_change change = {.kind = "config", .operation = operation, .ns = config_copy(a, ns)};
+    struct audit_change change = {.kind = "config", .operation = operation, .ns = w->ns};
     const struct audit_record record = {
         .author = author_copy(a, &w->op.request->author), .changes = &change, .count = 1};
     w->record = audit_add(w->op.config->options.audit, &w->txn, TXN_THEN, &record);
@@ -60,12 +73,58 @@ static void send_policy(struct policy_write *w, struct slice ns, const char *ope
     pending_ops_schedule_turn(&w->op.config->pending_ops);
 }
 
+static void put_policy(struct policy_write *w)
+{
+    struct arena *a = &w->op.pending_ops.arena;
+    struct buf text = {0};
+    w->policy.author = author_copy(a, &w->op.request->author);
+    w->policy.time_ms = config_wall_ms(w->op.config);
+    workflow_policy_write(&w->policy, &text);
+    txn_put(&w->txn, w->key, config_copy(a, buf_slice(&text)), 0);
+    buf_done(&text);
+    send_policy(w, "policy");
+}
+
+/* A request that does not name what is sealed, as older clients send it, keeps what is stored: it must not end
+ * the encryption by accident. The transaction compares the document that the patterns are from. */
+static void keep_sealed(struct policy_write *w, int64_t revision, struct slice text)
+{
+    struct workflow_policy stored = {0};
+    txn_init(&w->txn, &w->op.pending_ops.arena);
+    w->policy.sealed_count = 0;
+    if (revision && workflow_policy_read(text, &w->op.pending_ops.arena, &stored) == OK &&
+        !MUTANT(SEAL_POLICY_DROPPED)) {
+        w->policy.sealed = stored.sealed;
+        w->policy.sealed_count = stored.sealed_count;
+    }
+    txn_if_revision(&w->txn, w->key, revision);
+    txn_range(&w->txn, TXN_ELSE, w->key, false);
+    put_policy(w);
+}
+
+/* Another one was put meanwhile: begins again from it. */
+static void keep_again(struct policy_write *w, const Etcdserverpb__TxnResponse *response)
+{
+    const Etcdserverpb__RangeResponse *r = response->responses[0]->response_range;
+    const Mvccpb__KeyValue *pair = r->n_kvs ? r->kvs[0] : NULL;
+    if (++w->attempts == ATTEMPTS_MAX)
+        pending_op_end(&w->op.pending_ops, ERR_CONFLICT);
+    else
+        keep_sealed(w, pair ? pair->mod_revision : 0, pair ? pair_value(pair) : (struct slice){0});
+}
+
+static struct slice *copy_patterns(struct arena *a, const struct slice *list, size_t count)
+{
+    struct slice *copy = arena_alloc(a, (count + 1) * sizeof *copy);
+    for (size_t i = 0; i < count; i++)
+        copy[i] = config_copy(a, list[i]);
+    return copy;
+}
+
 void config_put_policy(struct config *c, struct config_request *q, struct slice ns,
                        const struct workflow_policy *policy)
 {
     struct policy_write *w = begin_policy(c, q, ns);
-    struct workflow_policy stored = *policy;
-    struct buf text = {0};
     char error[512];
     if (!w)
         return;
@@ -75,12 +134,27 @@ void config_put_policy(struct config *c, struct config_request *q, struct slice 
         return;
     }
     struct arena *a = &w->op.pending_ops.arena;
-    stored.author = author_copy(a, &q->author);
-    stored.time_ms = config_wall_ms(c);
-    workflow_policy_write(&stored, &text);
-    txn_put(&w->txn, w->key, config_copy(a, buf_slice(&text)), 0);
-    buf_done(&text);
-    send_policy(w, ns, "policy");
+    if (policy->sealed_count && !seal_keys_first(c->options.keys)) {
+        pending_op_refuse(&w->op.pending_ops, ERR_INVALID,
+                          "encrypt has patterns, and this member has no key to seal contents with: see "
+                          "--encryption-key-file");
+        return;
+    }
+    w->policy = (struct workflow_policy){.patterns = copy_patterns(a, policy->patterns, policy->count),
+                                         .count = policy->count,
+                                         .sealed = copy_patterns(a, policy->sealed, policy->sealed_count),
+                                         .sealed_count = policy->sealed_count};
+    w->keeps = !policy->has_sealed;
+    if (!w->keeps) {
+        put_policy(w);
+        return;
+    }
+    const Mvccpb__KeyValue *pair;
+    err = config_lookup(c, w->key, a, &pair);
+    if (err)
+        pending_op_end(&w->op.pending_ops, err);
+    else
+        keep_sealed(w, pair ? pair->mod_revision : 0, pair ? pair_value(pair) : (struct slice){0});
 }
 
 void config_delete_policy(struct config *c, struct config_request *q, struct slice ns)
@@ -90,7 +164,7 @@ void config_delete_policy(struct config *c, struct config_request *q, struct sli
         return;
     txn_if_there(&w->txn, w->key);
     txn_delete(&w->txn, w->key);
-    send_policy(w, ns, "delete_policy");
+    send_policy(w, "delete_policy");
 }
 
 /* --- reads ---------------------------------------------------------------------------------------------- */

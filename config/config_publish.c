@@ -2,12 +2,6 @@
  * Writes that change the live release: publish, rollback, delete, bundle. */
 #include "config/config_write.h"
 
-static bool equals_live(const struct target *t)
-{
-    return write_is_live(t) && t->head->format == t->format &&
-           digest_equal(&t->head->digest, &t->checked.digest);
-}
-
 /* --- publish ------------------------------------------------------------------------------------------- */
 
 static int find_format(struct write *w, struct target *t)
@@ -28,7 +22,7 @@ static int publish_content(struct write *w, struct target *t, enum config_operat
     int err = write_check_content(w, t, t->format);
     if (err)
         return err;
-    t->is_unchanged = equals_live(t);
+    t->is_unchanged = write_equals_live(t);
     return t->is_unchanged ? OK : write_release(w, t, operation);
 }
 
@@ -47,6 +41,7 @@ static bool add_publish(struct write *w, size_t at, const struct config_publish 
     t->has_format = p->has_format;
     t->format = p->format;
     t->is_import = p->is_import;
+    t->must_seal = p->must_seal;
     t->content = write_content(w, p->content);
     return true;
 }

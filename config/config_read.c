@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Reads of one release, a draft, the history. Head and content come from the store at one instant, after a
  * barrier unless the read is local. */
+#include <stdio.h>
+
 #include "config/config_private.h"
+#include "config/sealed.h"
 
 #define HISTORY_LIMIT_MAX 1000
 #define HISTORY_KEYS      256          /* of releases in one range read */
@@ -17,6 +20,7 @@ struct release_read {
     struct config_head head;
     struct recent_release *release; /* owned */
     struct config_draft draft;
+    char error[256]; /* of one that does not open */
 };
 
 /* Copies the view's head if it is of this revision. Gray rules would not survive the turn. */
@@ -29,6 +33,7 @@ static bool copy_head(struct config_op *op, const struct config_id *key, int64_t
         return false;
     *head = *item->item.head;
     head->title = config_copy(&op->pending_ops.arena, head->title);
+    head->sealed = config_copy(&op->pending_ops.arena, head->sealed);
     return true;
 }
 
@@ -51,7 +56,8 @@ static int config_read_head(struct config_op *op, const struct config_id *key, s
     return err;
 }
 
-/* ERR_NOT_FOUND also for a release that cannot be read: it is treated as missing. */
+/* ERR_NOT_FOUND also for a release that cannot be read: it is treated as missing. One that does not open is
+ * there, and the result has it. */
 static int read_release(struct release_read *r, uint64_t seq)
 {
     struct config *c = r->op.config;
@@ -63,12 +69,13 @@ static int read_release(struct release_read *r, uint64_t seq)
     if (err)
         return err;
     r->release = recent_get(&c->recent, name, revision);
-    if (r->release)
-        return OK;
-    err = config_lookup(c, name, a, &pair);
-    if (!err && pair)
+    if (!r->release)
+        err = config_lookup(c, name, a, &pair);
+    if (!r->release && !err && pair)
         r->release = recent_read(&c->recent, name, pair->mod_revision, pair_value(pair));
-    return err || r->release ? err : ERR_NOT_FOUND;
+    if (!err && !r->release)
+        err = ERR_NOT_FOUND;
+    return err ? err : r->release->open_err;
 }
 
 static int read_draft(struct release_read *r)
@@ -79,6 +86,8 @@ static int read_draft(struct release_read *r)
     int err = config_lookup(r->op.config, config_key(a, CONFIG_DRAFT, &r->key, 0), a, &pair);
     if (!err && (!pair || config_draft_read(pair_value(pair), a, &r->draft, error, sizeof error)))
         err = ERR_NOT_FOUND;
+    if (!err)
+        err = sealed_open_draft(r->op.config->options.keys, &r->key, &r->draft, a, r->error, sizeof r->error);
     if (!err)
         r->op.result.draft = &r->draft;
     return err;
@@ -95,8 +104,10 @@ static int read_live_or_old(struct release_read *r)
     result->seq = r->seq ? r->seq : result->head ? result->head->seq : 0;
     if (!err)
         err = read_release(r, result->seq);
-    if (!err)
+    if (r->release)
         result->release = &r->release->release;
+    if (r->release && r->release->open_err)
+        snprintf(r->error, sizeof r->error, "%s", r->release->open_error);
     return err;
 }
 
@@ -113,6 +124,9 @@ static void read_now(struct release_read *r)
     else if (err == ERR_NOT_FOUND)
         pending_op_refuse(&r->op.pending_ops, err, "there is no configuration %.*s", (int)r->key.name.size,
                           (const char *)r->key.name.data);
+    else if (err && *r->error)
+        pending_op_refuse(&r->op.pending_ops, err, "%.*s: %s", (int)r->key.name.size,
+                          (const char *)r->key.name.data, r->error);
     else
         pending_op_end(&r->op.pending_ops, err);
 }
@@ -166,7 +180,7 @@ const struct config_release *config_read_recent(struct config *c, const struct c
         e = recent_get(&c->recent, name, revision);
     recent_unref(e); /* the cache keeps its own reference */
     arena_done(&a);
-    return e ? &e->release : NULL;
+    return e && !e->open_err ? &e->release : NULL;
 }
 
 void config_read_draft(struct config *c, struct config_request *q, const struct config_id *key)
@@ -254,6 +268,7 @@ static size_t report_one(struct history_read *t, uint64_t seq)
         size += pair->value.len;
         if (config_release_read(pair_value(pair), &a, &release, error, sizeof error) == OK) {
             release.content.data = NULL;
+            release.envelope = (struct slice){0};
             op->result.seq = seq;
             op->result.items++;
             t->left--;

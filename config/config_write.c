@@ -68,9 +68,14 @@ static int check_on_loop(struct write *w, struct target *t, enum format format, 
     struct config *c = w->op.config;
     bool is_small =
         t->content.size <= CONFIG_INLINE_MAX && t->content.size <= c->inline_left && !t->schema_revision;
-    if (content_is_of(&t->checked, t->content, format, t->schema_revision))
+    struct content_seal seal;
+    int err = write_choose_seal(w, t, &seal);
+    if (err)
+        return err;
+    if (content_is_of(&t->checked, t->content, format, t->schema_revision, &seal))
         return OK;
     content_done(&t->checked);
+    t->checked.seal = seal;
     t->checked.bytes = t->content;
     t->checked.format = format;
     t->checked.schema = t->schema;
@@ -83,6 +88,17 @@ static int check_on_loop(struct write *w, struct target *t, enum format format, 
     c->inline_left -= t->content.size;
     content_run(&t->checked);
     return OK;
+}
+
+bool write_equals_live(const struct target *t)
+{
+    const struct content *c = &t->checked;
+    if (!write_is_live(t) || t->head->format != t->format ||
+        (c->seal.key != NULL) != (t->head->sealed.size > 0))
+        return false;
+    if (c->seal.key)
+        return c->seal.live && digest_equal(&t->head->digest, &c->live_digest);
+    return digest_equal(&t->head->digest, &c->digest);
 }
 
 int write_check_content(struct write *w, struct target *t, enum format format)
@@ -111,6 +127,7 @@ struct config_head *write_head(struct write *w, struct target *t)
     if (t->head) {
         *head = *t->head;
         head->title = config_copy(&w->op.pending_ops.arena, head->title);
+        head->sealed = config_copy(&w->op.pending_ops.arena, head->sealed);
     }
     return t->new_head = head;
 }
@@ -139,10 +156,13 @@ int write_release(struct write *w, struct target *t, enum config_operation opera
     head->title = t->title;
     head->time_ms = r->time_ms;
     head->digest = (struct digest){{0}, {0}};
+    head->sealed = (struct slice){0};
     head->size = 0;
     if (operation == CONFIG_DELETE)
         return OK;
     r->content = t->content;
+    if (t->checked.seal.key)
+        r->sealed = head->sealed = slice_text(t->checked.seal.key->id);
     r->encoded = buf_slice(&t->checked.encoded);
     r->digest = head->digest = t->checked.digest;
     head->size = t->content.size;
@@ -288,6 +308,8 @@ static void take_source(struct write *w, struct target *t, const Mvccpb__KeyValu
         err = config_draft_read(pair_value(pair), &w->op.pending_ops.arena, &t->draft, error, sizeof error);
     if (err)
         t->source_revision = 0; /* unreadable: treated as missing */
+    else if (pair)
+        write_open_source(w, t);
 }
 
 static void take_side(struct write *w, struct side *s, const Mvccpb__KeyValue *pair)
@@ -560,6 +582,12 @@ static bool has_record(const struct write *w, const Etcdserverpb__TxnResponse *r
     return w->once.key.size && response->responses[response->n_responses - 1]->response_range->n_kvs;
 }
 
+static void count_written(const struct target *t)
+{
+    metric_add(METRIC_CONFIG_RELEASES, t->new_release != NULL);
+    metric_add(METRIC_CONFIG_SEALS, t->checked.seal.key && (t->new_release || t->new_draft.size));
+}
+
 static void on_sent(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
     struct write *w = container_of(kv, struct write, op.pending_ops.kv);
@@ -572,7 +600,7 @@ static void on_sent(struct kv_request *kv, int err, const ProtobufCMessage *mess
     w->op.result.revision = response->header->revision;
     if (response->succeeded) {
         for (size_t i = 0; i < w->count; i++)
-            metric_add(METRIC_CONFIG_RELEASES, w->targets[i].new_release != NULL);
+            count_written(&w->targets[i]);
         audit_written(w->op.config->options.audit, w->record);
         fill_written(w);
         pending_op_written(&w->op.pending_ops, response->header->revision);

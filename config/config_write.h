@@ -65,6 +65,7 @@ struct target {
     int (*decide)(struct write *w, struct target *t);
     /* From the client. */
     bool has_format, is_import, is_deletion, approves;
+    bool must_seal; /* also without a policy that says so */
     enum format format;
     struct slice content;
     struct slice title, note;
@@ -91,6 +92,8 @@ struct target {
     bool is_published_content;       /* the content was published before: no schema is asked */
     struct slice schema, schema_key; /* the schema that the content must fit */
     int64_t schema_revision;         /* of its key; 0 = there is none */
+    int source_err;                  /* the source is sealed and does not open */
+    char source_error[256];          /* a sentence */
     struct content checked;          /* the result of the content's one check */
     bool is_unchecked;               /* the worker must check it before the next decision */
     struct side sides[SIDES];
@@ -176,6 +179,13 @@ void write_use_side(struct write *w, struct target *t, enum write_side side);
 void write_change_side(struct write *w, struct target *t, enum write_side side, struct buf *text);
 /* True: a policy says that changes of this configuration need a review. */
 bool write_needs_review(const struct write *w, const struct target *t);
+/* True: the content that was checked is live, in this format, and stored as it would be now. */
+bool write_equals_live(const struct target *t);
+/* config_seal.c. Whether and how the target's content is sealed when it is stored: a policy says so, or it
+ * comes from a sealed release or draft. ERR_KEY_MISSING with a sentence. */
+int write_choose_seal(struct write *w, struct target *t, struct content_seal *ret);
+/* Opens the source that was read. */
+void write_open_source(struct write *w, struct target *t);
 /* config_review.c. OK: the draft that was read (SOURCE_DRAFT, SIDE_REVIEW) was approved as it is, or needs no
  * review; ret_review gets the review if it was. ERR_REVIEW_REQUIRED with a sentence. */
 int write_check_review(struct write *w, struct target *t, struct workflow_review *ret_review);

@@ -58,6 +58,14 @@ struct digest digest_of(struct slice content)
     return digester_finish(d);
 }
 
+struct digest digest_keyed(const uint8_t bytes[32])
+{
+    struct digest digest = {{0}, {0}};
+    write_hex(bytes, 16, digest.md5);
+    write_hex(bytes, 32, digest.sha256);
+    return digest;
+}
+
 bool digest_is_md5(struct slice text)
 {
     bool is = text.size == DIGEST_MD5_SIZE;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The two digests of a configuration's content, as lower-case hexadecimal text. Clients compare the md5
- * (ETag); the sha256 proves that nothing changed. Pure. */
+ * (ETag); the sha256 proves that nothing changed. Those of a sealed content are keyed. Pure. */
 #ifndef CONFIG_DIGEST_H
 #define CONFIG_DIGEST_H
 
@@ -17,6 +17,8 @@ struct digest {
 };
 
 struct digest digest_of(struct slice content);
+/* A keyed digest of 32 bytes (config/seal/seal.h) in the place of both: the md5 is its first half. */
+struct digest digest_keyed(const uint8_t bytes[32]);
 /* The same for a content in pieces. */
 struct digester;
 struct digester *digester_new(void);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/text.h"
+#include "config/seal/keys.h"
 
 static const char *const operation_names[CONFIG_OPERATIONS] = {
 #define OPERATION(name, text) text,
@@ -77,6 +78,17 @@ static void read_note(struct document_reader *r, struct slice *ret)
     document_string(r, "note", CONFIG_NOTE_MAX, ret);
 }
 
+const uint8_t content_unopened[1];
+
+static void read_sealed(struct document_reader *r, struct slice *ret)
+{
+    struct slice id = {0};
+    if (document_text(r, "sealed", &id) && !seal_is_id(id))
+        document_refuse(r, "sealed", "is not the id of a key");
+    else
+        *ret = id;
+}
+
 static void add_digest(struct json_writer *w, const struct digest *d)
 {
     document_add_text(w, "md5", slice_text(d->md5));
@@ -117,6 +129,7 @@ int config_head_read(struct slice text, struct arena *a, struct config_head *ret
     document_bool(&r, "deleted", &h.is_deleted);
     if (!h.is_deleted) {
         document_number(&r, "size", 0, INT64_MAX, &size);
+        read_sealed(&r, &h.sealed);
         read_digest(&r, &h.digest);
     }
     document_text(&r, "title", &h.title);
@@ -146,6 +159,7 @@ void config_head_write_members(const struct config_head *h, struct json_writer *
         jw_bool(w, true);
     } else {
         document_add_number(w, "size", (int64_t)h->size);
+        document_add_text(w, "sealed", h->sealed);
         add_digest(w, &h->digest);
     }
     document_add_text(w, "title", h->title);
@@ -166,14 +180,21 @@ void config_head_write(const struct config_head *h, struct buf *out)
 
 /* --- releases ----------------------------------------------------------------------------------- */
 
-static void read_content(struct document_reader *r, struct slice *ret)
+static void read_content(struct document_reader *r, struct slice *ret, struct slice *ret_sealed,
+                         struct slice *ret_envelope)
 {
     int64_t size = -1;
     document_number(r, "size", 0, CONFIG_CONTENT_MAX, &size);
-    if (!document_bytes(r, "content", CONFIG_CONTENT_MAX, ret))
+    read_sealed(r, ret_sealed);
+    size_t room = ret_sealed->size ? SEAL_ROOM : 0;
+    if (!document_bytes(r, "content", CONFIG_CONTENT_MAX + room, ret))
         document_refuse(r, "content", "is missing");
-    else if ((uint64_t)size != ret->size)
+    else if (size < 0 || (uint64_t)size + room != ret->size)
         document_refuse(r, "size", "is not that of the content");
+    if (!ret_sealed->size)
+        return;
+    *ret_envelope = *ret;
+    *ret = slice_of(content_unopened, (size_t)size);
 }
 
 int config_release_read(struct slice text, struct arena *a, struct config_release *ret, char *error,
@@ -194,7 +215,7 @@ int config_release_read(struct slice text, struct arena *a, struct config_releas
     read_seq(&r, "origin_seq", &release.origin_seq);
     if (release.operation != CONFIG_DELETE) {
         read_digest(&r, &release.digest);
-        read_content(&r, &release.content);
+        read_content(&r, &release.content, &release.sealed, &release.envelope);
     }
     int err = document_end(&r);
     if (!err)
@@ -217,6 +238,7 @@ void config_release_write_members(const struct config_release *r, bool with_cont
     if (r->operation == CONFIG_DELETE)
         return;
     document_add_number(w, "size", (int64_t)r->content.size);
+    document_add_text(w, "sealed", r->sealed);
     add_digest(w, &r->digest);
     if (with_content)
         add_content(w, r->content, r->encoded);
@@ -246,7 +268,7 @@ int config_draft_read(struct slice text, struct arena *a, struct config_draft *r
     read_time(&r, &d.time_ms);
     document_bool(&r, "deletion", &d.is_deletion);
     if (!d.is_deletion)
-        read_content(&r, &d.content);
+        read_content(&r, &d.content, &d.sealed, &d.envelope);
     int err = document_end(&r);
     if (!err)
         *ret = d;
@@ -268,6 +290,7 @@ void config_draft_write(const struct config_draft *d, struct buf *out)
         jw_bool(&w, true);
     } else {
         document_add_number(&w, "size", (int64_t)d->content.size);
+        document_add_text(&w, "sealed", d->sealed);
         add_content(&w, d->content, d->encoded);
     }
     jw_close(&w, '}');

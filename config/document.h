@@ -36,6 +36,7 @@ struct config_head {
     uint64_t last_seq; /* the highest ever given; above seq when a gray release is newer */
     enum format format;
     struct digest digest; /* of the live release; empty if it is deleted */
+    struct slice sealed;  /* id of the key that seals its content and keys its digest; empty = it is clear */
     uint64_t size;
     bool is_deleted;
     struct slice title; /* of the live release */
@@ -47,10 +48,13 @@ struct config_head {
 struct config_release {
     enum config_operation operation; /* DELETE: a tombstone, without content or digest */
     enum format format;
-    struct slice content;
-    struct slice encoded; /* when writing: the content as fields of the document (config/content.h); the
-                             encoding takes milliseconds. Empty: it is encoded again */
-    struct digest digest;
+    struct slice content;  /* a sealed one that was not opened: content_unopened */
+    struct slice sealed;   /* id of the key; empty = it is stored in clear */
+    struct slice envelope; /* when reading: the sealed bytes (config/seal/seal.h) */
+    struct slice
+        encoded; /* when writing: the stored content as fields of the document (config/content.h); the
+                             encoding takes milliseconds. Empty: it is encoded again. Required if sealed */
+    struct digest digest; /* of a sealed one: a keyed digest (seal_digest) */
     struct slice title, note;
     struct author author;   /* empty in releases of older versions */
     int64_t time_ms;        /* since 1970, by the writer's clock */
@@ -64,7 +68,7 @@ struct config_draft {
     bool is_deletion; /* publishing it deletes the configuration; it has no content */
     enum format format;
     struct slice content;
-    struct slice encoded; /* as a release's */
+    struct slice sealed, envelope, encoded; /* as a release's */
     struct slice title, note;
     struct author author;
     uint64_t base_seq; /* the live release when the draft was begun; 0 = none */
@@ -72,6 +76,14 @@ struct config_draft {
 };
 
 const char *config_operation_name(enum config_operation o);
+
+/* The data of a sealed content until it is opened (config/sealed.h): the size is right, the bytes are not
+ * there. */
+extern const uint8_t content_unopened[1];
+static inline bool content_is_unopened(struct slice content)
+{
+    return content.data == content_unopened;
+}
 
 /* error (at least 200 bytes) gets one sentence. ERR_MALFORMED: not JSON; ERR_INVALID: a field. */
 MUST_CHECK int config_head_read(struct slice text, struct arena *a, struct config_head *ret, char *error,

@@ -117,6 +117,23 @@ static void heads_drop(struct heads *h, struct heads_item *i)
 
 /* --- changes ---------------------------------------------------------------------------------------- */
 
+/* Keys beyond the limit, which only a client of the etcd API can name, are not counted. */
+static void add_to_sealed(struct heads_sums *s, struct slice key, int sign)
+{
+    size_t i = 0;
+    while (i < s->sealed_count && !slice_equal(s->sealed[i].key, key))
+        i++;
+    if (i == s->sealed_count && (i == HEADS_SEALED_MAX || sign < 0))
+        return;
+    if (i == s->sealed_count)
+        s->sealed[s->sealed_count++] = (struct heads_sealed){heads_copy_slice(key), 0};
+    s->sealed[i].count += (size_t)sign;
+    if (s->sealed[i].count)
+        return;
+    mem_free(s->sealed[i].key.data);
+    s->sealed[i] = s->sealed[--s->sealed_count];
+}
+
 /* Adds the item to the sums (sign 1) or subtracts it (-1). */
 static void add_to_sums(struct heads *h, struct heads_item *i, int sign)
 {
@@ -133,6 +150,8 @@ static void add_to_sums(struct heads *h, struct heads_item *i, int sign)
         i->in->live += by;
         h->sums.bytes += by * head->size;
         i->in->bytes += by * head->size;
+        if (head->sealed.size)
+            add_to_sealed(&h->sums, head->sealed, sign);
     }
 }
 
@@ -156,7 +175,7 @@ static bool heads_read_head(struct heads *h, struct heads_item *i, struct slice 
     arena_reset(&h->scratch);
     arena_done(&i->arena);
     int err = config_head_read(value, &h->scratch, &i->head, error, sizeof error);
-    if (!err && (i->head.title.size || i->head.gray.count))
+    if (!err && (i->head.title.size || i->head.sealed.size || i->head.gray.count))
         err = config_head_read(value, &i->arena, &i->head, error, sizeof error);
     return err == OK;
 }
@@ -238,9 +257,9 @@ int64_t heads_absent_revision(const struct heads *h)
     return h->absent_revision;
 }
 
-struct heads_sums heads_sums(const struct heads *h)
+const struct heads_sums *heads_sums(const struct heads *h)
 {
-    return h->sums;
+    return &h->sums;
 }
 
 static bool begins_with(struct slice s, struct slice prefix)
@@ -387,6 +406,8 @@ void heads_free(struct heads *h)
         free_item(h, h->items[k]);
     assert(!h->namespaces.count);
     strmap_done(&h->namespaces);
+    for (size_t k = 0; k < h->sums.sealed_count; k++)
+        mem_free(h->sums.sealed[k].key.data);
     arena_done(&h->scratch);
     mem_free(h->items);
     mem_free(h);

@@ -68,10 +68,17 @@ bool heads_each_some(const struct heads *h, struct slice ns, struct slice group,
 /* The last change in the namespace, or the absent revision if that is later. */
 int64_t heads_namespace_revision(const struct heads *h, struct slice ns);
 
+#define HEADS_SEALED_MAX 32 /* keys that are counted one by one */
+struct heads_sealed {
+    struct slice key; /* owned */
+    size_t count;
+};
 struct heads_sums { /* of all namespaces */
     size_t live, bytes, deleted, unreadable;
+    struct heads_sealed sealed[HEADS_SEALED_MAX]; /* live ones by the id of their key */
+    size_t sealed_count;
 };
-struct heads_sums heads_sums(const struct heads *h);
+const struct heads_sums *heads_sums(const struct heads *h);
 
 /* Upper limits; 0 = no limit. */
 struct heads_limits {

@@ -2,6 +2,9 @@
  * The cache of recently read releases; see recent.h. The map holds one reference to each entry. */
 #include "config/recent.h"
 
+#include "config/config.h"
+#include "config/sealed.h"
+
 static bool evict_oldest(struct cache_share *share);
 
 void recent_init(struct recent *r, struct cache_budget *budget)
@@ -68,6 +71,21 @@ struct recent_release *recent_get(struct recent *r, struct slice key, int64_t re
     return e;
 }
 
+static void recent_open(struct recent *r, struct recent_release *e, struct slice key)
+{
+    struct buf scratch = {0};
+    struct config_name name;
+    char error[256] = "";
+    int err = config_name_parse(key, &scratch, &name);
+    if (!err)
+        err = sealed_open_release(r->keys, &(struct config_id){name.ns, name.group, name.name}, &e->release,
+                                  &e->arena, error, sizeof error);
+    if (err)
+        e->open_error = arena_printf(&e->arena, "%s", error);
+    e->open_err = err;
+    buf_done(&scratch);
+}
+
 struct recent_release *recent_read(struct recent *r, struct slice key, int64_t revision, struct slice text)
 {
     char error[256];
@@ -77,6 +95,8 @@ struct recent_release *recent_read(struct recent *r, struct slice key, int64_t r
         recent_unref(e);
         return NULL;
     }
+    if (e->release.sealed.size)
+        recent_open(r, e, key);
     e->revision = revision;
     e->key = slice_of(mem_copy(key.data, key.size), key.size);
     e->size = size_of(e);

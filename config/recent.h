@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "config/document.h"
+#include "config/seal/keys.h"
 
 enum { RECENT_BYTES_MAX = 2 << 20 }; /* the newest entry stays, however large */
 
@@ -19,11 +20,14 @@ struct recent {
     size_t bytes;          /* all memory of the entries */
     size_t cursor;         /* the position in entries where recent_next continues */
     struct cache_share share;
+    const struct seal_keys *keys; /* set by the owner after recent_init; NULL = none */
 };
 
 struct recent_release {
     struct config_release release;
-    struct arena arena; /* of the release's texts */
+    int open_err;           /* it is sealed and does not open: ERR_KEY_MISSING, ERR_CORRUPT */
+    const char *open_error; /* a sentence; in the arena */
+    struct arena arena;     /* of the release's texts */
     int64_t revision;
     /* Private to recent.c. */
     struct slice key; /* owned */
@@ -36,7 +40,7 @@ void recent_done(struct recent *r);                              /* references m
 
 /* Returns an entry with a reference; NULL: there is none of this revision. */
 struct recent_release *recent_get(struct recent *r, struct slice key, int64_t revision);
-/* Decodes a document and returns it with a reference. NULL: it cannot be read. */
+/* Decodes a document, opens its content, and returns it with a reference. NULL: it cannot be read. */
 struct recent_release *recent_read(struct recent *r, struct slice key, int64_t revision, struct slice text);
 /* Iterates over the entries, one a call; NULL: the end was reached (the next call begins anew). */
 struct recent_release *recent_next(struct recent *r);

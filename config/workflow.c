@@ -90,25 +90,34 @@ static const char *fault_of(struct slice pattern)
     return NULL;
 }
 
-static void read_patterns(struct document_reader *r, struct workflow_policy *ret)
+static void read_list(struct document_reader *r, const char *field, json_t *list, struct slice **ret,
+                      size_t *ret_count)
 {
-    json_t *list = document_take(r, "review");
     size_t count = json_array_size(list);
     if (!json_is_array(list) || count > WORKFLOW_PATTERNS_MAX) {
-        document_refuse(r, "review", "is not a list of at most 64 patterns");
+        document_refuse(r, field, "is not a list of at most 64 patterns");
         return;
     }
-    ret->patterns = arena_alloc(r->arena, (count + 1) * sizeof *ret->patterns);
+    *ret = arena_alloc(r->arena, (count + 1) * sizeof **ret);
     for (size_t i = 0; i < count; i++) {
         const json_t *item = json_array_get(list, i);
         struct slice text = slice_of(json_string_value(item), json_string_length(item));
         const char *fault = json_is_string(item) ? fault_of(text) : "has a value that is no string";
         if (fault) {
-            document_refuse(r, "review", fault);
+            document_refuse(r, field, fault);
             return;
         }
-        ret->patterns[ret->count++] = document_keep(r, item);
+        (*ret)[(*ret_count)++] = document_keep(r, item);
     }
+}
+
+static void read_patterns(struct document_reader *r, struct workflow_policy *ret)
+{
+    json_t *sealed = document_take(r, "encrypt");
+    ret->has_sealed = sealed != NULL;
+    read_list(r, "review", document_take(r, "review"), &ret->patterns, &ret->count);
+    if (sealed)
+        read_list(r, "encrypt", sealed, &ret->sealed, &ret->sealed_count);
 }
 
 int workflow_policy_request_read(struct slice text, struct arena *a, struct workflow_policy *ret, char *error,
@@ -140,13 +149,20 @@ int workflow_policy_read(struct slice text, struct arena *a, struct workflow_pol
     return err;
 }
 
+static void add_patterns(struct json_writer *w, const char *field, const struct slice *list, size_t count)
+{
+    jw_key(w, field);
+    jw_open(w, '[');
+    for (size_t i = 0; i < count; i++)
+        jw_string(w, list[i]);
+    jw_close(w, ']');
+}
+
 void workflow_policy_write_members(const struct workflow_policy *p, struct json_writer *w)
 {
-    jw_key(w, "review");
-    jw_open(w, '[');
-    for (size_t i = 0; i < p->count; i++)
-        jw_string(w, p->patterns[i]);
-    jw_close(w, ']');
+    add_patterns(w, "review", p->patterns, p->count);
+    if (p->sealed_count)
+        add_patterns(w, "encrypt", p->sealed, p->sealed_count);
     author_write_members(&p->author, w);
     document_add_number(w, "time_ms", p->time_ms);
 }
@@ -168,10 +184,10 @@ static bool part_matches(struct slice pattern, struct slice text)
     return slice_equal(pattern, text);
 }
 
-bool workflow_policy_matches(const struct workflow_policy *p, struct slice group, struct slice name)
+static bool any_matches(const struct slice *list, size_t count, struct slice group, struct slice name)
 {
-    for (size_t i = 0; i < p->count; i++) {
-        struct slice pattern = p->patterns[i];
+    for (size_t i = 0; i < count; i++) {
+        struct slice pattern = list[i];
         const uint8_t *slash = memchr(pattern.data, '/', pattern.size);
         size_t group_size = slash ? (size_t)(slash - pattern.data) : 0;
         if (slash && !part_matches(slice_of(pattern.data, group_size), group))
@@ -182,6 +198,16 @@ bool workflow_policy_matches(const struct workflow_policy *p, struct slice group
             return true;
     }
     return false;
+}
+
+bool workflow_policy_matches(const struct workflow_policy *p, struct slice group, struct slice name)
+{
+    return any_matches(p->patterns, p->count, group, name);
+}
+
+bool workflow_policy_seals(const struct workflow_policy *p, struct slice group, struct slice name)
+{
+    return any_matches(p->sealed, p->sealed_count, group, name);
 }
 
 /* --- reviews -------------------------------------------------------------------------------------------- */

@@ -2,7 +2,7 @@
  * The documents of the approval workflow: policies, reviews, scheduled publishes, rollouts. Ordinary keys
  * (config/name.h) hold them; the writes are in config_review.c, config_schedule.c and config_rollout.c. Pure.
  *
- *   policy    which names of a namespace need a review before anything of them goes live
+ *   policy    which names of a namespace need a review before anything of them goes live, and which are sealed
  *   review    that a draft was submitted, and what the reviewer decided; bound to one revision of the draft
  *   schedule  that a draft will be published at a time; deleted by the transaction that publishes it
  *   rollout   the steps of a gray release, and the one that it has reached
@@ -29,13 +29,17 @@ struct workflow_act {
 
 /* --- policies ------------------------------------------------------------------------------------------- */
 struct workflow_policy {
-    struct slice *patterns; /* "name", "name*", "*", each with or without "group/" before it */
+    struct slice
+        *patterns; /* that need a review: "name", "name*", "*", each with or without "group/" before it */
     size_t count;
+    struct slice *sealed; /* that are stored sealed */
+    size_t sealed_count;
+    bool has_sealed;      /* of a request: it has the field; without it the patterns stay */
     struct author author; /* of the last change */
     int64_t time_ms;
 };
 /* The readers of stored documents: ERR_MALFORMED: not JSON; ERR_INVALID: a field. */
-/* A client's {"review":["app-*","pay/x.yaml"]}, strictly. error (at least 200 bytes) gets one sentence. */
+/* A client's {"review":["app-*","pay/x.yaml"],"encrypt":["db-*"]}, strictly. error (at least 200 bytes) gets one sentence. */
 MUST_CHECK int workflow_policy_request_read(struct slice text, struct arena *a, struct workflow_policy *ret,
                                             char *error, size_t error_size);
 MUST_CHECK int workflow_policy_read(struct slice text, struct arena *a, struct workflow_policy *ret);
@@ -43,6 +47,8 @@ void workflow_policy_write_members(const struct workflow_policy *p, struct json_
 void workflow_policy_write(const struct workflow_policy *p, struct buf *out);
 /* True: changes of this configuration need a review. */
 bool workflow_policy_matches(const struct workflow_policy *p, struct slice group, struct slice name);
+/* True: its contents are stored sealed. */
+bool workflow_policy_seals(const struct workflow_policy *p, struct slice group, struct slice name);
 
 /* --- reviews -------------------------------------------------------------------------------------------- */
 enum workflow_review_state { REVIEW_SUBMITTED, REVIEW_APPROVED, REVIEW_REJECTED, REVIEW_STATES };

@@ -59,6 +59,7 @@ static const struct field {
     {"render", FIELD_FLAG, AT(with_render), "true"},
     {"dry_run", FIELD_FLAG, AT(dry_run), "true"},
     {"cascade", FIELD_FLAG, AT(cascade), "true"},
+    {"decrypt", FIELD_FLAG, AT(decrypt), "true"},
     {"emergency", FIELD_TEXT, AT(emergency), NULL},
     {"deletion", FIELD_FLAG, AT(is_deletion), "true"},
 };

@@ -212,6 +212,7 @@ void options_done(struct options *o)
     mem_free(o->dir);
     mem_free(o->own_hosts);
     proof_tokens_free(&o->join_tokens);
+    options_forget_encryption_keys(o);
     option_done(&o->set, o);
     buf_done(&o->output);
     *o = (struct options){0};

@@ -50,9 +50,10 @@ struct options {
     bool is_from_file;
 
     struct option_set set;
-    struct buf output;               /* of --help, --version */
-    struct proof_tokens join_tokens; /* of --join-token-file */
-    char error[768];                 /* one sentence */
+    struct buf output;                 /* of --help, --version */
+    struct proof_tokens join_tokens;   /* of --join-token-file */
+    struct seal_keys *encryption_keys; /* NULL = none */
+    char error[768];                   /* one sentence */
 };
 
 enum options_next {
@@ -73,6 +74,11 @@ MUST_CHECK int options_replace_cluster(struct options *o, const char *cluster, c
                                        const char *advertised, char *error, size_t error_size);
 /* Reads --join-token-file again. ERR_INVALID with a sentence; then the tokens do not change. */
 MUST_CHECK int options_read_join_tokens(struct options *o, char *error, size_t error_size);
+
+/* Reads the keys that seal configurations, by the file or the command. ERR_INVALID with a sentence in
+ * o->error. */
+MUST_CHECK int options_read_encryption_keys(struct options *o);
+void options_forget_encryption_keys(struct options *o);
 
 /* Checks the options that only a member without data needs. The advertised peer URLs must be those of its own
  * name in the initial cluster. In the state 'auto' a name that is not there is added. ERR_INVALID with a

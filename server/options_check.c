@@ -714,12 +714,18 @@ static enum options_next check_name(struct options *o)
     return OPTIONS_START;
 }
 
+static enum options_next check_encryption(struct options *o)
+{
+    return options_read_encryption_keys(o) == OK ? OPTIONS_START : OPTIONS_USAGE;
+}
+
+/* The keys come last: a command for them runs only if all else is fine. */
 enum options_next options_check(struct options *o)
 {
     enum options_next (*const steps[])(struct options *) = {
         check_feature_gates, check_log,        check_urls,       check_cluster,  check_name,
         parse_members,       check_compaction, check_tls,        check_peer_tls, check_dns,
-        check_projections,   check_networks,   check_peer_proof, make_own_hosts};
+        check_projections,   check_networks,   check_peer_proof, make_own_hosts, check_encryption};
     enum options_next next = OPTIONS_START;
     for (size_t i = 0; i < sizeof steps / sizeof *steps && next == OPTIONS_START; i++)
         next = steps[i](o);

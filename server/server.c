@@ -30,6 +30,7 @@
 #include "base/text.h"
 #include "consensus/peer/peer_tcp.h"
 #include "config/config.h"
+#include "config/seal/keys.h"
 #include "consensus/idempotency.h"
 #include "consensus/write_limits.h"
 #include "registry/registry.h"
@@ -877,6 +878,9 @@ int server_run(struct options *o)
              F_STR("initial-cluster", o->initial_cluster),
              F_INT("snapshot-catchup-entries", (int64_t)o->catchup_entries),
              F_STR("v2-deprecation", "write-only")); /* etcd enforces its default and says so */
+    if (o->encryption_keys)
+        log_info("has keys that seal configurations", F_UINT("keys", o->encryption_keys->count),
+                 F_STR("seals-with", o->encryption_keys->list[0].id));
     s->connections_max = limits_raise_files();
     limits_open(&s->limits, o, s->connections_max);
     uv_loop_init(&s->loop);

@@ -64,6 +64,7 @@ struct config *views_open_config(const struct options *o, struct kv *kv, struct 
         .releases_kept_s = (uint64_t)o->config_retention_ns / 1000000000,
         .releases_max = o->config_releases_max,
         .history_bytes_max = o->config_history_bytes,
+        .keys = o->encryption_keys,
         .limits = limits,
         .audit = audit,
         .namespaces = namespaces_view(namespaces),

@@ -246,6 +246,7 @@ enum ctl_exit ctl_config_export(struct ctl *c)
     ctl_path(&call, "/api/v1/export");
     ctl_query_names(c, &call);
     ctl_query(&call, "prefix", ctl_flag_value(&c->line, "prefix"));
+    ctl_query(&call, "decrypt", ctl_bool(&c->line, "decrypt") ? "true" : NULL);
     int err = ctl_open_stream(c, &call, &client), fd = -1;
     uint64_t size = 0;
     enum ctl_exit how = err                  ? ctl_fail_reach(c, err)

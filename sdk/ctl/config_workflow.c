@@ -393,9 +393,8 @@ static void policy_path(const struct ctl *c, struct ctl_call *call)
 enum ctl_exit ctl_config_policy_get(struct ctl *c)
 {
     static const struct ctl_column columns[] = {
-        {"NAMESPACE", "namespace", CTL_CELL_PLAIN},
-        {"REVIEW", "review", CTL_CELL_PLAIN},
-        {"AUTHOR", "author", CTL_CELL_PLAIN},
+        {"NAMESPACE", "namespace", CTL_CELL_PLAIN}, {"REVIEW", "review", CTL_CELL_PLAIN},
+        {"ENCRYPT", "encrypt", CTL_CELL_PLAIN},     {"AUTHOR", "author", CTL_CELL_PLAIN},
         {"TIME", "time_ms", CTL_CELL_TIME},
     };
     struct ctl_call call = {.method = "GET"};
@@ -409,16 +408,56 @@ enum ctl_exit ctl_config_policy_get(struct ctl *c)
     return how;
 }
 
+/* Without the flag the server keeps what is sealed; an empty pattern ends it. */
+static void add_encrypt(const struct ctl *c, json_t *body)
+{
+    const struct ctl_value *given = ctl_list(&c->line, "encrypt");
+    json_t *list = json_array();
+    for (size_t i = 0; i < given->count; i++)
+        if (*given->list[i])
+            json_array_append_new(list, json_string(given->list[i]));
+    if (given->count)
+        json_object_set(body, "encrypt", list);
+    json_decref(list);
+}
+
+/* Without patterns those that need a review stay. */
+static enum ctl_exit keep_review(struct ctl *c, json_t *body)
+{
+    struct ctl_call call = {.method = "GET"};
+    json_t *doc = NULL;
+    char error[200];
+    policy_path(c, &call);
+    int err = ctl_send(c, &call);
+    enum ctl_exit how = err ? ctl_fail_reach(c, err) : CTL_DONE;
+    if (!how && call.status != 404 &&
+        (call.status != 200 || json_parse(buf_slice(&call.answer), &doc, error, sizeof error) != OK))
+        how = ctl_fail_status(c, &call);
+    if (!how && json_object_get(doc, "review"))
+        json_object_set(body, "review", json_object_get(doc, "review"));
+    json_decref(doc);
+    ctl_call_done(&call);
+    return how;
+}
+
 enum ctl_exit ctl_config_policy_set(struct ctl *c)
 {
     json_t *patterns = json_array(), *body = json_pack("{s:o}", "review", patterns);
     struct buf text = {0};
+    enum ctl_exit how = CTL_DONE;
     for (size_t i = 0; i < c->line.arg_count; i++)
         json_array_append_new(patterns, json_string(c->line.args[i]));
-    ctl_show_json(&text, body);
-    struct ctl_call call = {.method = "PUT", .body = buf_slice(&text), .has_body = true};
-    policy_path(c, &call);
-    enum ctl_exit how = send_write(c, &call, "policy");
+    if (!c->line.arg_count && !ctl_list(&c->line, "encrypt")->count)
+        how = ctl_fail(c, CTL_BAD_ARGS, "give patterns of names that need a review, or --encrypt");
+    else if (!c->line.arg_count)
+        how = keep_review(c, body);
+    if (!how) {
+        add_encrypt(c, body);
+        ctl_show_json(&text, body);
+        struct ctl_call call = {.method = "PUT", .body = buf_slice(&text), .has_body = true};
+        policy_path(c, &call);
+        how = send_write(c, &call, "policy");
+    }
     buf_done(&text);
     json_decref(body);
     return how;

@@ -11,6 +11,9 @@
  * Digests and gzip run in slices of a turn (slice.h): 1 MiB of content takes more than 5 ms of each. An
  * export holds in memory: names, the manifest, one content.
  *
+ * A sealed content is sent as it is stored, or with decrypt=true in clear. If it is sealed again between the
+ * steps, the answer ends unfinished.
+ *
  * If a release is gone when it is to be sent (only a retention shorter than the download deletes one), the
  * answer ends unfinished: gunzip reports that. */
 #include <inttypes.h>
@@ -36,6 +39,7 @@ enum {
 struct export_item {
     struct config_id key;
     uint64_t seq;
+    struct slice sealed; /* as the manifest says */
 };
 
 struct export
@@ -54,6 +58,7 @@ struct export
     struct gzip_writer *gzip; /* NULL: nothing has been sent yet */
     struct buf packed;        /* to be sent */
     bool is_paused;
+    bool decrypts; /* sealed contents are sent in clear */
 };
 
 static void export_release(struct export *e)
@@ -68,6 +73,11 @@ static void export_release(struct export *e)
     buf_done(&e->packed);
     mem_free(e->items);
     arena_done(&e->names);
+}
+
+static struct slice api_config_export_copy(struct export *e, struct slice s)
+{
+    return slice_of(arena_copy(&e->names, s.data, s.size), s.size);
 }
 
 /* --- send ------------------------------------------------------------------------------------------- */
@@ -117,23 +127,34 @@ static void set_plain(struct export *e, struct slice content)
     e->plain_at = 0;
 }
 
+/* A content that does not open here can still be sent sealed. */
+static bool can_send(const struct export *e, int err, const struct config_result *result)
+{
+    return !err || (err == ERR_KEY_MISSING && result->release && !e->decrypts);
+}
+
 static void send_more(struct api_call *c);
 
 static void on_content(struct config_request *q, int err, const struct config_result *result)
 {
     struct export *e = container_of(q, struct export, step);
     const struct export_item *item = &e->items[e->at];
-    if (err) {
+    if (!can_send(e, err, result)) {
         fail_err(e, err, result);
         return;
     }
     const struct config_release *r = result->release;
+    const struct slice content = archive_content(r, e->decrypts);
+    if (!slice_equal(r->sealed, item->sealed)) {
+        api_config_export_fail(e, API_CONFLICT, "a configuration was sealed again meanwhile: export again");
+        return;
+    }
     struct buf path = {0}, header = {0};
     archive_add_path(&path, &item->key);
-    tar_add_file(&header, buf_slice(&path), r->content.size, r->time_ms / 1000);
+    tar_add_file(&header, buf_slice(&path), content.size, r->time_ms / 1000);
     gzip_write(e->gzip, buf_slice(&header), &e->packed);
-    set_plain(e, r->content);
-    tar_add_padding(&e->plain, r->content.size);
+    set_plain(e, content);
+    tar_add_padding(&e->plain, content.size);
     buf_done(&header);
     buf_done(&path);
     e->at++;
@@ -268,16 +289,22 @@ static void on_measured(struct config_request *q, int err, const struct config_r
 {
     struct export *e = container_of(q, struct export, step);
     const struct export_item *item = &e->items[e->at];
-    if (err) {
+    if (!can_send(e, err, result)) {
         fail_err(e, err, result);
         return;
     }
     const struct config_release *r = result->release;
-    archive_manifest_item(&e->manifest, e->at == 0, &item->key, item->seq, r);
+    e->items[e->at].sealed = api_config_export_copy(e, r->sealed);
+    archive_manifest_item(&e->manifest, e->at == 0, &item->key, item->seq, r, e->decrypts);
     if (e->manifest.size > MANIFEST_MAX) {
         api_config_export_fail(
             e, API_TOO_LARGE,
             "too many configurations for one archive: narrow it by namespace, group or prefix");
+        return;
+    }
+    if (r->sealed.size) { /* its tag was checked when it was opened; the digest is keyed */
+        e->at++;
+        measure_next(e);
         return;
     }
     e->digest = r->digest;
@@ -300,11 +327,6 @@ static void measure_next(struct export *e)
 }
 
 /* --- collect ---------------------------------------------------------------------------------------- */
-
-static struct slice api_config_export_copy(struct export *e, struct slice s)
-{
-    return slice_of(arena_copy(&e->names, s.data, s.size), s.size);
-}
 
 static bool collect_item(void *arg, const struct config_item *item)
 {
@@ -393,6 +415,7 @@ void api_config_export(struct api_call *c)
     struct export *e = arena_new(&c->q->arena, sizeof *e);
     c->api->exports++;
     e->call = c;
+    e->decrypts = api_flag(api_param(c, PARAM_DECRYPT));
     c->state = e;
     c->cancel = api_config_export_cancel;
     c->expired = export_on_expired;

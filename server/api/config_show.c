@@ -91,6 +91,7 @@ void api_show_draft(struct api_call *c, const struct config_result *result, bool
         jw_bool(w, true);
     } else {
         document_add_number(w, "size", (int64_t)d->content.size);
+        document_add_text(w, "sealed", d->sealed);
         document_add_bytes(w, "content", d->content);
     }
     api_answer(c, result->revision);

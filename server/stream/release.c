@@ -31,6 +31,7 @@ struct entry {
     enum { ENTRY_QUEUED, ENTRY_READING, ENTRY_CACHED } state;
     struct stream_releases *releases;
     struct stream_release release;
+    struct digest digest;
     struct stream_release_id id; /* its texts are slices of `key` */
     struct link fetches;
     uint64_t retry_ms; /* QUEUED: not before */
@@ -190,8 +191,8 @@ static bool is_named(const struct entry *e, const struct config_item *item)
     const struct config_head *head = item ? item->head : NULL;
     if (!head || e->id.life != item->create_revision)
         return false;
-    if (!head->is_deleted && head->seq == e->id.seq)
-        return true;
+    if (!head->is_deleted && head->seq == e->id.seq) /* it may have been sealed again: see config_reseal.c */
+        return e->release.is_missing || digest_equal(&head->digest, &e->digest);
     for (size_t i = 0; i < head->gray.count; i++)
         if (head->gray.list[i].seq == e->id.seq)
             return true;
@@ -280,7 +281,8 @@ static void stream_release_keep(struct entry *e, const struct config_release *r)
     if (r && r->operation == CONFIG_DELETE) {
         e->release.is_deleted = true;
     } else if (r) {
-        e->release.is_large = r->content.size > RELEASE_INLINE_MAX;
+        e->release.is_large = r->content.size > RELEASE_INLINE_MAX || content_is_unopened(r->content);
+        e->digest = r->digest;
         stream_release_write(r->digest.md5, r->format, r->content.size, r->title, &w);
         if (!e->release.is_large)
             document_add_bytes(&w, "content", r->content);
@@ -306,14 +308,15 @@ static void stream_release_on_read(struct config_request *q, int err, const stru
     struct entry *e = container_of(q, struct entry, request);
     struct stream_releases *rs = e->releases;
     struct link *l;
+    bool is_sealed = (err == ERR_KEY_MISSING || err == ERR_CORRUPT) && result->release;
     bool is_gone = err == ERR_NOT_FOUND && result->revision <= config_revision(rs->options.config);
     list_remove(&e->link);
     rs->reading_count--;
-    if (err && !is_gone) {
+    if (err && !is_gone && !is_sealed) {
         requeue(e); /* the read failed, or the store is ahead of the view */
         return;
     }
-    stream_release_keep(e, err ? NULL : result->release);
+    stream_release_keep(e, is_gone ? NULL : result->release);
     e->state = ENTRY_CACHED;
     rs->bytes += size_of(e);
     cache_share_add(&rs->share, size_of(e));

@@ -49,7 +49,8 @@ struct stream_release_id {
 struct stream_release {
     bool is_missing;      /* the store has no such release: treat the item as absent */
     bool is_deleted;      /* a tombstone */
-    bool is_large;        /* the content is larger than RELEASE_INLINE_MAX and not here */
+    bool is_large;        /* the content is not here: it is larger than RELEASE_INLINE_MAX, or sealed and
+                             this member cannot open it. A client that reads it then gets the reason */
     struct slice members; /* JSON fields "md5":…,"format":…,"size":…,"title":…,"content":… */
 };
 /* NULL: it must be fetched. The result is borrowed, and valid until the next fetch or turn. */

@@ -70,7 +70,7 @@ class Samples:
         'review_list': None, 'schedule_get': None, 'schedule_delete': None, 'schedule_list': None, 'rollout_get': None,
         'rollout_put': {'seq': 1, 'steps': [{'percent': 5, 'for': '1h'}]}, 'rollout_pause': {}, 'rollout_resume': {},
         'rollout_promote': {}, 'rollout_abort': {}, 'rollout_list': None, 'policy_get': None, 'policy_put': {'review': []},
-        'policy_delete': None, 'schema_list': None, 'schema_get': None, 'schema_put': 'true', 'schema_delete': None, 'prometheus_get': None, 'audit_get': None,
+        'policy_delete': None, 'config_seal': None, 'schema_list': None, 'schema_get': None, 'schema_put': 'true', 'schema_delete': None, 'prometheus_get': None, 'audit_get': None,
         'namespace_list': None, 'namespace_get': None, 'namespace_put': {'title': 'x'}, 'namespace_delete': None, 'namespace_deletion': None,
         'openapi_get': None, 'asyncapi_get': None, 'errors_get': None,
     }

@@ -157,7 +157,7 @@ static void test_there_and_back(void **state)
                                          .content = slice_text(content),
                                          .digest = digest_of(slice_text(content)),
                                          .title = slice_text("a \"title\" ]}")};
-        archive_manifest_item(&manifest, i == 0, &key, i + 1, &r);
+        archive_manifest_item(&manifest, i == 0, &key, i + 1, &r, false);
         archive_add_path(&path, &key);
         add_file(&files, buf_text(&path), content);
         buf_addf(&wanted, "n/%s/%s text a \"title\" ]} %s\n", group, names[i % COUNT_OF(names)], content);

@@ -48,7 +48,7 @@ static void assert_told(const char *text)
 
 static void assert_sums(const struct heads *h, size_t live, size_t bytes, size_t deleted, size_t unreadable)
 {
-    struct heads_sums s = heads_sums(h);
+    struct heads_sums s = *heads_sums(h);
     assert_int_equal(s.live, live);
     assert_int_equal(s.bytes, bytes);
     assert_int_equal(s.deleted, deleted);

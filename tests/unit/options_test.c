@@ -510,6 +510,14 @@ static void bad_flags(void **state)
     REFUSED("\"gateway\" of etcd is not part of cairnd", "gateway", "start");
     REFUSED("enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint",
             "--feature-gates=LeaseCheckpointPersist=true");
+    USAGE("--encryption-key-file: cannot read /nowhere: No such file or directory",
+          "--encryption-key-file=/nowhere");
+    USAGE("--encryption-key-command: line 1: an id has 1 to 64 letters",
+          "--encryption-key-command=echo 'a! AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8='");
+    USAGE("--encryption-key-command: the command has failed", "--encryption-key-command=exit 1");
+    USAGE("--encryption-key-command: the command prints too much",
+          "--encryption-key-command=head -c 70000 /dev/zero");
+    USAGE("cannot be given together", "--encryption-key-command=true", "--encryption-key-file=/nowhere");
     USAGE("unrecognized feature gate: Nope", "--feature-gates=LeaseCheckpoint=true,Nope=true");
     USAGE("missing bool value for X", "--feature-gates=X");
     USAGE("invalid value of AllBeta", "--feature-gates=AllBeta=7");
