@@ -204,6 +204,34 @@ static void test_leader_dies(void **state)
     world_expect_equal_stores(t->world);
 }
 
+/* The events of a service that does not exist are deleted after a day, those of one that exists are not. */
+static void test_gone_service(void **state)
+{
+    struct trio *t = *state;
+    const struct registry_key gone = registry_key_of("gone", NULL);
+    const struct settings doc = {.protect_threshold = 0.5};
+    int err;
+    begin();
+    change(t); /* of another one, which stays */
+    for (int i = 0; i < 2; i++) {
+        struct registry_reply a = {.request.done = registry_reply_done};
+        registry_put_settings(t->modules[0], &a.request, &gone, i ? NULL : &doc);
+        trio_wait(t, &a.is_done);
+        assert_int_equal(a.err, OK);
+    }
+    world_run_ms(t->world, 15000); /* longer than from one review to the next */
+    struct machine *m = world_wait_for_leader(t->world);
+    char key[100];
+    snprintf(key, sizeof key, EVENTS_PREFIX "default/default/gone/%016llx",
+             (unsigned long long)(changes[0] + 1));
+    assert_non_null(strstr(world_get(m, key, &err), "\"count\":2"));
+    for (unsigned i = 0; i < TRIO; i++)
+        sim_io_step_wall(t->world->machines[i].io, (EVENT_GONE_MS + 1) * 1000000ll);
+    world_run_ms(t->world, 15000);
+    world_expect(m, key, "");
+    expect_all(t);
+}
+
 /* --- two members that believe to lead --------------------------------------------------------------------- */
 
 /* Another leader stores the next change in the very turn in which this one does: its write comes first. */
@@ -300,6 +328,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_followers_too, setup, teardown),
         cmocka_unit_test_setup_teardown(test_leader_is_cut, setup, teardown),
         cmocka_unit_test_setup_teardown(test_leader_dies, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_gone_service, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rival_adds, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rival_begins_segment, setup, teardown),
     };
