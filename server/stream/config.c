@@ -846,72 +846,23 @@ struct walk {
     struct buf id;
     bool (*fn)(void *arg, struct slice id);
     void *arg;
-    const struct config_item *last; /* visited */
-    bool is_stopped;                /* by fn */
 };
 
 static bool walk_item(void *arg, const struct config_item *item)
 {
     struct walk *walk = arg;
     struct config_id key = {item->ns, item->group, item->name};
-    walk->last = item;
-    walk->is_stopped = sees(walk->view, &key) && !walk->fn(walk->arg, id_of(walk->view, &walk->id, &key));
-    return !walk->is_stopped;
+    return !sees(walk->view, &key) || walk->fn(walk->arg, id_of(walk->view, &walk->id, &key));
 }
 
-/* Some items of one namespace. True: there may be more in it, after walk->last. */
-static bool walk_namespace(struct walk *walk, const struct stream_name *at, size_t places)
-{
-    const struct config_view *v = walk->view;
-    struct buf after = {0};
-    const struct config_item *last = NULL;
-    if (at->name.size) {
-        buf_add_slice(&after, at->group);
-        buf_add_byte(&after, '/');
-        buf_add_slice(&after, at->name);
-    }
-    bool has_more = config_each_some(config_of(v), at->ns, v->key.group, v->key.name, buf_slice(&after),
-                                     places, walk_item, walk, &last);
-    buf_done(&after);
-    if (!walk->is_stopped)
-        walk->last = last;
-    return has_more || walk->is_stopped;
-}
-
-/* The first namespace of the view after this one; empty = none. */
-static struct slice next_namespace(const struct config_view *v, struct slice after)
-{
-    if (v->key.ns.size)
-        return after.size ? (struct slice){0} : v->key.ns;
-    do
-        after = config_next_namespace(config_of(v), after);
-    while (after.size && !glob_matches(&v->scope.ns, after));
-    return after;
-}
-
-/* At most one namespace in a call, unless it is for all places. The name in `place` is empty where a
- * namespace begins. */
 static bool configs_each_id(const void *view, struct buf *place, size_t places,
                             bool (*fn)(void *arg, struct slice id), void *arg)
 {
     const struct config_view *v = view;
     struct walk walk = {.view = v, .fn = fn, .arg = arg};
-    struct stream_place at = stream_place_get(place);
-    if (!at.name.ns.size)
-        at.name.ns = next_namespace(v, (struct slice){0});
-    bool is_whole = places == SIZE_MAX;
-    do {
-        if (!at.name.ns.size)
-            break;
-        if (walk_namespace(&walk, &at.name, places))
-            at.name = (struct stream_name){walk.last->ns, walk.last->group, walk.last->name};
-        else
-            at.name = (struct stream_name){.ns = next_namespace(v, at.name.ns)};
-    } while (is_whole && !walk.is_stopped);
+    bool has_more = stream_config_walk(config_of(v), &v->scope, place, places, walk_item, &walk);
     buf_done(&walk.id);
-    if (at.name.ns.size)
-        stream_place_set(place, &at);
-    return at.name.ns.size > 0;
+    return has_more;
 }
 
 const struct stream_source stream_configs_source = {

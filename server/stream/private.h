@@ -288,6 +288,12 @@ void stream_scope_each(const struct catalog *c, const struct stream_scope *s,
 int64_t stream_scope_changed(const struct catalog *c, const struct stream_scope *s);
 int64_t stream_registry_reached(void *owner);
 
+/* config_walk.c */
+/* Calls fn for the configurations of a scope in order, also for some that do not fit it, from `place` on, until it
+ * returns false, `places` were visited or a namespace ends; with SIZE_MAX for all. True: there may be more. */
+bool stream_config_walk(const struct config *c, const struct stream_scope *scope, struct buf *place,
+                        size_t places, bool (*fn)(void *arg, const struct config_item *item), void *arg);
+
 /* service.c, services.c, instances.c, config.c */
 extern const struct stream_source stream_service_source, stream_services_source, stream_instances_source;
 extern const struct stream_source stream_config_source, stream_configs_source;

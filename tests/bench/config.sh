@@ -23,6 +23,7 @@ if [ -n "${SMOKE:-}" ]; then WAITING=500 CONFIG_CHANGES=2; fi
 config_waits=(
     "long polls of one name|cairnd|config_load --op poll --pollers $WAITING --names 1 --changes $CONFIG_CHANGES"
     "long polls, 10 of each name|cairnd|config_load --op poll --pollers $WAITING --names $((WAITING / 10)) --changes $CONFIG_CHANGES"
+    "polls of 1,000 names each|cairnd|config_load --op polls --pollers $((WAITING / 10)) --names 1000 --changes $CONFIG_CHANGES"
     "streams of one name|cairnd|stream_load --kind config --subscribers $WAITING --changes $CONFIG_CHANGES"
     "streams, permessage-deflate|cairnd|stream_load --kind config --subscribers $WAITING --changes $CONFIG_CHANGES --deflate"
     "gRPC watches of one key|cairnd|load --op fan --watchers $WAITING --connections $WAITING --value-size 1024 --changes $CONFIG_CHANGES"

@@ -11,6 +11,9 @@
  *         first, the median and the last of its polls are answered. The next change follows when all wait
  *         again, which the server's gauge of listeners says.
  *
+ *   polls: --pollers polls of POST /api/v1/polls, each of all --names names; a change is timed as with poll. All wait
+ *         when the server is idle
+ *
  * --query is added to every GET; --match asks with If-None-Match: what the client has. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -28,8 +31,8 @@
 #include "tests/bench/measure.h"
 
 enum { ETAG_MAX = 40, HEAD_MAX = 1024, CONTENT_MAX = 1 << 20, CONNECTING_MAX = 256, WAIT_S = 60 };
-enum op { PUT, GET, CAS, POLL, OPS };
-static const char *const op_names[OPS] = {"put", "get", "cas", "poll"};
+enum op { PUT, GET, CAS, POLL, POLLS, OPS };
+static const char *const op_names[OPS] = {"put", "get", "cas", "poll", "polls"};
 
 struct answer {
     int status;
@@ -421,17 +424,68 @@ static void wait_until_all_wait(void)
     }
 }
 
+/* Whether it uses less than a fiftieth of a core for a while. */
+static void wait_until_idle(void)
+{
+    uint64_t end = measure_now_ns() + (uint64_t)WAIT_S * 1000000000;
+    for (double before = -1, now; (now = measure_cpu_s(o.pid)) - before > 0.01; before = now) {
+        if (measure_now_ns() > end)
+            die("the server is not idle");
+        run_until(measure_now_ns() + 500000000);
+    }
+}
+
+static char *polls_text; /* the request of all, with the releases that are live */
+static size_t polls_size;
+static unsigned *seqs;
+
+static void write_polls(void)
+{
+    enum { EACH = 48, HEAD = 256 };
+    char *body = malloc((size_t)o.names * EACH + HEAD);
+    size_t size = (size_t)sprintf(body, "{\"configs\":[");
+    for (int i = 0; i < o.names; i++)
+        size +=
+            (size_t)sprintf(body + size, "%s{\"name\":\"app-%05d\",\"seq\":%u}", i ? "," : "", i, seqs[i]);
+    size += (size_t)sprintf(body + size, "]}");
+    free(polls_text);
+    polls_text = malloc(size + HEAD);
+    polls_size = (size_t)sprintf(polls_text,
+                                 "POST /api/v1/polls?timeout=5m HTTP/1.1\r\nHost: x\r\nContent-Type: "
+                                 "application/json\r\nContent-Length: "
+                                 "%zu\r\n\r\n%s",
+                                 size, body);
+    free(body);
+}
+
+/* The server bounds the bytes of requests that it has not read yet: a poll every so often, by its names. */
+static void send_polls(struct client *c)
+{
+    enum { NS_A_NAME = 4000 };
+    c->sent_ns = measure_now_ns();
+    send_all(c, polls_text, polls_size);
+    run_until(c->sent_ns + (uint64_t)o.names * NS_A_NAME);
+}
+
 static void open_polls(void)
 {
     seen = 0;
+    if (o.op == POLLS)
+        write_polls();
     for (int i = 0; i < o.pollers; i++) {
         open_client(&clients[i], on_polled);
         clients[i].name = (unsigned)(i % o.names);
-        poll_from(&clients[i], writer.answer.revision);
+        if (o.op == POLLS)
+            send_polls(&clients[i]);
+        else
+            poll_from(&clients[i], writer.answer.revision);
         if (i % CONNECTING_MAX == CONNECTING_MAX - 1)
             turn(0);
     }
-    wait_until_all_wait();
+    if (o.op == POLLS)
+        wait_until_idle();
+    else
+        wait_until_all_wait();
     if (seen)
         die("%llu polls were answered before anything changed", (unsigned long long)seen);
 }
@@ -453,7 +507,7 @@ static void run_polls(void)
     size_t with = measure_resident_kib(o.pid);
     writer.answered = on_put;
     for (size_t i = 0; i < count; i++) {
-        int name = (int)(i % (size_t)o.names), all = polls_of(name);
+        int name = (int)(i % (size_t)o.names), all = o.op == POLLS ? o.pollers : polls_of(name);
         uint64_t bytes_before = received_bytes;
         double cpu_before = measure_cpu_s(o.pid);
         seen = done_count = 0;
@@ -468,21 +522,29 @@ static void run_polls(void)
         middle[i] = times[all / 2] - writer.sent_ns;
         last[i] = times[all - 1] - writer.sent_ns;
         worst = last[i] > worst ? last[i] : worst;
-        for (int k = name; k < o.pollers; k += o.names)
-            if (!clients[k].sent_ns)
-                poll_from(&clients[k], clients[k].answer.revision);
-        wait_until_all_wait();
+        seqs[name]++;
+        if (o.op == POLLS) {
+            write_polls();
+            for (int k = 0; k < o.pollers; k++)
+                send_polls(&clients[k]);
+            wait_until_idle();
+        } else {
+            for (int k = name; k < o.pollers; k += o.names)
+                if (!clients[k].sent_ns)
+                    poll_from(&clients[k], clients[k].answer.revision);
+            wait_until_all_wait();
+        }
         cpu_again += measure_cpu_s(o.pid) - cpu_after;
     }
-    printf(
-        "{\"op\":\"poll\",\"pollers\":%d,\"names\":%d,\"first_ms\":%.1f,\"median_ms\":%.1f,\"last_ms\":%.1f,"
-        "\"worst_ms\":%.1f,\"bytes_per_subscriber\":%.0f,\"server_cpu_us_per_delivery\":%.2f,"
-        "\"server_cpu_ms_per_change\":%.2f,\"server_cpu_us_to_ask_again\":%.2f,\"rss_before_kib\":%zu,"
-        "\"rss_with_kib\":%zu,\"rss_after_kib\":%zu,\"bytes_per_idle_subscriber\":%.0f}\n",
-        o.pollers, o.names, measure_median_ms(first, count), measure_median_ms(middle, count),
-        measure_median_ms(last, count), (double)worst / 1e6, (double)bytes / answered, cpu * 1e6 / answered,
-        cpu * 1e3 / (double)count, cpu_again * 1e6 / answered, before, with, measure_resident_kib(o.pid),
-        ((double)with - (double)before) * 1024 / o.pollers);
+    printf("{\"op\":\"%s\",\"pollers\":%d,\"names\":%d,\"first_ms\":%.1f,\"median_ms\":%.1f,\"last_ms\":%.1f,"
+           "\"worst_ms\":%.1f,\"bytes_per_subscriber\":%.0f,\"server_cpu_us_per_delivery\":%.2f,"
+           "\"server_cpu_ms_per_change\":%.2f,\"server_cpu_us_to_ask_again\":%.2f,\"rss_before_kib\":%zu,"
+           "\"rss_with_kib\":%zu,\"rss_after_kib\":%zu,\"bytes_per_idle_subscriber\":%.0f}\n",
+           op_names[o.op], o.pollers, o.names, measure_median_ms(first, count),
+           measure_median_ms(middle, count), measure_median_ms(last, count), (double)worst / 1e6,
+           (double)bytes / answered, cpu * 1e6 / answered, cpu * 1e3 / (double)count,
+           cpu_again * 1e6 / answered, before, with, measure_resident_kib(o.pid),
+           ((double)with - (double)before) * 1024 / o.pollers);
     free(first), free(middle), free(last);
 }
 
@@ -534,21 +596,27 @@ static void read_options(int argc, char **argv)
 int main(int argc, char **argv)
 {
     read_options(argc, argv);
-    size_t count = (size_t)(o.op == POLL ? o.pollers : o.connections);
+    bool is_poll = o.op == POLL || o.op == POLLS;
+    size_t count = (size_t)(is_poll ? o.pollers : o.connections);
     if (!measure_allow_descriptors(count + 32))
         die("too few descriptors may be open");
     clients = calloc(count, sizeof *clients);
     times = calloc(count, sizeof *times);
     etags = calloc((size_t)o.names, sizeof *etags);
-    if (!clients || !times || !etags)
+    seqs = calloc((size_t)o.names, sizeof *seqs);
+    for (int i = 0; seqs && i < o.names; i++)
+        seqs[i] = 1; /* fill publishes each once */
+    if (!clients || !times || !etags || !seqs)
         die("no memory");
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (o.op == POLL)
+    if (is_poll)
         run_polls();
     else
         run_load();
     free(clients);
     free(times);
     free(etags);
+    free(seqs);
+    free(polls_text);
     return 0;
 }
