@@ -27,9 +27,11 @@ struct reference {
     struct slice path;
 };
 
-static int expand(struct render *r, size_t document, struct slice text, const struct frame *up, unsigned depth);
+static int expand(struct render *r, size_t document, struct slice text, const struct frame *up,
+                  unsigned depth);
 
-static int render_refuse(struct render *r, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static int render_refuse(struct render *r, int err, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 static int render_refuse(struct render *r, int err, const char *format, ...)
 {
     const struct value_tree first = {.text = r->documents[0].content};
@@ -139,11 +141,12 @@ static int read_document(struct render *r, size_t at, const struct value **ret)
         if (!err)
             err = value_read(d->format, d->content, &r->trees[at], &where);
         if (err)
-            return render_refuse(r, ERR_MALFORMED, "%.*s has no keys: %.120s", (int)(name.size < 64 ? name.size : 64),
-                                 (const char *)name.data, where.text);
+            return render_refuse(r, ERR_MALFORMED, "%.*s has no keys: %.120s",
+                                 (int)(name.size < 64 ? name.size : 64), (const char *)name.data, where.text);
     }
     if (r->trees[at].document_count != 1)
-        return render_refuse(r, ERR_MALFORMED, "%.*s has no keys: it has several documents, or none that can be read",
+        return render_refuse(r, ERR_MALFORMED,
+                             "%.*s has no keys: it has several documents, or none that can be read",
                              (int)(name.size < 64 ? name.size : 64), (const char *)name.data);
     *ret = r->trees[at].documents[0];
     return OK;
@@ -162,20 +165,24 @@ static int insert(struct render *r, const struct reference *ref, const struct fr
     struct json_writer w = {.out = &json};
     char why[256];
     if (++r->references > RENDER_COUNT_MAX)
-        return render_refuse(r, ERR_REQUEST_TOO_LARGE, "more than %d references are inserted", RENDER_COUNT_MAX);
+        return render_refuse(r, ERR_REQUEST_TOO_LARGE, "more than %d references are inserted",
+                             RENDER_COUNT_MAX);
     if (here.document == r->count && r->count == RENDER_DOCUMENTS_MAX)
-        return render_refuse(r, ERR_REQUEST_TOO_LARGE, "more than %d configurations are needed", RENDER_DOCUMENTS_MAX);
+        return render_refuse(r, ERR_REQUEST_TOO_LARGE, "more than %d configurations are needed",
+                             RENDER_DOCUMENTS_MAX);
     if (here.document == r->count) {
         struct arena *a = &r->result->arena;
-        r->result->needed = (struct render_name){keep(a, ref->name.ns), keep(a, ref->name.group),
-                                                 keep(a, ref->name.name)};
-        (void)render_refuse(r, ERR_NOT_READY, "%.*s", (int)(ref->name.name.size < 100 ? ref->name.name.size : 100),
+        r->result->needed =
+            (struct render_name){keep(a, ref->name.ns), keep(a, ref->name.group), keep(a, ref->name.name)};
+        (void)render_refuse(r, ERR_NOT_READY, "%.*s",
+                            (int)(ref->name.name.size < 100 ? ref->name.name.size : 100),
                             (const char *)ref->name.name.data);
         return ERR_NOT_READY;
     }
     int err = check_cycle(r, &here);
     if (!err && depth == RENDER_DEPTH_MAX)
-        err = render_refuse(r, ERR_REQUEST_TOO_LARGE, "references are nested deeper than %d levels", RENDER_DEPTH_MAX);
+        err = render_refuse(r, ERR_REQUEST_TOO_LARGE, "references are nested deeper than %d levels",
+                            RENDER_DEPTH_MAX);
     if (!err)
         err = read_document(r, here.document, &v);
     if (err)
@@ -205,7 +212,8 @@ static int add_text(struct render *r, struct slice text)
     return OK;
 }
 
-static int expand(struct render *r, size_t document, struct slice text, const struct frame *up, unsigned depth)
+static int expand(struct render *r, size_t document, struct slice text, const struct frame *up,
+                  unsigned depth)
 {
     size_t from = 0, at = 0;
     int err = OK;

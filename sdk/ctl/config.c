@@ -75,10 +75,10 @@ enum ctl_exit ctl_config_get(struct ctl *c)
     ctl_config_path(c, &call, ctl_config_arg(c, 0), "");
     ctl_query(&call, "seq", ctl_flag_value(&c->line, "seq"));
     ctl_query(&call, "labels", ctl_flag_value(&c->line, "labels"));
-    ctl_query(&call, "key", ctl_flag_value(&c->line, "key"));
+    ctl_query(&call, "key", ctl_flag_value(&c->line, "path"));
     ctl_query(&call, "render", ctl_bool(&c->line, "render") ? "true" : NULL);
     is_raw |= ctl_bool(&c->line, "render");
-    is_raw |= ctl_flag_value(&c->line, "key") != NULL; /* a value is JSON in every form */
+    is_raw |= ctl_flag_value(&c->line, "path") != NULL; /* a value is JSON in every form */
     if (!is_raw) {
         ctl_query(&call, "meta", "true");
         return print_list(c, &call, NULL, columns, sizeof columns / sizeof *columns);
@@ -86,7 +86,7 @@ enum ctl_exit ctl_config_get(struct ctl *c)
     enum ctl_exit how = ctl_call(c, &call);
     if (!how)
         buf_add_slice(&c->out, buf_slice(&call.answer));
-    if (!how && ctl_flag_value(&c->line, "key"))
+    if (!how && ctl_flag_value(&c->line, "path"))
         buf_add_byte(&c->out, '\n');
     ctl_call_done(&call);
     return how;

@@ -14,7 +14,7 @@
 struct rendering;
 
 struct render_task {
-    struct task task;             /* first */
+    struct task task; /* first */
     struct rendering *rendering;
     struct render_document list[RENDER_DOCUMENTS_MAX];
     size_t count;
@@ -61,8 +61,8 @@ static void rendering_cancel(struct api_call *c)
 }
 
 /* Adds what the client needs to tell which releases it got. */
-static void add_document(struct rendering *g, const struct render_name *name, uint64_t seq, enum format format,
-                         struct slice content)
+static void add_document(struct rendering *g, const struct render_name *name, uint64_t seq,
+                         enum format format, struct slice content)
 {
     struct render_document *d = &g->list[g->count++];
     g->bytes += content.size;
@@ -92,7 +92,8 @@ static void answer_rendered(struct rendering *g, const struct render_task *k)
 static void fail_rendering(struct rendering *g, int err, const struct format_error *where)
 {
     const struct api_detail detail = {.line = where->line, .column = where->column};
-    api_fail_with(g->call, err == ERR_REQUEST_TOO_LARGE ? API_TOO_LARGE : API_MALFORMED, where->text, &detail);
+    api_fail_with(g->call, err == ERR_REQUEST_TOO_LARGE ? API_TOO_LARGE : API_MALFORMED, where->text,
+                  &detail);
 }
 
 /* --- a referenced configuration ------------------------------------------------------------------------- */
@@ -211,13 +212,15 @@ static void rendering_start(struct rendering *g)
         return;
     }
     release_render(&k->task);
-    api_fail_err(g->call, err, "too many contents wait to be rendered or checked on this member: try again later");
+    api_fail_err(g->call, err,
+                 "too many contents wait to be rendered or checked on this member: try again later");
     rendering_done(g);
 }
 
 void api_show_rendered(struct api_call *c, int64_t revision, const struct config_release *release)
 {
-    if (api_has_param(c, PARAM_META) || api_has_param(c, PARAM_KEY) || api_has_param(c, PARAM_WAIT_REVISION)) {
+    if (api_has_param(c, PARAM_META) || api_has_param(c, PARAM_KEY) ||
+        api_has_param(c, PARAM_WAIT_REVISION)) {
         api_fail(c, API_BAD_REQUEST, "render cannot be combined with meta, key or wait_revision");
         return;
     }

@@ -20,8 +20,9 @@ static void renders(const char *content, int wanted, const char *result)
 {
     const struct render_document list[] = {
         document("n", "g", "a.yaml", FORMAT_YAML, content),
-        document("n", "g", "b.yaml", FORMAT_YAML, "x: 1\ns: hello\no: {p: [true, ~]}\nr: ${c.json#k}\nloop: ${b.yaml#loop}\n"
-                                                  "here: ${#s}\nto: ${a.yaml#t}\nnested: {q: \"${#s}!\"}\n"),
+        document("n", "g", "b.yaml", FORMAT_YAML,
+                 "x: 1\ns: hello\no: {p: [true, ~]}\nr: ${c.json#k}\nloop: ${b.yaml#loop}\n"
+                 "here: ${#s}\nto: ${a.yaml#t}\nnested: {q: \"${#s}!\"}\n"),
         document("n", "g", "c.json", FORMAT_JSON, "{\"k\":\"from c ${b.yaml#x}\",\"x.y\":2}"),
         document("n", "h", "b.yaml", FORMAT_YAML, "x: other group\n"),
         document("m", "g", "d.properties", FORMAT_PROPERTIES, "a.b=5\n"),
@@ -52,7 +53,8 @@ static void test_inserts(void **state)
 static void test_stays(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"${HOME}", "$", "$$", "${", "${a", "${a#", "${a\n#b}", "$ {a#b}", "${a${b}", "#{a}", "$x#y}"};
+    static const char *const texts[] = {"${HOME}",  "$",       "$$",      "${",   "${a",  "${a#",
+                                        "${a\n#b}", "$ {a#b}", "${a${b}", "#{a}", "$x#y}"};
     for (size_t i = 0; i < COUNT_OF(texts); i++)
         renders(texts[i], OK, texts[i]);
     renders("$${b.yaml#x} $$${b.yaml#x}", OK, "${b.yaml#x} $${b.yaml#x}");
