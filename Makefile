@@ -468,6 +468,7 @@ BEFORE    :=
 ATTACK    :=
 ## Send the worst legal input for each limit; SHORT=1 BEFORE=/old/cairnd ATTACK='http'
 abuse: $(BIN)/cairnd
+	@$(if $(ATTACK),,tests/abuse/check_addresses.sh $(BIN)/cairnd)
 	@python3 -B tests/abuse/run.py $(BIN)/cairnd $(if $(SHORT),--short) $(if $(BEFORE),--before '$(BEFORE)') $(ATTACK)
 
 # Memory under load with a follower stopped, and the heap after churn beside that of a restart; LONG=1: ten minutes, an hour.

@@ -67,6 +67,22 @@ enum turn_work turn_enter(enum turn_work work)
     return before;
 }
 
+static void turn_clear(uint64_t now_ns)
+{
+    memset(turn.spent_ns, 0, sizeof turn.spent_ns);
+    turn.has_begun = false;
+    turn.current = TURN_UNNAMED;
+    turn.has_ended_once = true;
+    turn.ended_ns = now_ns;
+    turn.ended_waited_ns = turn.waited_ns ? turn.waited_ns(turn.arg) : 0;
+}
+
+void turn_discard(void)
+{
+    if (turn.has_begun)
+        turn_clear(turn.mono_ns());
+}
+
 bool turn_end(struct turn_result *ret_result)
 {
     struct turn_result r = {0};
@@ -83,12 +99,7 @@ bool turn_end(struct turn_result *ret_result)
     r.ns = now_ns - turn.begin_ns;
     if (r.ns > turn.longest_ns[r.work])
         turn.longest_ns[r.work] = r.ns;
-    memset(turn.spent_ns, 0, sizeof turn.spent_ns);
-    turn.has_begun = false;
-    turn.current = TURN_UNNAMED;
-    turn.has_ended_once = true;
-    turn.ended_ns = now_ns;
-    turn.ended_waited_ns = turn.waited_ns ? turn.waited_ns(turn.arg) : 0;
+    turn_clear(now_ns);
     *ret_result = r;
     return true;
 }
@@ -103,7 +114,7 @@ void turn_print(struct buf *out)
     char name[100];
     metric_print_head(
         out, "cairn_loop_turn_longest_seconds", "gauge",
-        "The longest turn of the event loop since the start, by the work that took most of it.");
+        "The longest turn of the event loop since the member is ready, by the work that took most of it.");
     for (int i = 0; i < TURN_WORKS; i++) {
         if (!turn.longest_ns[i])
             continue;

@@ -38,6 +38,8 @@ void turn_start(uint64_t (*mono_ns)(void), uint64_t (*waited_ns)(void *arg), voi
 enum turn_work turn_enter(enum turn_work work);
 /* Ends the turn. false: no turn was under way, because no work was named since the last one ended. */
 bool turn_end(struct turn_result *ret_result);
+/* Ends the turn, and it does not count: before a member serves anybody, nobody waits for it. */
+void turn_discard(void);
 /* The duration of the turn so far; 0 if none is under way or nothing is measured. Reads the clock. */
 uint64_t turn_elapsed_ns(void);
 const char *turn_work_name(enum turn_work work);

@@ -205,8 +205,12 @@ static void server_on_turn(uv_prepare_t *handle)
 {
     struct server *s = handle->data;
     turn_enter(TURN_OTHER);
+    bool is_served = s->state > SERVER_STARTING;
     run_turn(s);
-    turn_watch_end_turn(&s->turns);
+    if (!is_served) /* a log is made and synced, or replayed: no client is connected */
+        turn_discard();
+    else
+        turn_watch_end_turn(&s->turns);
 }
 
 static void on_tick(uv_timer_t *handle)

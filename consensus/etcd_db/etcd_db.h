@@ -134,7 +134,7 @@ struct etcd_db_restore {
         const char *name, *peer_url;
     } * cluster; /* one for each peer URL */
     size_t cluster_count;
-    uint64_t wal_segment_bytes;      /* 0 = 8 MiB */
+    uint64_t wal_segment_bytes;      /* 0 = 8 MiB with a tail, 64 KiB without */
     const struct etcd_db_tail *tail; /* NULL = none */
     int64_t until_revision;          /* later changes are left out; leases, users stay the file's; 0 = all */
     uint64_t bump_revision;          /* added to the latest revision, which then is compacted; 0 = neither */

@@ -36,6 +36,9 @@ enum {
     COMMIT_BYTES = 8 << 20,
     COMMIT_OPS = 10000,
     SEGMENT_SIZE = 8 << 20,
+    MARK_SEGMENT_SIZE =
+        64
+        << 10, /* of a log that has only marks: a segment is filled with zeros and synced when it is made */
     ENTRY_SIZE_MAX = 32 << 20, /* below the log's own bound */
     ENTRY_OVERHEAD = 64,
 };
@@ -468,7 +471,9 @@ static int write_log(const struct restore *r, struct io *io)
     put_be64(metadata + 8, r->restored->member_id);
     const struct wal_options options = {.io = io,
                                         .dir = r->options->wal_dir,
-                                        .segment_size = segment ? segment : SEGMENT_SIZE,
+                                        .segment_size = segment      ? segment
+                                                        : tail_count ? SEGMENT_SIZE
+                                                                     : MARK_SEGMENT_SIZE,
                                         .metadata = slice_of(metadata, sizeof metadata)};
     const struct wal_hard_state state = {.term = r->term, .commit = r->index + tail_count};
     int err = wal_create(&options, &wal);

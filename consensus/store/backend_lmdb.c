@@ -171,6 +171,8 @@ static int lmdb_commit(struct backend *b, const struct backend_op *ops, size_t c
         *ret_freed = freed;
         if (l->pack)
             lmdb_pack_follow(l, ops, count);
+        if (l->is_unsynced) /* the disk begins now, so that the sync at the end is short */
+            (void)sync_file_range(e->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
     }
     if (rc == EIO && is_disk_full(e))
         return ERR_NO_DISK_SPACE;
@@ -463,4 +465,5 @@ void backend_lmdb_set_synced(struct backend *b, bool is_synced)
     int rc = mdb_env_set_flags(lmdb_of(b)->store->env, MDB_NOSYNC, !is_synced);
     assert(rc == 0); /* the flag may change at any time */
     (void)rc;
+    lmdb_of(b)->is_unsynced = !is_synced;
 }

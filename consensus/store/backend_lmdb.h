@@ -38,6 +38,7 @@ struct lmdb {
     struct backend_view view;  /* the loop thread needs one at a time */
     char *path;
     uint64_t map_size;
+    bool is_unsynced;       /* commits are not synced */
     struct lmdb_pack *pack; /* NULL = none under way; the worker's */
 };
 

@@ -262,7 +262,7 @@ enum ctl_exit ctl_import_etcd_data_dir(struct ctl *c)
     struct etcd_dir d = {.c = c, .dir = c->line.args[0], .file = {.fd = -1}, .received = {.fd = -1}};
     const char *wal = ctl_text(&c->line, "etcd-wal-dir");
     d.wal_dir = wal && *wal ? wal : arena_printf(&c->arena, "%s/member/wal", d.dir);
-    enum ctl_exit how = restore_member(c, &(struct restore_source){open_etcd_dir, show_import, &d});
+    enum ctl_exit how = restore_member(c, &(struct restore_source){open_etcd_dir, NULL, show_import, &d});
     etcd_log_free(d.log);
     etcd_db_close(d.db);
     for (size_t i = 0; i < d.opened_count; i++)

@@ -3,10 +3,11 @@
  * file of etcd or Cairn, or from a continuous backup. Flags, checks and error texts are etcdutl's. restore_member is also the end of
  * `import etcd-data-dir`.
  *
- *   1. Check the flags and the source; change nothing.
+ *   1. Check the flags and open the source; change nothing.
  *   2. Make DATA_DIR/member.restoring, and WAL_DIR.restoring if --wal-dir is given. What a killed run left
  *      under these names is deleted first.
- *   3. Write the store and the log there, and sync them.
+ *   3. Write the store and the log there, and sync them. Meanwhile a thread computes the source's SHA-256, which must be
+ *      right before step 4.
  *   4. Rename WAL_DIR.restoring, then member.restoring, and sync the folders.
  *
  * With --wal-dir, step 4 has two renames. The file member.restoring/log-folder names the folder of the log and its inode
@@ -30,6 +31,7 @@
 #include "consensus/io.h"
 #include "sdk/ctl/backup.h"
 #include "sdk/ctl/db_file.h"
+#include "sdk/ctl/digest_thread.h"
 #include "sdk/ctl/restore.h"
 #include "sdk/ctl/restore_cluster.h"
 
@@ -268,7 +270,8 @@ static int replay_input(void *arg, const char *store_path, struct etcd_db_replay
     return r->input.replay(r->input.replay_arg, &options, ret);
 }
 
-static enum ctl_exit write_member(struct restore_run *r, struct etcd_db_restored *ret)
+static enum ctl_exit write_member(struct restore_run *r, const struct restore_source *source,
+                                  struct etcd_db_restored *ret)
 {
     struct ctl *c = r->c;
     const struct ctl_command_line *t = &c->line;
@@ -300,7 +303,9 @@ static enum ctl_exit write_member(struct restore_run *r, struct etcd_db_restored
     ctl_progress_end(&r->progress);
     if (!err && ctl_is_stopped(c))
         err = ERR_CANCELED;
-    return err ? ctl_db_file_fail(c, err, *error ? error : err_text(err)) : CTL_DONE;
+    /* Of a damaged file the digest tells more than the row that could not be read. */
+    enum ctl_exit how = source->check ? source->check(c, source->arg) : CTL_DONE;
+    return err && !how ? ctl_db_file_fail(c, err, *error ? error : err_text(err)) : how;
 }
 
 /* Gives the new folders their names. From here on nothing is deleted. */
@@ -369,7 +374,7 @@ enum ctl_exit restore_member(struct ctl *c, const struct restore_source *source)
     if (!how)
         how = take_folder(&r);
     if (!how)
-        how = write_member(&r, &restored);
+        how = write_member(&r, source, &restored);
     if (!how)
         how = publish_member(&r);
     if (how)
@@ -386,6 +391,7 @@ enum ctl_exit restore_member(struct ctl *c, const struct restore_source *source)
 struct snapshot_source {
     struct ctl_db_file file;
     struct etcd_db *db;
+    struct ctl_digest_thread digest;
 };
 
 static void add_go_bytes(struct buf *out, const uint8_t *bytes, size_t size)
@@ -396,44 +402,60 @@ static void add_go_bytes(struct buf *out, const uint8_t *bytes, size_t size)
     buf_add_byte(out, ']');
 }
 
-/* The SHA-256 in etcdutl's words. */
-static enum ctl_exit check_digest(struct ctl *c, struct snapshot_source *s)
+static enum ctl_exit fail_digest_as_etcdutl(struct ctl *c, const struct ctl_digest_thread *d)
 {
-    uint8_t wanted[ETCD_DB_DIGEST_SIZE], digest[ETCD_DB_DIGEST_SIZE];
     struct buf text = {0};
-    enum ctl_exit how = CTL_DONE;
-    if (!etcd_db_has_digest(s->file.source.size))
-        return ctl_fail(c, CTL_ERROR, "snapshot missing hash but --skip-hash-check=false");
-    int err = etcd_db_digests(&s->file.source, wanted, digest);
-    if (err)
-        return ctl_db_file_fail(c, err, err_text(err));
-    if (memcmp(wanted, digest, sizeof digest) != 0) {
-        buf_add_text(&text, "expected sha256 ");
-        add_go_bytes(&text, wanted, sizeof wanted);
-        buf_add_text(&text, ", got ");
-        add_go_bytes(&text, digest, sizeof digest);
-        how = ctl_fail(c, CTL_ERROR, "%s", buf_text(&text));
-    }
+    buf_add_text(&text, "expected sha256 ");
+    add_go_bytes(&text, d->wanted, sizeof d->wanted);
+    buf_add_text(&text, ", got ");
+    add_go_bytes(&text, d->digest, sizeof d->digest);
+    enum ctl_exit how = ctl_fail(c, CTL_ERROR, "%s", buf_text(&text));
     buf_done(&text);
     return how;
 }
 
+/* A file whose digest is wrong is opened again, for the sentence that names the damaged page. */
+static enum ctl_exit check_digest(struct ctl *c, void *arg)
+{
+    struct snapshot_source *s = arg;
+    struct ctl_digest_thread *d = &s->digest;
+    struct etcd_db *db;
+    char error[512];
+    int err = ctl_digest_thread_end(d);
+    if (err)
+        return ctl_db_file_fail(c, err, err_text(err));
+    if (memcmp(d->wanted, d->digest, sizeof d->digest) == 0)
+        return CTL_DONE;
+    if (c->line.is_etcdutl)
+        return fail_digest_as_etcdutl(c, d);
+    err = etcd_db_open(&s->file.source, s->file.path, ETCD_DB_CHECK, error, sizeof error, &db);
+    if (!err) {
+        etcd_db_close(db);
+        return ctl_fail(c, CTL_ERROR, "%s has changed while it was read", s->file.path);
+    }
+    return ctl_db_file_fail(c, err, error);
+}
+
+/* The digest is begun here and looked at by check_digest, after the restore. */
 static enum ctl_exit open_database(struct ctl *c, const char *path, struct snapshot_source *s,
                                    struct restore_input *ret_input)
 {
-    bool is_skipped = ctl_bool(&c->line, "skip-hash-check"), is_checked = false;
+    bool is_checked = !ctl_bool(&c->line, "skip-hash-check");
     char error[512];
     enum ctl_exit how = ctl_db_file_open(c, "open", path, &s->file);
-    if (!how && c->line.is_etcdutl && !is_skipped) {
-        how = check_digest(c, s);
-        is_checked = true;
-    }
     if (how)
         return how;
-    enum etcd_db_digest digest = is_skipped || is_checked ? ETCD_DB_SKIP : ETCD_DB_CHECK;
+    bool has_digest = etcd_db_has_digest(s->file.source.size);
+    if (is_checked && !has_digest && c->line.is_etcdutl)
+        return ctl_fail(c, CTL_ERROR, "snapshot missing hash but --skip-hash-check=false");
+    if (is_checked && has_digest)
+        ctl_digest_thread_begin(&s->digest, &s->file);
+    enum etcd_db_digest digest = is_checked && !has_digest ? ETCD_DB_CHECK : ETCD_DB_SKIP;
     int err = etcd_db_open(&s->file.source, s->file.path, digest, error, sizeof error, &s->db);
     *ret_input = (struct restore_input){.db = s->db, .size = s->file.source.size};
-    return err ? ctl_db_file_fail(c, err, error) : CTL_DONE;
+    if (err)
+        how = check_digest(c, s);
+    return err && !how ? ctl_db_file_fail(c, err, error) : how;
 }
 
 static enum ctl_exit open_snapshot(struct ctl *c, void *arg, struct restore_input *ret_input)
@@ -488,6 +510,11 @@ static enum ctl_exit open_backup(struct ctl *c, void *arg, struct restore_input 
     return how;
 }
 
+static enum ctl_exit check_backup(struct ctl *c, void *arg)
+{
+    return check_digest(c, &((struct backup_source *)arg)->snapshot);
+}
+
 static void show_backup(struct ctl *c, void *arg, const struct restore_result *r)
 {
     const struct backup_source *s = arg;
@@ -538,9 +565,11 @@ enum ctl_exit ctl_snapshot_restore(struct ctl *c)
     if (is_backup)
         how = ctl_backup_target(c, &s.target);
     if (!how && is_backup)
-        how = restore_member(c, &(struct restore_source){open_backup, show_backup, &s});
+        how = restore_member(c, &(struct restore_source){open_backup, check_backup, show_backup, &s});
     else if (!how)
-        how = restore_member(c, &(struct restore_source){open_snapshot, show_restored, &s.snapshot});
+        how = restore_member(
+            c, &(struct restore_source){open_snapshot, check_digest, show_restored, &s.snapshot});
+    (void)ctl_digest_thread_end(&s.snapshot.digest);
     etcd_db_close(s.snapshot.db);
     ctl_db_file_close(&s.snapshot.file);
     ctl_backup_close(&s.backup);

@@ -30,6 +30,8 @@ struct restore_source {
     /* After the flags were checked and before a folder is made: a failure leaves nothing. The input must live
      * until restore_member returns. */
     enum ctl_exit (*open)(struct ctl *c, void *arg, struct restore_input *ret_input);
+    /* NULL, or: judges the source once all of it was read, also after an error. */
+    enum ctl_exit (*check)(struct ctl *c, void *arg);
     void (*show)(struct ctl *c, void *arg, const struct restore_result *result);
     void *arg;
 };

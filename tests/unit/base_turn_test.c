@@ -147,6 +147,26 @@ static void test_the_start_is_no_turn(void **state)
     assert_int_equal(r.work, TURN_KV_STORE);
 }
 
+/* A turn before the member serves is not the longest of anything, and the next one does not contain it. */
+static void test_a_discarded_turn_does_not_count(void **state)
+{
+    (void)state;
+    struct turn_result r;
+    struct buf out = {0};
+    start();
+    turn_discard(); /* none is under way */
+    work(TURN_TIMER, 200);
+    turn_discard();
+    assert_false(turn_end(&r));
+    loop_waits(10);
+    work(TURN_TIMER, 3);
+    assert_true(turn_end(&r));
+    assert_int_equal(r.ns, 3 * MS);
+    turn_print(&out);
+    assert_non_null(strstr(buf_text(&out), "{work=\"timer\"} 0.003\n"));
+    buf_done(&out);
+}
+
 static void test_naming_is_cheap(void **state)
 {
     (void)state;
@@ -221,6 +241,7 @@ int main(void)
         cmocka_unit_test(test_a_turn_without_work_is_none),
         cmocka_unit_test(test_time_before_the_first_name_is_unnamed),
         cmocka_unit_test(test_the_start_is_no_turn),
+        cmocka_unit_test(test_a_discarded_turn_does_not_count),
         cmocka_unit_test(test_naming_is_cheap),
         cmocka_unit_test(test_print),
         cmocka_unit_test(test_names_are_unique),
