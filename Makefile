@@ -488,7 +488,7 @@ picture: $(BIN)/cairnd
 
 # A program that uses the library is built under each sanitizer; the server is the ordinary one.
 ## Test libcairn, its examples and programs, also under sanitizers
-sdk: $(BIN)/cairnd sdk-build
+sdk: $(BIN)/cairnd $(BIN)/cairnctl $(MAN_PAGES) $(COMPLETIONS) sdk-build
 	@for san in address,undefined thread; do $(MAKE) --no-print-directory SAN=$$san sdk-build || exit 1; done
 	@CAIRND=$(BIN)/cairnd tests/sdk/run.sh $(BUILD) build/address-undefined build/thread
 

@@ -55,14 +55,17 @@ static enum ctl_exit get_live(struct ctl *c, const char *name, struct buf *ret_c
     return how;
 }
 
-/* Runs diff -u on two files; *ret_status is diff's: 0 equal, 1 different. */
-static enum ctl_exit run_diff(struct ctl *c, const char *old_label, const char *old_file,
+/* Runs diff -u on two files; *ret_status is diff's: 0 equal, 1 different. A difference that is not the command's
+ * result goes to standard error. */
+static enum ctl_exit run_diff(struct ctl *c, bool is_result, const char *old_label, const char *old_file,
                               const char *new_label, const char *new_file, int *ret_status)
 {
-    const char *const words[] = {"diff",    "-u",      c->has_colour ? "--color=always" : "--color=never",
-                                 "--label", old_label, "--label",
-                                 new_label, "--",      old_file,
-                                 new_file,  NULL};
+    const char *colour = c->has_colour && is_result ? "--color=always" : "--color=never";
+    const char *const words[] = {"sh",      "-c",      is_result ? "exec \"$@\"" : "exec \"$@\" >&2",
+                                 "sh",      "diff",    "-u",
+                                 colour,    "--label", old_label,
+                                 "--label", new_label, "--",
+                                 old_file,  new_file,  NULL};
     enum ctl_exit how = ctl_run(c, words, NULL, NULL, ret_status);
     if (!how && *ret_status > 1)
         how = ctl_fail(c, CTL_IO, "diff ended with %d; is it installed?", *ret_status);
@@ -155,7 +158,8 @@ enum ctl_exit ctl_config_edit(struct ctl *c)
     e.keeps_file = true;
     how = run_editor(c, &e);
     if (!how)
-        how = run_diff(c, arena_printf(&c->arena, "%s (release %lld)", e.name, (long long)e.seq), e.old_file,
+        how = run_diff(c, c->form != CTL_FORM_JSON && c->form != CTL_FORM_YAML,
+                       arena_printf(&c->arena, "%s (release %lld)", e.name, (long long)e.seq), e.old_file,
                        arena_printf(&c->arena, "%s (edited)", e.name), e.file, &status);
     if (how)
         goto out;
@@ -201,8 +205,8 @@ static enum ctl_exit diff_file(struct ctl *c)
                      : ctl_write_file(c, file, buf_slice(&live), 0600);
     if (!how)
         how = run_diff(
-            c, arena_printf(&c->arena, "%s (release %lld)", ctl_config_edit_arg(c, 0), (long long)seq), file,
-            ctl_config_edit_arg(c, 1), ctl_config_edit_arg(c, 1), &status);
+            c, true, arena_printf(&c->arena, "%s (release %lld)", ctl_config_edit_arg(c, 0), (long long)seq),
+            file, ctl_config_edit_arg(c, 1), ctl_config_edit_arg(c, 1), &status);
     if (fd >= 0)
         (void)unlink(file);
     buf_done(&live);
