@@ -6,7 +6,7 @@
 static void add_sealed(const struct heads_sums *sums, struct buf *out)
 {
     metric_print_head(out, "cairn_config_sealed", "gauge",
-                      "Configurations whose live release is sealed, by the id of the key.");
+                      "Live configurations that are sealed, by the id of the key.");
     for (size_t i = 0; i < sums->sealed_count; i++)
         buf_addf(out, "cairn_config_sealed{key=\"%.*s\"} %zu\n", (int)sums->sealed[i].key.size,
                  (const char *)sums->sealed[i].key.data, sums->sealed[i].count);
