@@ -143,10 +143,11 @@ struct cairn_api_request {
     bool dry_run;
     const char *emergency; /* a publish without the review that a policy requires: the reason */
     const char *key;       /* of cairn_config_read: one value of the content, as JSON */
-    bool with_render;      /* of cairn_config_read: with the values of other configurations in place of ${other.yaml#a.b} */
-    bool is_deletion;      /* of cairn_draft_put: the draft deletes the configuration */
-    bool cascade;          /* of cairn_namespace_delete: with all that it holds, in the background */
-    bool decrypt;          /* of cairn_configs_export: sealed contents in clear */
+    bool
+        with_render; /* of cairn_config_read: with the values of other configurations in place of ${other.yaml#a.b} */
+    bool is_deletion; /* of cairn_draft_put: the draft deletes the configuration */
+    bool cascade;     /* of cairn_namespace_delete: with all that it holds, in the background */
+    bool decrypt;     /* of cairn_configs_export: sealed contents in clear */
     /* Of a POST whose route takes it: the same request with the same key, sent again within 24 hours by the same
      * user, gets the first answer and changes nothing. 1 to 256 visible ASCII characters; a random text. */
     const char *idempotency_key;
