@@ -200,6 +200,15 @@ static void configs(void)
     MUST(r->item_count == 0);
     OK(config_list, .ns = "copy", .prefix = "api", .with_deleted = true);
     MUST(r->item_count == 1);
+    OK(configs_compare, .ns = "copy", .to_ns = "promoted");
+    MUST(r->item_count == 1 && strcmp(r->items[0].name, "b.txt") == 0 && body_has("only_from"));
+    OK(configs_promote, .idempotency_key = "promote-1",
+       .body = cairn_text(
+           "{\"from\":\"copy\",\"to\":\"promoted\",\"items\":[{\"name\":\"b.txt\",\"seq\":1,\"to_seq\":0}]"
+           "}"));
+    MUST(body_has("\"changed\":1"));
+    OK(configs_compare, .ns = "copy", .to_ns = "promoted");
+    MUST(r->item_count == 1 && body_has("same"));
     OK(config_delete, .name = "api.json", .note = "gone");
     OK(openapi, .name = NULL);
     MUST(body_has("3.1.0"));
