@@ -248,7 +248,7 @@ struct config_copied {
     uint64_t to_seq; /* the live release of the target; 0 = it has none */
 };
 /* Publishes live releases of one namespace in another one, as config_bundle does: all or nothing, in one
- * revision. A title is kept; the note too, if the new one is empty. What was sealed stays sealed, under its new
+ * revision. A title is kept; the note too, if the new one is empty. A sealed content stays sealed, under its new
  * names.
  *   ERR_PRECONDITION       a source or a target is not as it was compared
  *   ERR_REQUEST_TOO_LARGE  the contents are too large for one transaction
