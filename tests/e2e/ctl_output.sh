@@ -4,7 +4,8 @@
 . "$(dirname "$0")/lib.sh"
 CTL=$(realpath "$(dirname "$CAIRND")/cairnctl")
 port=$(free_port)
-check "a server starts" start_server "$work/d" "$port" --bcrypt-cost 4
+(umask 077 && echo "k1 $(head -c 32 /dev/urandom | base64 -w 0)" >"$work/keys")
+check "a server starts" start_server "$work/d" "$port" --bcrypt-cost 4 --encryption-key-file "$work/keys"
 export CAIRN_ENDPOINTS=127.0.0.1:$port
 for user in root rita; do
     echo secret | etcdctl --endpoints "$CAIRN_ENDPOINTS" user add $user --interactive=false && etcdctl --endpoints "$CAIRN_ENDPOINTS" user grant-role $user root
@@ -26,6 +27,7 @@ service_override doc $C service override web$W w1 --weight 5 --reason why
 service_undrain doc $C service undrain web$W w1
 service_drain doc $C service drain web$W w1 --no-wait
 service_subscribers doc $C service subscribers web$W
+service_events doc $C service events web$W
 service_watch stream $C service watch web$W
 service_deregister doc $C service deregister web$W w2
 config_set doc $C config set app$W.yaml <<<'a: 1'
@@ -63,6 +65,15 @@ config_gray_resume doc $C config gray-resume app$W.yaml
 config_gray_abort doc $C config gray-abort app$W.yaml
 config_gray_start doc $C config gray-start app$W.yaml --step 5:1h <<<'a: 7'
 config_gray_promote doc $C config gray-promote app$W.yaml
+config_promote doc $C -n from$W config set a.yaml <<<'a: 1'
+config_promote doc $C config promote from$W to$W --dry-run
+config_promote doc $C config promote from$W to$W
+config_compare doc $C config compare from$W to$W
+config_schema_set doc $C config schema-set 'typed*' <<<'true'
+config_schema_get text $C config schema-get 'typed*'
+config_schema_ls doc $C config schema-ls
+config_schema_rm doc $C config schema-rm 'typed*'
+config_encrypt doc $C config encrypt
 config_export text $C config export $work/$W.tar.gz
 config_import doc $C config import $work/$W.tar.gz --policy overwrite --dry-run
 config_import doc $C config import $work/$W.tar.gz --policy skip
