@@ -142,14 +142,14 @@ static void namespaces_side_by_side(void)
     MUST(r->item_count == 0);
     OK(config_list, .ns = "copy", .prefix = "api", .with_deleted = true);
     MUST(r->item_count == 1);
-    OK(configs_compare, .ns = "copy", .to_ns = "promoted");
+    OK(configs_compare, .ns = "copy", .to_ns = "promoted", .prefix = "b.txt");
     MUST(r->item_count == 1 && strcmp(r->items[0].name, "b.txt") == 0 && body_has("only_from"));
     OK(configs_promote, .idempotency_key = "promote-1",
        .body = cairn_text(
            "{\"from\":\"copy\",\"to\":\"promoted\",\"items\":[{\"name\":\"b.txt\",\"seq\":1,\"to_seq\":0}]"
            "}"));
     MUST(body_has("\"changed\":1"));
-    OK(configs_compare, .ns = "copy", .to_ns = "promoted");
+    OK(configs_compare, .ns = "copy", .to_ns = "promoted", .prefix = "b.txt");
     MUST(r->item_count == 1 && body_has("same"));
 }
 
