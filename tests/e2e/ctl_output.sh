@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 CTL=$(realpath "$(dirname "$CAIRND")/cairnctl")
 port=$(free_port)
-(umask 077 && echo "k1 $(head -c 32 /dev/urandom | base64 -w 0)" >"$work/keys")
+(umask 077 && echo "first $(openssl rand -base64 32)" >"$work/keys")
 check "a server starts" start_server "$work/d" "$port" --bcrypt-cost 4 --encryption-key-file "$work/keys"
 export CAIRN_ENDPOINTS=127.0.0.1:$port
 for user in root rita; do
@@ -27,8 +27,8 @@ service_override doc $C service override web$W w1 --weight 5 --reason why
 service_undrain doc $C service undrain web$W w1
 service_drain doc $C service drain web$W w1 --no-wait
 service_subscribers doc $C service subscribers web$W
-service_events doc $C service events web$W
 service_watch stream $C service watch web$W
+service_events doc $C service events web$W
 service_deregister doc $C service deregister web$W w2
 config_set doc $C config set app$W.yaml <<<'a: 1'
 config_set doc $C config set app$W.yaml --title second <<<'a: 2'
@@ -40,8 +40,13 @@ config_history doc $C config history app$W.yaml
 config_rollback doc $C config rollback app$W.yaml 1
 config_ls doc $C config ls --deleted
 config_listeners doc $C config listeners app$W.yaml
+config_encrypt doc $C config encrypt
+config_schema_set doc $C config schema-set shape$W.yaml <<<'{"type":"object"}'
+config_schema_get text $C config schema-get shape$W.yaml
+config_schema_ls doc $C config schema-ls
+config_schema_rm doc $C config schema-rm shape$W.yaml
 config_watch stream $C config watch app$W.yaml
-config_policy_set doc $C config policy-set 'app*'
+config_policy_set doc $C config policy-set 'app*' 'web*'
 config_policy_get doc $C config policy-get
 config_draft doc $C config draft app$W.yaml --title draft <<<'a: 4'
 config_submit doc $C config submit app$W.yaml --note please
@@ -69,11 +74,6 @@ config_promote doc $C -n from$W config set a.yaml <<<'a: 1'
 config_promote doc $C config promote from$W to$W --dry-run
 config_promote doc $C config promote from$W to$W
 config_compare doc $C config compare from$W to$W
-config_schema_set doc $C config schema-set 'typed*' <<<'true'
-config_schema_get text $C config schema-get 'typed*'
-config_schema_ls doc $C config schema-ls
-config_schema_rm doc $C config schema-rm 'typed*'
-config_encrypt doc $C config encrypt
 config_export text $C config export $work/$W.tar.gz
 config_import doc $C config import $work/$W.tar.gz --policy overwrite --dry-run
 config_import doc $C config import $work/$W.tar.gz --policy skip
