@@ -524,6 +524,14 @@ bool api_authorize(struct api_call *c, enum guard_kind kind, bool is_write, stru
         c, &(struct guard_need){.kind = kind, .is_write = is_write, .ns = ns, .group = group, .name = name});
 }
 
+bool api_authorize_prefix(struct api_call *c, enum guard_kind kind, struct slice ns, struct slice group,
+                          struct slice prefix)
+{
+    return authorize(c,
+                     &(struct guard_need){
+                         .kind = kind, .is_prefix = prefix.size, .ns = ns, .group = group, .name = prefix});
+}
+
 bool api_authorize_namespaces(struct api_call *c, enum guard_kind kind)
 {
     size_t at = 0, count = 0;

@@ -159,6 +159,10 @@ bool api_body(struct api_call *c, enum api_schema schema, json_t **ret_root);
 bool api_authorize(struct api_call *c, enum guard_kind kind, bool is_write, struct slice ns,
                    struct slice group, struct slice name);
 
+/* The same for READ on all names with the prefix; an empty group means all groups. */
+bool api_authorize_prefix(struct api_call *c, enum guard_kind kind, struct slice ns, struct slice group,
+                          struct slice prefix);
+
 /* The author that documents written by this call name. Lives as long as the call. */
 struct author api_author(const struct api_call *c);
 /* The client of a write, for registry_request.who and config_request.who; NULL if there are no users (in
