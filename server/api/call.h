@@ -159,6 +159,10 @@ bool api_body(struct api_call *c, enum api_schema schema, json_t **ret_root);
 bool api_authorize(struct api_call *c, enum guard_kind kind, bool is_write, struct slice ns,
                    struct slice group, struct slice name);
 
+/* Checks WRITE on one of a list of instances, whose place an error names. The call has its names from then on,
+ * for the audit trail. false: answered. */
+bool api_authorize_instance(struct api_call *c, const struct registry_key *key, size_t index);
+
 /* The author that documents written by this call name. Lives as long as the call. */
 struct author api_author(const struct api_call *c);
 /* The client of a write, for registry_request.who and config_request.who; NULL if there are no users (in
