@@ -230,15 +230,14 @@ static void register_list(struct api_call *c)
 static void read_more(struct api_call *c)
 {
     struct instance_list *list = c->state;
-    while (list->at) {
-        if (api_slice_is_over(c)) {
-            api_slice_later(c, read_more);
-            return;
-        }
+    do {
         if (!read_element(c, list))
             return;
-    }
-    api_slice_later(c, register_list);
+    } while (list->at && !api_slice_is_over(c));
+    if (list->at)
+        api_slice_later(c, read_more);
+    else
+        api_slice_later(c, register_list);
 }
 
 /* Reads the body without the elements of the list, whose place it finds. False: answered. */
