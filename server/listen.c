@@ -31,6 +31,7 @@
 #include "base/text.h"
 #include "base/turn.h"
 #include "server/alpn.h"
+#include "server/options.h"
 
 enum {
     BACKLOG = 1024,
@@ -553,4 +554,22 @@ void listener_close(struct listener *l)
     l->options.url = NULL;
     uv_close((uv_handle_t *)&l->timer, on_handle_close);
     uv_close((uv_handle_t *)&l->handshake_timer, on_handle_close);
+}
+
+static bool is_secure(const char *url)
+{
+    return strncmp(url, "https:", 6) == 0 || strncmp(url, "unixs:", 6) == 0;
+}
+
+void listen_log_serving(const struct text_list *urls, const char *traffic)
+{
+    for (size_t i = 0; i < urls->count; i++) {
+        const char *url = urls->items[i];
+        const char *address = strstr(url, "://") + 3;
+        if (is_secure(url))
+            log_info("serving client traffic securely", F_STR("traffic", traffic), F_STR("address", address));
+        else
+            log_info("serving client traffic insecurely; this is strongly discouraged!",
+                     F_STR("traffic", traffic), F_STR("address", address));
+    }
 }

@@ -23,6 +23,8 @@ struct sources;
 
 enum listen_serves { LISTEN_ALL, LISTEN_GRPC_ONLY, LISTEN_HTTP_ONLY, LISTEN_METRICS };
 
+struct text_list;
+
 struct listen_options {
     struct uv_loop_s *loop;
     const char *url; /* http://, https://, unix://, unixs:// ; IP or localhost */
@@ -43,5 +45,7 @@ MUST_CHECK int listener_open(const struct listen_options *options, char *error, 
                              struct listener **ret);
 int listener_port(const struct listener *l); /* the actual port when the URL has port 0 */
 void listener_close(struct listener *l);     /* stops accepting; freed when its handles are closed */
+/* A line for each address of client URLs; traffic: "grpc+http", "grpc" or "http". */
+void listen_log_serving(const struct text_list *urls, const char *traffic);
 
 #endif

@@ -407,11 +407,6 @@ static void on_hangup(uv_signal_t *handle, int number)
 }
 
 /* --- listening ------------------------------------------------------------------------------------------ */
-static bool is_secure(const char *url)
-{
-    return strncmp(url, "https:", 6) == 0 || strncmp(url, "unixs:", 6) == 0;
-}
-
 /* True if the list has the same address with the other scheme: http and https, unix and unixs. */
 static bool has_twin(const struct text_list *urls, size_t i, size_t count)
 {
@@ -451,19 +446,6 @@ static int listen_on(struct server *s, const struct text_list *urls, enum listen
     return 0;
 }
 
-static void log_serving(const struct text_list *urls, const char *traffic)
-{
-    for (size_t i = 0; i < urls->count; i++) {
-        const char *url = urls->items[i];
-        const char *address = strstr(url, "://") + 3;
-        if (is_secure(url))
-            log_info("serving client traffic securely", F_STR("traffic", traffic), F_STR("address", address));
-        else
-            log_info("serving client traffic insecurely; this is strongly discouraged!",
-                     F_STR("traffic", traffic), F_STR("address", address));
-    }
-}
-
 static void server_on_ready(void *arg)
 {
     ((struct server *)arg)->is_kv_ready = true;
@@ -490,8 +472,8 @@ static void serve_clients(struct server *s)
     log_info("ready to serve client requests", F_STR("name", o->name),
              F_HEX("member-id", kv_member_id(s->kv)), F_HEX("cluster-id", kv_cluster_id(s->kv)),
              F_INT("revision", kv_revision(s->kv)));
-    log_serving(&o->listen_client, is_split ? "grpc" : "grpc+http");
-    log_serving(&o->listen_http, "http");
+    listen_log_serving(&o->listen_client, is_split ? "grpc" : "grpc+http");
+    listen_log_serving(&o->listen_http, "http");
     if (o->console)
         log_info("serving the web console",
                  F_STR("url", (is_split ? &o->listen_http : &o->listen_client)->items[0]),

@@ -16,17 +16,10 @@
 
 enum { PAGE_BYTES_MAX = 15000 };
 
-static const char *const pages[] = {"options.md",
-                                    "options-registry.md",
-                                    "options-security.md",
-                                    "options-etcd.md",
-                                    "etcd-flags.md",
-                                    "metrics.md",
-                                    "metrics-etcd.md",
-                                    "api.md",
-                                    "stream-frames.md",
-                                    "api-config.md",
-                                    "errors.md"};
+static const char *const pages[] = {"options.md",          "options-registry.md", "options-security.md",
+                                    "options-etcd.md",     "etcd-flags.md",       "metrics.md",
+                                    "metrics-services.md", "metrics-etcd.md",     "api.md",
+                                    "stream-frames.md",    "api-config.md",       "errors.md"};
 static const struct docs_part *const lists[] = {docs_option_parts, docs_metric_parts, docs_api_parts,
                                                 docs_frame_parts};
 

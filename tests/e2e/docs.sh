@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# docs/metrics.md and docs/metrics-etcd.md list exactly the metrics that a daemon has, with its types and help. make lint
+# docs/metrics.md, docs/metrics-services.md and docs/metrics-etcd.md list exactly the metrics that a daemon has, with its types and help. make lint
 # compares the pages with their tables; here the tables are compared with what the daemon says.
 . "$(dirname "$0")/lib.sh"
-pages=("$PWD/docs/metrics.md" "$PWD/docs/metrics-etcd.md")
+pages=("$PWD/docs/metrics.md" "$PWD/docs/metrics-services.md" "$PWD/docs/metrics-etcd.md")
 port=$(free_base) || exit 1
 check "a node starts" start_server "$work/n" "$port" --metrics extensive --listen-dns "127.0.0.1:$((port + 2))"
 # Metrics of peers are there when there are other members, be they down.

@@ -110,7 +110,7 @@ static void no_session(void *arg, struct catalog_session *session)
 static int setup(void **state)
 {
     (void)state;
-    const struct catalog_events events = {nothing, no_session, no_session, NULL};
+    const struct catalog_events events = {nothing, no_session, no_session, NULL, NULL};
     memset(&kv, 0, sizeof kv);
     kv.epoch = 1;
     kv.ns_per_check = 1000;
