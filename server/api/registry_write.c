@@ -6,6 +6,7 @@
 #include "base/json_lex.h"
 #include "base/text.h"
 #include "registry/view.h"
+#include "server/api/private.h"
 #include "server/api/slice.h"
 
 enum { HEARTBEATS_PER_TTL = 3, DRAIN_MS = 30000, DRAIN_MS_MAX = 600000, WAITING_LISTED = 100 };
@@ -217,12 +218,69 @@ static bool read_element(struct api_call *c, struct instance_list *list)
     return true;
 }
 
+static void register_list(struct api_call *c);
+
+static void on_session_checked(struct registry_request *q, int err, const struct registry_result *result)
+{
+    struct api_call *c = container_of(q, struct api_call, session_barrier);
+    (void)result;
+    c->cancel = api_slice_never;
+    if (err)
+        api_fail_err(c, err, NULL);
+    else
+        register_list(c);
+}
+
+static void cancel_check(struct api_call *c)
+{
+    registry_cancel(api_registry(c), &c->session_barrier);
+}
+
+/* Without ?session=, the proof is for the sessions of the instances: the client is an operator if it is one of
+ * all of them. If they are of one session, it may be that the client may write all instances of it. False: it
+ * goes on when a large session has been checked. */
+static bool prove_sessions(struct api_call *c, const struct instance_list *list)
+{
+    struct registry *r = api_registry(c);
+    int64_t seen[REGISTRY_LIST_MAX], may_all_of = 0;
+    size_t count = 0;
+    bool is_operator = true;
+    for (size_t i = 0; i < list->count; i++) {
+        struct registry_proof proof = c->proof;
+        int64_t session = registry_session_of(r, &list->items[i].key);
+        char error[500];
+        size_t k = 0;
+        while (k < count && seen[k] != session)
+            k++;
+        if (!session || k < count)
+            continue;
+        proof.is_operator = false;
+        proof.may_all_of = 0;
+        int err = guard_check_session(c->api->options.identity, &c->guard.who, r, session, &proof, error,
+                                      sizeof error);
+        if (err == ERR_NOT_READY) {
+            c->session_barrier = (struct registry_request){.done = on_session_checked, .who = &c->guard.who};
+            c->cancel = cancel_check;
+            registry_session_prepare(r, &c->session_barrier, session);
+            return false;
+        }
+        is_operator = is_operator && proof.is_operator; /* after any other error the registry refuses */
+        may_all_of = proof.may_all_of;
+        seen[count++] = session;
+    }
+    c->proof.is_operator = count && is_operator;
+    c->proof.may_all_of = count == 1 ? may_all_of : 0;
+    return true;
+}
+
 static void register_list(struct api_call *c)
 {
     const struct instance_list *list = c->state;
     for (size_t i = 0; i < list->count; i++)
         if (!api_authorize_instance(c, &list->items[i].key, i))
             return;
+    if (!api_has_param(c, PARAM_SESSION) && !prove_sessions(c, list))
+        return;
     registry_register_list(api_registry(c), write_new(c, answer_list), list->items, list->count, list->ttl_s,
                            session_param(c));
 }
