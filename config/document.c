@@ -181,7 +181,7 @@ void config_head_write(const struct config_head *h, struct buf *out)
 /* --- releases ----------------------------------------------------------------------------------- */
 
 static void read_content(struct document_reader *r, struct slice *ret, struct slice *ret_sealed,
-                         struct slice *ret_envelope)
+                         struct slice *ret_envelope, size_t *ret_size)
 {
     int64_t size = -1;
     document_number(r, "size", 0, CONFIG_CONTENT_MAX, &size);
@@ -194,7 +194,8 @@ static void read_content(struct document_reader *r, struct slice *ret, struct sl
     if (!ret_sealed->size)
         return;
     *ret_envelope = *ret;
-    *ret = slice_of(content_unopened, (size_t)size);
+    *ret = slice_of(content_unopened, 0);
+    *ret_size = size < 0 ? 0 : (size_t)size;
 }
 
 int config_release_read(struct slice text, struct arena *a, struct config_release *ret, char *error,
@@ -215,7 +216,7 @@ int config_release_read(struct slice text, struct arena *a, struct config_releas
     read_seq(&r, "origin_seq", &release.origin_seq);
     if (release.operation != CONFIG_DELETE) {
         read_digest(&r, &release.digest);
-        read_content(&r, &release.content, &release.sealed, &release.envelope);
+        read_content(&r, &release.content, &release.sealed, &release.envelope, &release.unopened_size);
     }
     int err = document_end(&r);
     if (!err)
@@ -237,7 +238,7 @@ void config_release_write_members(const struct config_release *r, bool with_cont
     add_seq(w, "origin_seq", r->origin_seq);
     if (r->operation == CONFIG_DELETE)
         return;
-    document_add_number(w, "size", (int64_t)r->content.size);
+    document_add_number(w, "size", (int64_t)content_size(r->content, r->unopened_size));
     document_add_text(w, "sealed", r->sealed);
     add_digest(w, &r->digest);
     if (with_content)
@@ -268,7 +269,7 @@ int config_draft_read(struct slice text, struct arena *a, struct config_draft *r
     read_time(&r, &d.time_ms);
     document_bool(&r, "deletion", &d.is_deletion);
     if (!d.is_deletion)
-        read_content(&r, &d.content, &d.sealed, &d.envelope);
+        read_content(&r, &d.content, &d.sealed, &d.envelope, &d.unopened_size);
     int err = document_end(&r);
     if (!err)
         *ret = d;
@@ -289,7 +290,7 @@ void config_draft_write(const struct config_draft *d, struct buf *out)
         jw_key(&w, "deletion");
         jw_bool(&w, true);
     } else {
-        document_add_number(&w, "size", (int64_t)d->content.size);
+        document_add_number(&w, "size", (int64_t)content_size(d->content, d->unopened_size));
         document_add_text(&w, "sealed", d->sealed);
         add_content(&w, d->content, d->encoded);
     }

@@ -51,6 +51,7 @@ struct config_release {
     struct slice content;  /* a sealed one that was not opened: content_unopened */
     struct slice sealed;   /* id of the key; empty = it is stored in clear */
     struct slice envelope; /* when reading: the sealed bytes (config/seal/seal.h) */
+    size_t unopened_size;  /* of a content_unopened */
     struct slice
         encoded; /* when writing: the stored content as fields of the document (config/content.h); the
                              encoding takes milliseconds. Empty: it is encoded again. Required if sealed */
@@ -69,6 +70,7 @@ struct config_draft {
     enum format format;
     struct slice content;
     struct slice sealed, envelope, encoded; /* as a release's */
+    size_t unopened_size;
     struct slice title, note;
     struct author author;
     uint64_t base_seq; /* the live release when the draft was begun; 0 = none */
@@ -77,12 +79,16 @@ struct config_draft {
 
 const char *config_operation_name(enum config_operation o);
 
-/* The data of a sealed content until it is opened (config/sealed.h): the size is right, the bytes are not
- * there. */
+/* The data of a sealed content until it is opened (config/sealed.h): it is empty, and unopened_size has its
+ * size. */
 extern const uint8_t content_unopened[1];
 static inline bool content_is_unopened(struct slice content)
 {
     return content.data == content_unopened;
+}
+static inline size_t content_size(struct slice content, size_t unopened_size)
+{
+    return content_is_unopened(content) ? unopened_size : content.size;
 }
 
 /* error (at least 200 bytes) gets one sentence. ERR_MALFORMED: not JSON; ERR_INVALID: a field. */

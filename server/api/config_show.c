@@ -90,7 +90,7 @@ void api_show_draft(struct api_call *c, const struct config_result *result, bool
         jw_key(w, "deletion");
         jw_bool(w, true);
     } else {
-        document_add_number(w, "size", (int64_t)d->content.size);
+        document_add_number(w, "size", (int64_t)content_size(d->content, d->unopened_size));
         document_add_text(w, "sealed", d->sealed);
         document_add_bytes(w, "content", d->content);
     }

@@ -283,7 +283,8 @@ static void stream_release_keep(struct entry *e, const struct config_release *r)
     } else if (r) {
         e->release.is_large = r->content.size > RELEASE_INLINE_MAX || content_is_unopened(r->content);
         e->digest = r->digest;
-        stream_release_write(r->digest.md5, r->format, r->content.size, r->title, &w);
+        stream_release_write(r->digest.md5, r->format, content_size(r->content, r->unopened_size), r->title,
+                             &w);
         if (!e->release.is_large)
             document_add_bytes(&w, "content", r->content);
     }

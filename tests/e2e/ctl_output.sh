@@ -4,7 +4,8 @@
 . "$(dirname "$0")/lib.sh"
 CTL=$(realpath "$(dirname "$CAIRND")/cairnctl")
 port=$(free_port)
-check "a server starts" start_server "$work/d" "$port" --bcrypt-cost 4
+(umask 077 && echo "first $(openssl rand -base64 32)" >"$work/keys")
+check "a server starts" start_server "$work/d" "$port" --bcrypt-cost 4 --encryption-key-file "$work/keys"
 export CAIRN_ENDPOINTS=127.0.0.1:$port
 for user in root rita; do
     echo secret | etcdctl --endpoints "$CAIRN_ENDPOINTS" user add $user --interactive=false && etcdctl --endpoints "$CAIRN_ENDPOINTS" user grant-role $user root
@@ -28,6 +29,7 @@ service_undrain doc $C service undrain web$W w1
 service_drain doc $C service drain web$W w1 --no-wait
 service_subscribers doc $C service subscribers web$W
 service_watch stream $C service watch web$W
+service_events doc $C service events web$W
 service_deregister doc $C service deregister web$W w2
 config_set doc $C config set app$W.yaml <<<'a: 1'
 config_set doc $C config set app$W.yaml --title second <<<'a: 2'
@@ -39,8 +41,13 @@ config_history doc $C config history app$W.yaml
 config_rollback doc $C config rollback app$W.yaml 1
 config_ls doc $C config ls --deleted
 config_listeners doc $C config listeners app$W.yaml
+config_encrypt doc $C config encrypt
+config_schema_set doc $C config schema-set shape$W.yaml <<<'{"type":"object"}'
+config_schema_get text $C config schema-get shape$W.yaml
+config_schema_ls doc $C config schema-ls
+config_schema_rm doc $C config schema-rm shape$W.yaml
 config_watch stream $C config watch app$W.yaml
-config_policy_set doc $C config policy-set 'app*'
+config_policy_set doc $C config policy-set 'app*' 'web*'
 config_policy_get doc $C config policy-get
 config_draft doc $C config draft app$W.yaml --title draft <<<'a: 4'
 config_submit doc $C config submit app$W.yaml --note please

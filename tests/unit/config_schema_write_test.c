@@ -187,6 +187,7 @@ static void test_import(void **state)
     assert_int_equal(r.items[0].action, CONFIG_REFUSED);
     assert_int_equal(r.items[0].line, 1);
     assert_int_not_equal(r.items[1].action, CONFIG_REFUSED);
+    config_import_done(&r.import);
 }
 
 /* --- a schema right before a write ---------------------------------------------------------------------- */
