@@ -187,14 +187,11 @@ const uint8_t *json_lex_value_end(const uint8_t *p, const uint8_t *end, struct b
                 return NULL;
             continue;
         }
-        if (!depth && (*p == ',' || *p == '}'))
+        bool does_close = *p == '}' || *p == ']';
+        if (!depth && (*p == ',' || does_close))
             return p;
         depth += *p == '{' || *p == '[';
-        if (*p == '}' || *p == ']') {
-            if (!depth)
-                return NULL;
-            depth--;
-        }
+        depth -= does_close;
         p++;
     }
     return NULL;

@@ -153,39 +153,73 @@ static void take_own_fields(struct document_reader *r, struct instance *i)
 
 /* --- the documents -------------------------------------------------------------------------------- */
 
+static struct instance instance_standard(void)
+{
+    return (struct instance){.weight = INSTANCE_WEIGHT,
+                             .ttl_s = INSTANCE_TTL_S,
+                             .grace_s = INSTANCE_GRACE_S,
+                             .state = INSTANCE_UP};
+}
+
+/* Reads the fields of an instance into *i, which has the defaults. */
+static void take_instance(struct document_reader *r, enum document_reading how, struct instance *i)
+{
+    int64_t weight;
+    document_text(r, "host", &i->host);
+    take_ports(r, i);
+    document_text(r, "protocol", &i->protocol);
+    document_text(r, "zone", &i->zone);
+    document_text(r, "region", &i->region);
+    document_text(r, "cluster", &i->cluster);
+    document_text(r, "version", &i->version);
+    if (document_number(r, "weight", 0, INSTANCE_WEIGHT_MAX, &weight))
+        i->weight = (uint16_t)weight;
+    take_tags(r, i);
+    document_strings(r, "metadata", INSTANCE_METADATA_MAX / 2, INSTANCE_METADATA_MAX, &i->metadata);
+    take_seconds(r, "ttl", INSTANCE_TTL_MIN_S, &i->ttl_s);
+    take_seconds(r, "grace", 0, &i->grace_s);
+    take_state(r, "state", &i->state);
+    check_read(r, how == DOCUMENT_TOLERANT, &i->state, &i->check);
+    if (how == DOCUMENT_TOLERANT)
+        take_own_fields(r, i);
+    else if (i->state == INSTANCE_LOST)
+        document_refuse(r, "state", "\"lost\" is set by the registry only: use \"down\"");
+    if (i->host.size == 0)
+        document_refuse_last(r, "host", "is missing");
+    if (i->check && !i->check->port && !i->port)
+        document_refuse_last(r, "check", "has no port: give it one, or the instance");
+}
+
 int instance_read(struct slice text, enum document_reading how, struct arena *a, struct instance *ret,
                   char *error, size_t error_size)
 {
     struct document_reader r = document_reader_of(how, a, error, error_size);
-    struct instance i = {.weight = INSTANCE_WEIGHT,
-                         .ttl_s = INSTANCE_TTL_S,
-                         .grace_s = INSTANCE_GRACE_S,
-                         .state = INSTANCE_UP};
-    int64_t weight;
+    struct instance i = instance_standard();
     document_begin_map(&r, text, "metadata", INSTANCE_METADATA_MAX / 2);
-    document_text(&r, "host", &i.host);
-    take_ports(&r, &i);
-    document_text(&r, "protocol", &i.protocol);
-    document_text(&r, "zone", &i.zone);
-    document_text(&r, "region", &i.region);
-    document_text(&r, "cluster", &i.cluster);
-    document_text(&r, "version", &i.version);
-    if (document_number(&r, "weight", 0, INSTANCE_WEIGHT_MAX, &weight))
-        i.weight = (uint16_t)weight;
-    take_tags(&r, &i);
-    document_strings(&r, "metadata", INSTANCE_METADATA_MAX / 2, INSTANCE_METADATA_MAX, &i.metadata);
-    take_seconds(&r, "ttl", INSTANCE_TTL_MIN_S, &i.ttl_s);
-    take_seconds(&r, "grace", 0, &i.grace_s);
-    take_state(&r, "state", &i.state);
-    check_read(&r, how == DOCUMENT_TOLERANT, &i.state, &i.check);
-    if (how == DOCUMENT_TOLERANT)
-        take_own_fields(&r, &i);
-    else if (i.state == INSTANCE_LOST)
-        document_refuse(&r, "state", "\"lost\" is set by the registry only: use \"down\"");
-    if (i.host.size == 0)
-        document_refuse_last(&r, "host", "is missing");
-    if (i.check && !i.check->port && !i.port)
-        document_refuse_last(&r, "check", "has no port: give it one, or the instance");
+    take_instance(&r, how, &i);
+    int err = document_end(&r);
+    if (!err)
+        *ret = i;
+    return err;
+}
+
+int instance_read_item(struct slice text, struct arena *a, struct instance_names *names, struct instance *ret,
+                       char *error, size_t error_size)
+{
+    struct document_reader r = document_reader_of(DOCUMENT_STRICT, a, error, error_size);
+    struct instance i = instance_standard();
+    document_begin_map(&r, text, "metadata", INSTANCE_METADATA_MAX / 2);
+    document_text(&r, "namespace", &names->ns);
+    document_text(&r, "group", &names->group);
+    document_text(&r, "service", &names->service);
+    document_text(&r, "id", &names->id);
+    take_instance(&r, DOCUMENT_STRICT, &i);
+    if (json_object_get(r.root, "ttl"))
+        document_refuse(&r, "ttl", "belongs to the whole list: give it beside instances");
+    if (!names->service.size)
+        document_refuse_last(&r, "service", "is missing");
+    if (!names->id.size)
+        document_refuse_last(&r, "id", "is missing");
     int err = document_end(&r);
     if (!err)
         *ret = i;

@@ -86,6 +86,13 @@ struct session {
  * key_sha256, drain, author, on_behalf_of, address, time_ms, or the state `lost`. */
 MUST_CHECK int instance_read(struct slice text, enum document_reading how, struct arena *a,
                              struct instance *ret, char *error, size_t error_size);
+/* An element of a list that a client sent: the names of the instance beside the fields of its document, without
+ * ttl. Names that are absent stay as they are in *names. */
+struct instance_names {
+    struct slice ns, group, service, id;
+};
+MUST_CHECK int instance_read_item(struct slice text, struct arena *a, struct instance_names *names,
+                                  struct instance *ret, char *error, size_t error_size);
 MUST_CHECK int override_read(struct slice text, enum document_reading how, struct arena *a,
                              struct override *ret, char *error, size_t error_size);
 MUST_CHECK int settings_read(struct slice text, enum document_reading how, struct arena *a,

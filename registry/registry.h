@@ -85,6 +85,7 @@ struct registry_result {
     const char *session_key; /* of the session that this request opened; never logged. NULL = none */
     uint32_t ttl_s;
     size_t instances;                       /* session_close: instances that were deleted */
+    size_t changed;                         /* register: instances that were written */
     size_t acknowledged;                    /* drain: subscribers that have acknowledged it */
     const struct registry_waiting *waiting; /* drain: the others, up to 100 */
     size_t waiting_count;                   /* drain: of all the others */
@@ -132,6 +133,17 @@ struct registry_request {
  * exist. */
 void registry_register(struct registry *r, struct registry_request *q, const struct registry_key *key,
                        const struct instance *doc, int64_t session);
+struct registry_item {
+    struct registry_key key;
+    const struct instance *doc; /* its ttl_s is not used */
+};
+#define REGISTRY_LIST_MAX 100 /* and not more than txn_ops_max */
+/* Registers several instances in one transaction, all or none. An error of one of them names its place in the
+ * list: "instances[2]: host is missing". All without a check belong to one session: the given one; with
+ * session 0 the one that they share already, if its TTL is ttl_s; else a new one, which does not end with its
+ * instances. Instances that are as wanted are not written; if all are, the session is kept alive. */
+void registry_register_list(struct registry *r, struct registry_request *q, const struct registry_item *list,
+                            size_t count, uint32_t ttl_s, int64_t session);
 /* ERR_NOT_FOUND. A session that was made for this instance alone ends with it. */
 void registry_deregister(struct registry *r, struct registry_request *q, const struct registry_key *key);
 

@@ -31,6 +31,7 @@ extern "C" {
     N(service_events, "GET", "/api/v1/services/{service}/events", "namespace group" CAIRN_READS)             \
     N(instance_get, "GET", "/api/v1/services/{service}/instances/{id}", "namespace group" CAIRN_READS)       \
     N(instance_put, "PUT", "/api/v1/services/{service}/instances/{id}", "namespace group session")           \
+    N(instance_put_list, "PUT", "/api/v1/instances", "namespace group session")                              \
     N(instance_delete, "DELETE", "/api/v1/services/{service}/instances/{id}", "namespace group")             \
     N(override_put, "PUT", "/api/v1/services/{service}/instances/{id}/override",                             \
       "namespace group" CAIRN_AUTHOR)                                                                        \

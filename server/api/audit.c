@@ -193,7 +193,7 @@ static const char *kind_of(const struct api_call *c)
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (c->route->flags & kinds[i].flag)
             return kinds[i].kind;
-    return "config"; /* bundles and imports */
+    return c->service.size ? "instance" : "config"; /* of a list; of bundles and imports */
 }
 
 void api_audit_refusal(const struct api_call *c, enum api_error error)

@@ -21,6 +21,7 @@
 #include "base/text.h"
 #include "registry/view.h"
 #include "server/api/poll.h"
+#include "server/api/private.h"
 #include "server/api/result.h"
 
 enum { BODY_MAX = 256 * 1024 }; /* the largest document with every character escaped fits */
@@ -212,8 +213,6 @@ static bool is_read(const struct api_call *c)
     return c->route && api_route_reads(c->route) && !(c->route->flags & IS_PUBLIC);
 }
 
-static bool refuse_unauthorized(struct api_call *c, int err, const char *message);
-
 /* Checks the permissions of a read again before its answer. */
 static bool recheck_before_answer(struct api_call *c)
 {
@@ -222,7 +221,7 @@ static bool recheck_before_answer(struct api_call *c)
     if (!err)
         return true;
     c->q->headers.size = c->header_bytes; /* drop the headers of the answer */
-    return refuse_unauthorized(c, err, error);
+    return api_refuse_unauthorized(c, err, error);
 }
 
 bool api_respond_sized(struct api_call *c, int64_t revision, size_t size)
@@ -447,134 +446,7 @@ static struct api_call *call_new(struct http_request *q)
     return c;
 }
 
-/* A permission that the call needs. */
-struct api_right {
-    struct guard_need need;
-    struct api_right *next;
-};
-
-/* --- authentication and authorization ------------------------------------------------------------------- */
-
-static bool refuse_unauthorized(struct api_call *c, int err, const char *message)
-{
-    err = guard_public_error(err);
-    if (err == ERR_INVALID_AUTH_TOKEN)
-        http_add_header(c->q, "WWW-Authenticate", "Bearer realm=\"cairn\"");
-    api_fail_err(c, err, err == ERR_INVALID_AUTH_TOKEN || err == ERR_PERMISSION_DENIED ? message : NULL);
-    return false;
-}
-
-static void remember_right(struct api_call *c, const struct guard_need *need)
-{
-    struct api_right *r = arena_new(&c->q->arena, sizeof *r);
-    r->need = *need; /* its names are the call's */
-    r->next = c->rights;
-    c->rights = r;
-}
-
-static bool authorize(struct api_call *c, const struct guard_need *need)
-{
-    char error[500] = "";
-    int err = guard_check(c->api->options.identity, &c->guard.who, need, error, sizeof error);
-    if (err)
-        return refuse_unauthorized(c, err, error);
-    remember_right(c, need);
-    return true;
-}
-
-struct author api_author(const struct api_call *c)
-{
-    const char *certificate = http_common_name(c->q);
-    struct slice name = slice_text(AUTHOR_ANONYMOUS);
-    if (c->guard.who.user.size)
-        name = c->guard.who.user;
-    else if (*certificate)
-        name = slice_text(certificate);
-    return (struct author){name, api_param(c, PARAM_ON_BEHALF_OF), gray_address(c->q->peer)};
-}
-
-const struct auth_who *api_who(const struct api_call *c)
-{
-    return c->api->options.identity ? &c->guard.who : NULL;
-}
-
-int api_recheck_rights(struct api_call *c, char *error, size_t error_size)
-{
-    const struct identity *i = c->api->options.identity;
-    uint64_t epoch = guard_epoch(i);
-    if (c->rights_epoch == epoch)
-        return OK;
-    c->rights_epoch = epoch;
-    int err = guard_check_user(i, &c->guard.who, error, error_size);
-    for (const struct api_right *r = c->rights; r && !err; r = r->next)
-        err = guard_check(i, &c->guard.who, &r->need, error, error_size);
-    return err;
-}
-
-void api_refuse(struct api_call *c, int err, const char *message)
-{
-    c->q->headers.size = c->header_bytes;
-    refuse_unauthorized(c, err, message);
-}
-
-bool api_authorize(struct api_call *c, enum guard_kind kind, bool is_write, struct slice ns,
-                   struct slice group, struct slice name)
-{
-    return authorize(
-        c, &(struct guard_need){.kind = kind, .is_write = is_write, .ns = ns, .group = group, .name = name});
-}
-
-bool api_authorize_prefix(struct api_call *c, enum guard_kind kind, struct slice ns, struct slice group,
-                          struct slice prefix)
-{
-    return authorize(c,
-                     &(struct guard_need){
-                         .kind = kind, .is_prefix = prefix.size, .ns = ns, .group = group, .name = prefix});
-}
-
-bool api_authorize_namespaces(struct api_call *c, enum guard_kind kind)
-{
-    size_t at = 0, count = 0;
-    struct slice ns;
-    for (; api_next_param(c, PARAM_NAMESPACES, &at, &ns); count++)
-        if (!api_authorize(c, kind, false, slice_equal(ns, slice_text("*")) ? (struct slice){0} : ns,
-                           (struct slice){0}, (struct slice){0}))
-            return false;
-    return count || api_authorize(c, kind, false, (struct slice){0}, (struct slice){0}, (struct slice){0});
-}
-
-/* Checks the permissions of the row's OF_ flags. false: answered. */
-static bool authorize_route(struct api_call *c)
-{
-    unsigned flags = c->route->flags;
-    bool is_write = c->route->method != HTTP_GET;
-    struct slice group = api_group_filter(c), prefix = api_param(c, PARAM_PREFIX);
-    const struct {
-        unsigned flag;
-        struct guard_need need;
-    } needs[] = {
-        {OF_SERVICE,
-         {GUARD_INSTANCES, is_write, prefix.size, c->ns, group, prefix.size ? prefix : c->service, {0}}},
-        {OF_SETTINGS, {GUARD_SETTINGS, is_write, false, c->ns, c->group, c->service, {0}}},
-        {OF_INSTANCE, {GUARD_INSTANCES, is_write, false, c->ns, c->group, c->service, c->id}},
-        {OF_OVERRIDE, {GUARD_OVERRIDE, is_write, false, c->ns, c->group, c->service, c->id}},
-        {OF_SESSIONS, {.kind = GUARD_SESSIONS, .is_write = true}},
-        {OF_CONFIG, {GUARD_CONFIG, is_write, prefix.size, c->ns, group, prefix.size ? prefix : c->name, {0}}},
-        {OF_DRAFT, {GUARD_DRAFT, is_write, false, c->ns, group, c->name, {0}}},
-        {OF_AUDIT, {.kind = GUARD_AUDIT}},
-        {OF_REVIEW, {GUARD_REVIEW, is_write, false, c->ns, group, c->name, {0}}},
-        {OF_SCHEMA, {GUARD_SCHEMA, is_write, false, c->ns, group, c->name, {0}}},
-        {OF_POLICY, {.kind = GUARD_POLICY, .is_write = is_write, .ns = c->ns}},
-        {OF_NAMESPACE, {.kind = GUARD_NAMESPACE, .is_write = is_write, .ns = c->ns}},
-    };
-    const struct guard_need emergency = {GUARD_EMERGENCY, true, false, c->ns, group, c->name, {0}};
-    if (api_has_param(c, PARAM_EMERGENCY) && c->name.size && !authorize(c, &emergency))
-        return false; /* the names of a bundle are in its body */
-    for (size_t i = 0; i < sizeof needs / sizeof *needs; i++)
-        if ((flags & needs[i].flag) && !authorize(c, &needs[i].need))
-            return false;
-    return true;
-}
+/* --- authentication ---------------------------------------------------------------------------------- */
 
 static void on_admitted(struct api_call *c);
 
@@ -617,7 +489,7 @@ static void authorize_session(struct api_call *c)
         c->session_barrier.who = &c->guard.who;
         registry_session_prepare(api_registry(c), &c->session_barrier, session);
     } else if (err && named_session(c)) {
-        refuse_unauthorized(c, err, error);
+        api_refuse_unauthorized(c, err, error);
     } else {
         on_admitted(c);
     }
@@ -629,7 +501,7 @@ static void on_session_barrier(struct registry_request *r, int err, const struct
     (void)result;
     c->cancel = NULL;
     if (err)
-        refuse_unauthorized(c, err, "");
+        api_refuse_unauthorized(c, err, "");
     else
         authorize_session(c);
 }
@@ -637,7 +509,7 @@ static void on_session_barrier(struct registry_request *r, int err, const struct
 /* The owner of a session is only certain after a barrier. */
 static void authorize_call(struct api_call *c)
 {
-    if (!authorize_route(c))
+    if (!api_authorize_route(c))
         return;
     c->session_barrier.done = on_session_barrier;
     if (!named_session(c)) {
@@ -657,7 +529,7 @@ static void on_identified(struct guard *g, int err)
         err = OK;
     }
     if (err)
-        refuse_unauthorized(c, err, guard_text(err));
+        api_refuse_unauthorized(c, err, guard_text(err));
     else
         authorize_call(c);
 }
@@ -674,10 +546,10 @@ static void identify_client(struct api_call *c)
         on_identified(&c->guard, err);
     } else if (c->route->flags & BODY_STREAM) {
         guard_cancel(&c->guard);
-        refuse_unauthorized(c, ERR_INVALID_AUTH_TOKEN,
-                            "this route needs a token that this member knows: send Authorization: Bearer "
-                            "<token>, with a token from "
-                            "POST /v3/auth/authenticate");
+        api_refuse_unauthorized(c, ERR_INVALID_AUTH_TOKEN,
+                                "this route needs a token that this member knows: send Authorization: Bearer "
+                                "<token>, with a token from "
+                                "POST /v3/auth/authenticate");
     } else {
         c->cancel = cancel_identification;
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Shared by call.c, read.c, result.c and slice.c; private to them. */
+ * Shared by call.c, rights.c, read.c, result.c and slice.c; private to them. */
 #ifndef SERVER_API_PRIVATE_H
 #define SERVER_API_PRIVATE_H
 
@@ -45,5 +45,10 @@ bool api_slices_turn(struct api *a);
 uint64_t api_now_ns(const struct api *a);
 /* Adds the CORS header that lets a page of an allowed other origin read the answer's headers. */
 void api_expose_headers(struct api_call *c);
+
+/* rights.c: answers with the status of a failed check of a guard; message: its sentence. Returns false. */
+bool api_refuse_unauthorized(struct api_call *c, int err, const char *message);
+/* rights.c: checks the permissions of the row's OF_ flags. false: answered. */
+bool api_authorize_route(struct api_call *c);
 
 #endif

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Routes that change the registry: instances, sessions, settings, overrides, drains. A handler reads its
  * document strictly and calls the registry; the route's schema has the form of the answer. */
+#include <stdio.h>
+
+#include "base/json_lex.h"
 #include "base/text.h"
 #include "registry/view.h"
-#include "server/api/call.h"
+#include "server/api/private.h"
+#include "server/api/slice.h"
 
 enum { HEARTBEATS_PER_TTL = 3, DRAIN_MS = 30000, DRAIN_MS_MAX = 600000, WAITING_LISTED = 100 };
 
@@ -66,7 +70,7 @@ static void answer_written(struct api_call *c, const struct registry_result *res
     api_answer(c, result->revision);
 }
 
-static void answer_session(struct api_call *c, const struct registry_result *result)
+static struct json_writer *begin_session(struct api_call *c, const struct registry_result *result)
 {
     struct json_writer *w = api_json(c, result->revision);
     if (result->session) { /* an instance with a check has none */
@@ -85,6 +89,20 @@ static void answer_session(struct api_call *c, const struct registry_result *res
         jw_key(w, "unchanged");
         jw_bool(w, true);
     }
+    return w;
+}
+
+static void answer_session(struct api_call *c, const struct registry_result *result)
+{
+    begin_session(c, result);
+    api_answer(c, result->revision);
+}
+
+static void answer_list(struct api_call *c, const struct registry_result *result)
+{
+    struct json_writer *w = begin_session(c, result);
+    jw_key(w, "changed");
+    jw_uint(w, result->changed);
     api_answer(c, result->revision);
 }
 
@@ -123,24 +141,215 @@ static void answer_drained(struct api_call *c, const struct registry_result *res
 
 /* --- instances -------------------------------------------------------------------------------------- */
 
+static int64_t session_param(const struct api_call *c)
+{
+    int64_t session = 0;
+    if (api_has_param(c, PARAM_SESSION) && view_session_read(api_param(c, PARAM_SESSION), &session))
+        session = 0; /* checked before */
+    return session;
+}
+
 void api_instance_put(struct api_call *c)
 {
     struct instance doc;
     char error[200];
     const struct registry_key key = api_key(c);
-    int64_t session = 0;
     int err = instance_read(buf_slice(&c->q->body), DOCUMENT_STRICT, &c->q->arena, &doc, error, sizeof error);
-    if (!is_read(c, err, error))
-        return;
-    if (api_has_param(c, PARAM_SESSION) && view_session_read(api_param(c, PARAM_SESSION), &session))
-        session = 0; /* checked before */
-    registry_register(api_registry(c), write_new(c, answer_session), &key, &doc, session);
+    if (is_read(c, err, error))
+        registry_register(api_registry(c), write_new(c, answer_session), &key, &doc, session_param(c));
 }
 
 void api_instance_delete(struct api_call *c)
 {
     const struct registry_key key = api_key(c);
     registry_deregister(api_registry(c), write_new(c, answer_written), &key);
+}
+
+/* --- a list of instances ----------------------------------------------------------------------------
+ * {"ttl":15,"instances":[...]}. The elements are found in the text and read one by one, in slices: each may have
+ * as many values as a whole document. */
+
+struct instance_list {
+    struct registry_item *items;
+    size_t count;
+    uint32_t ttl_s;
+    const uint8_t *at, *end; /* the elements that are not read yet; at NULL = all are read */
+};
+
+static void list_fail(struct api_call *c, const struct instance_list *list, int err, const char *why)
+{
+    char text[300];
+    snprintf(text, sizeof text, "instances[%zu]: %s", list->count, why);
+    api_fail_err(c, err, text);
+}
+
+/* Reads the element at list->at, and moves behind it and the comma. False: answered. */
+static bool read_element(struct api_call *c, struct instance_list *list)
+{
+    struct instance *doc = arena_new(&c->q->arena, sizeof *doc);
+    struct instance_names names = {.ns = c->ns, .group = c->group};
+    struct buf scratch = {0};
+    char error[200] = "";
+    if (list->count == REGISTRY_LIST_MAX) {
+        api_fail_err(c, ERR_INVALID, "instances is not a list of at most 100 elements");
+        return false;
+    }
+    const uint8_t *end =
+        list->at < list->end && *list->at == '{' ? json_lex_value_end(list->at, list->end, &scratch) : NULL;
+    buf_done(&scratch);
+    if (!end || end == list->end || (*end != ',' && *end != ']')) {
+        list_fail(c, list, ERR_MALFORMED,
+                  "this is not a JSON object with a comma or the list's end after it");
+        return false;
+    }
+    int err = instance_read_item(slice_of(list->at, (size_t)(end - list->at)), &c->q->arena, &names, doc,
+                                 error, sizeof error);
+    if (err) {
+        list_fail(c, list, err, error);
+        return false;
+    }
+    list->items[list->count++] =
+        (struct registry_item){{names.ns, names.group, names.service, names.id}, doc};
+    list->at = *end == ',' ? json_skip_blanks(end + 1, list->end) : NULL;
+    if (*end == ']' && json_skip_blanks(end + 1, list->end) != list->end) {
+        list_fail(c, list, ERR_MALFORMED, "the list does not end where its brackets do");
+        return false;
+    }
+    return true;
+}
+
+static void register_list(struct api_call *c);
+
+static void on_session_checked(struct registry_request *q, int err, const struct registry_result *result)
+{
+    struct api_call *c = container_of(q, struct api_call, session_barrier);
+    (void)result;
+    c->cancel = api_slice_never;
+    if (err)
+        api_fail_err(c, err, NULL);
+    else
+        register_list(c);
+}
+
+static void cancel_check(struct api_call *c)
+{
+    registry_cancel(api_registry(c), &c->session_barrier);
+}
+
+/* Without ?session=, the proof is for the sessions of the instances: the client is an operator if it is one of
+ * all of them. If they are of one session, it may be that the client may write all instances of it. False: it
+ * goes on when a large session has been checked. */
+static bool prove_sessions(struct api_call *c, const struct instance_list *list)
+{
+    struct registry *r = api_registry(c);
+    int64_t seen[REGISTRY_LIST_MAX], may_all_of = 0;
+    size_t count = 0;
+    bool is_operator = true;
+    for (size_t i = 0; i < list->count; i++) {
+        struct registry_proof proof = c->proof;
+        int64_t session = registry_session_of(r, &list->items[i].key);
+        char error[500];
+        size_t k = 0;
+        while (k < count && seen[k] != session)
+            k++;
+        if (!session || k < count)
+            continue;
+        proof.is_operator = false;
+        proof.may_all_of = 0;
+        int err = guard_check_session(c->api->options.identity, &c->guard.who, r, session, &proof, error,
+                                      sizeof error);
+        if (err == ERR_NOT_READY) {
+            c->session_barrier = (struct registry_request){.done = on_session_checked, .who = &c->guard.who};
+            c->cancel = cancel_check;
+            registry_session_prepare(r, &c->session_barrier, session);
+            return false;
+        }
+        is_operator = is_operator && proof.is_operator; /* after any other error the registry refuses */
+        may_all_of = proof.may_all_of;
+        seen[count++] = session;
+    }
+    c->proof.is_operator = count && is_operator;
+    c->proof.may_all_of = count == 1 ? may_all_of : 0;
+    return true;
+}
+
+static void register_list(struct api_call *c)
+{
+    const struct instance_list *list = c->state;
+    for (size_t i = 0; i < list->count; i++)
+        if (!api_authorize_instance(c, &list->items[i].key, i))
+            return;
+    if (!api_has_param(c, PARAM_SESSION) && !prove_sessions(c, list))
+        return;
+    registry_register_list(api_registry(c), write_new(c, answer_list), list->items, list->count, list->ttl_s,
+                           session_param(c));
+}
+
+static void read_more(struct api_call *c)
+{
+    struct instance_list *list = c->state;
+    do {
+        if (!read_element(c, list))
+            return;
+    } while (list->at && !api_slice_is_over(c));
+    if (list->at)
+        api_slice_later(c, read_more);
+    else
+        api_slice_later(c, register_list);
+}
+
+/* Reads the body without the elements of the list, whose place it finds. False: answered. */
+static bool read_frame(struct api_call *c, struct instance_list *list)
+{
+    struct slice body = buf_slice(&c->q->body);
+    const uint8_t *stop = body.data + body.size;
+    struct buf scratch = {0}, frame = {0};
+    char error[200] = "";
+    int64_t ttl = INSTANCE_TTL_S;
+    const uint8_t *from = json_find_value(body, "instances", &scratch);
+    const uint8_t *to = from && from < stop && *from == '[' ? json_lex_value_end(from, stop, &scratch) : NULL;
+    if (to) {
+        buf_add(&frame, body.data, (size_t)(from - body.data));
+        buf_add_text(&frame, "[]");
+        buf_add(&frame, to, (size_t)(stop - to));
+    } else {
+        buf_add_slice(&frame, body);
+    }
+    struct document_reader r = document_reader_of(DOCUMENT_STRICT, &c->q->arena, error, sizeof error);
+    if (json_has_more_values(buf_slice(&frame), DOCUMENT_VALUES_MAX))
+        document_refuse(&r, "the document", "has too many values beside instances");
+    else
+        document_begin(&r, buf_slice(&frame));
+    document_number(&r, "ttl", INSTANCE_TTL_MIN_S, INSTANCE_TIME_MAX_S, &ttl);
+    json_t *instances = document_take(&r, "instances");
+    if (!instances)
+        document_refuse_last(&r, "instances", "is missing");
+    else if (!json_is_array(instances))
+        document_refuse(&r, "instances", "is not a list");
+    int err = document_end(&r);
+    list->ttl_s = (uint32_t)ttl;
+    if (to) {
+        list->at = json_skip_blanks(from + 1, to);
+        list->end = to;
+    }
+    buf_done(&scratch);
+    buf_done(&frame);
+    return is_read(c, err, error);
+}
+
+void api_instance_list_put(struct api_call *c)
+{
+    struct instance_list *list = arena_new(&c->q->arena, sizeof *list);
+    list->items = arena_new(&c->q->arena, REGISTRY_LIST_MAX * sizeof *list->items);
+    if (!read_frame(c, list))
+        return;
+    if (!list->at || *list->at == ']') {
+        api_fail_err(c, ERR_INVALID, "instances is empty");
+        return;
+    }
+    c->state = list;
+    c->cancel = api_slice_never;
+    api_slice_later(c, read_more);
 }
 
 /* --- sessions --------------------------------------------------------------------------------------- */

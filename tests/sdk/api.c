@@ -47,6 +47,12 @@ static void services(void)
     OK(instance_put, .name = "api", .id = "a", .session = session, .body = a);
     MUST(r->is_unchanged);
     OK(instance_put, .name = "api", .id = "b 1 \xc3\xa4", .session = session, .body = b);
+    OK(instance_put_list, .session = session, .session_key = key,
+       .body =
+           cairn_text("{\"instances\":[{\"service\":\"api\",\"id\":\"a\",\"host\":\"10.0.0.1\",\"port\":80,"
+                      "\"zone\":\"a\",\"version\":\"v1\",\"tags\":[\"x\",\"y\"],\"metadata\":{\"k\":\"v\","
+                      "\"l\":\"w\"}}]}"));
+    MUST(body_has("\"changed\":0"));
     MUST(CALL(instance_put, .name = "api", .id = "c", .body = cairn_text("{}")) == CAIRN_INVALID);
     OK(session_heartbeat, .id = session, .session_key = key);
     MUST(CALL(session_heartbeat, .id = session, .session_key = "00000000000000000000000000000000") ==

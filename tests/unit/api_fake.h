@@ -109,6 +109,18 @@ void registry_register(struct registry *r, struct registry_request *q, const str
     instance_write(doc, &text);
     remember_text(&text);
 }
+void registry_register_list(struct registry *r, struct registry_request *q, const struct registry_item *list,
+                            size_t count, uint32_t ttl_s, int64_t session)
+{
+    struct buf text = {0};
+    (void)r;
+    remember("register_list", q, &list[count - 1].key);
+    fake_registry.session = session;
+    buf_addf(&text, "%zu ttl %u ", count, ttl_s);
+    for (size_t k = 0; k < count; k++)
+        instance_write(list[k].doc, &text);
+    remember_text(&text);
+}
 void registry_deregister(struct registry *r, struct registry_request *q, const struct registry_key *key)
 {
     (void)r;
