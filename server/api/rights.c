@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Rights of a call: the permissions that its route names, those that its body names, and that they still hold when
- * a call that waited is answered. What is refused is answered here. */
+ * a call that waited is answered. A refusal is answered here. */
 #include <stdio.h>
 
 #include "base/text.h"
