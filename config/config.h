@@ -204,6 +204,58 @@ struct config_remove {
 void config_bundle(struct config *c, struct config_request *q, const struct config_publish *publish,
                    size_t publish_count, const struct config_remove *remove, size_t remove_count);
 
+/* --- two namespaces (config_compare.c, config_promote.c) ------------------------------------------------- */
+/* One configuration under the same group and name in two namespaces. */
+enum config_compared_state {
+    CONFIG_ONLY_FROM, /* it is not live in the other one */
+    CONFIG_ONLY_TO,
+    CONFIG_SAME,    /* content and format */
+    CONFIG_DIFFERS, /* content or format */
+    CONFIG_UNKNOWN, /* a content is sealed and does not open here */
+};
+struct config_compared_side {
+    bool is_live; /* false: the rest is not set */
+    uint64_t seq;
+    enum format format;
+    struct digest digest; /* keyed if it is sealed */
+    struct slice sealed;  /* id of the key; empty = it is clear */
+    uint64_t size;
+    int64_t time_ms;
+};
+struct config_compared {
+    struct slice group, name;
+    enum config_compared_state state;
+    struct config_compared_side from, to;
+    const char *error; /* UNKNOWN: one sentence; else NULL */
+};
+/* Compares the live configurations of two namespaces, by group and name. Sealed contents are opened, because
+ * their digests are keyed by their names. It takes several turns, so the answer is not the state of one
+ * revision: the seqs say what was compared. */
+struct config_compare {
+    struct config_request request; /* first */
+    /* Called before done, in order, from config_turn. */
+    void (*compared)(struct config_compare *q, const struct config_compared *item);
+    struct slice from, to;             /* namespaces, which differ */
+    struct slice group, prefix, after; /* group empty: all groups; after: "group/name" */
+    size_t limit; /* configurations; result.has_more: there may be more after the last one */
+};
+void config_compare(struct config *c, struct config_compare *q);
+
+/* A configuration to copy from one namespace to another, with the proof of what was compared. */
+struct config_copied {
+    struct slice group, name;
+    uint64_t seq;    /* the live release of the source */
+    uint64_t to_seq; /* the live release of the target; 0 = it has none */
+};
+/* Publishes live releases of one namespace in another one, as config_bundle does: all or nothing, in one
+ * revision. A title is kept; the note too, if the new one is empty. A sealed content stays sealed, under its new
+ * names.
+ *   ERR_PRECONDITION       a source or a target is not as it was compared
+ *   ERR_REQUEST_TOO_LARGE  the contents are too large for one transaction
+ * The author needs READ on the sources and WRITE on the targets. */
+void config_promote(struct config *c, struct config_request *q, struct slice from, struct slice to,
+                    const struct config_copied *list, size_t count, struct slice note, bool only_validate);
+
 /* An import: many configurations at once, of which some may exist (config_import.c). Everything is checked
  * before anything is written. An import that fits into one transaction is written in one revision, a larger
  * one in several, in the order of namespace, group and name. The same import again writes nothing. */

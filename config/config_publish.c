@@ -17,7 +17,7 @@ static int find_format(struct write *w, struct target *t)
                : OK;
 }
 
-static int publish_content(struct write *w, struct target *t, enum config_operation operation)
+int write_publish_content(struct write *w, struct target *t, enum config_operation operation)
 {
     int err = write_check_content(w, t, t->format);
     if (err)
@@ -29,7 +29,7 @@ static int publish_content(struct write *w, struct target *t, enum config_operat
 static int decide_publish(struct write *w, struct target *t)
 {
     int err = find_format(w, t);
-    return err ? err : publish_content(w, t, t->is_import ? CONFIG_IMPORT : CONFIG_PUBLISH);
+    return err ? err : write_publish_content(w, t, t->is_import ? CONFIG_IMPORT : CONFIG_PUBLISH);
 }
 
 static bool add_publish(struct write *w, size_t at, const struct config_publish *p)
@@ -70,7 +70,7 @@ static int decide_rollback(struct write *w, struct target *t)
     t->content = t->release.content;
     t->title = t->release.title;
     t->has_format = t->is_published_content = true;
-    int err = publish_content(w, t, CONFIG_ROLLBACK);
+    int err = write_publish_content(w, t, CONFIG_ROLLBACK);
     if (!err && t->new_release)
         t->new_release->origin_seq = t->wanted;
     return err;
@@ -117,7 +117,7 @@ void config_delete(struct config *c, struct config_request *q, const struct conf
 
 /* --- bundles ------------------------------------------------------------------------------------------- */
 
-static bool refuse_duplicate(struct write *w)
+bool write_refuse_duplicate(struct write *w)
 {
     struct strmap keys = {0};
     struct target *duplicate = NULL;
@@ -156,6 +156,6 @@ void config_bundle(struct config *c, struct config_request *q, const struct conf
             w->op.result.key = config_copy_id(&w->op.pending_ops.arena, &remove[i].key);
             return;
         }
-    if (!refuse_duplicate(w))
+    if (!write_refuse_duplicate(w))
         write_start(w);
 }

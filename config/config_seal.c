@@ -71,8 +71,8 @@ void write_open_source(struct write *w, struct target *t)
     struct arena *a = &w->op.pending_ops.arena;
     t->source_err = OK;
     if (t->source == SOURCE_RELEASE)
-        t->source_err =
-            sealed_open_release(keys, &t->key, &t->release, a, t->source_error, sizeof t->source_error);
+        t->source_err = sealed_open_release(keys, write_source(t), &t->release, a, t->source_error,
+                                            sizeof t->source_error);
     else if (t->source == SOURCE_DRAFT)
         t->source_err =
             sealed_open_draft(keys, &t->key, &t->draft, a, t->source_error, sizeof t->source_error);

@@ -203,7 +203,8 @@ static void end_refused(struct write *w, int err)
         r->where = w->where;
     }
     if (t) {
-        r->head = w->is_fresh ? t->head : NULL; /* else it is the view's, which may lag */
+        r->head =
+            w->is_fresh && !w->is_source_error ? t->head : NULL; /* else it is the view's, which may lag */
         if (w->is_bundle)
             r->key = t->key;
     }
@@ -270,10 +271,12 @@ static void add_reads(struct write *w, enum txn_side side)
                 txn_range(&w->txn, side, t->sides[k].key, false);
         txn_range(&w->txn, side, t->head_key, false);
         txn_last(&w->txn, side, t->release_prefix);
+        if (t->is_copy)
+            txn_range(&w->txn, side, t->origin_head_key, false);
         if (t->source == SOURCE_DRAFT)
             txn_range(&w->txn, side, t->draft_key, false);
         else if (t->source != SOURCE_NONE)
-            txn_range(&w->txn, side, config_key(a, CONFIG_RELEASE, &t->key, t->source_seq),
+            txn_range(&w->txn, side, config_key(a, CONFIG_RELEASE, write_source(t), t->source_seq),
                       t->source == SOURCE_EXISTS);
     }
 }
@@ -284,15 +287,28 @@ static const Mvccpb__KeyValue *next_pair(const Etcdserverpb__TxnResponse *respon
     return r->n_kvs ? r->kvs[0] : NULL;
 }
 
+/* NULL: there is none, or it cannot be read. */
+static const struct config_head *read_head(struct write *w, const Mvccpb__KeyValue *pair)
+{
+    struct arena *a = &w->op.pending_ops.arena;
+    struct config_head *head = arena_new(a, sizeof *head);
+    char error[256];
+    bool is_read = pair && config_head_read(pair_value(pair), a, head, error, sizeof error) == OK;
+    return is_read ? head : NULL;
+}
+
 static void take_head(struct write *w, struct target *t, const Mvccpb__KeyValue *pair)
 {
-    struct config_head *head = arena_new(&w->op.pending_ops.arena, sizeof *head);
-    char error[256];
-    t->head = NULL;
+    t->head = read_head(w, pair);
     t->revision = pair ? pair->mod_revision : 0;
-    if (pair && config_head_read(pair_value(pair), &w->op.pending_ops.arena, head, error, sizeof error) == OK)
-        t->head = head;
     t->is_unreadable = pair && !t->head;
+}
+
+static void take_origin(struct write *w, struct target *t, const Mvccpb__KeyValue *pair)
+{
+    t->has_origin = true;
+    t->origin_head = read_head(w, pair);
+    t->origin_revision = pair ? pair->mod_revision : 0;
 }
 
 static void take_source(struct write *w, struct target *t, const Mvccpb__KeyValue *pair)
@@ -338,10 +354,22 @@ static void take_reads(struct write *w, const Etcdserverpb__TxnResponse *respons
         const Mvccpb__KeyValue *last = next_pair(response, &at);
         if (last && config_name_parse(slice_of(last->key.data, last->key.len), &scratch, &name) == OK)
             t->last = name.seq;
+        if (t->is_copy)
+            take_origin(w, t, next_pair(response, &at));
         if (t->source != SOURCE_NONE)
             take_source(w, t, next_pair(response, &at));
         buf_done(&scratch);
     }
+}
+
+/* The limit of operations is for what the client asks: a bundle may be as large as it allows with everything that
+ * the write adds. */
+static void allow_ops(struct write *w)
+{
+    w->op.pending_ops.kv.extra_ops =
+        AUDIT_OPS + IDEMPOTENCY_OPS + SIDES + (unsigned)w->policy_count + w->schema_compares;
+    if (w->count && w->targets[0].is_copy) /* the head and the release that each is copied from */
+        w->op.pending_ops.kv.extra_ops += 2 * (unsigned)w->count;
 }
 
 static void config_write_on_read(struct kv_request *kv, int err, const ProtobufCMessage *message)
@@ -364,6 +392,7 @@ static void config_write_read(struct write *w)
     add_reads(w, TXN_THEN);
     w->op.pending_ops.goes_on = true;
     w->op.pending_ops.kv.done = config_write_on_read;
+    allow_ops(w);
     kv_txn(w->op.config->kv, &w->op.pending_ops.kv, &w->txn.message);
     pending_ops_schedule_turn(&w->op.config->pending_ops);
 }
@@ -395,6 +424,8 @@ static int add_target(struct write *w, struct target *t)
         add_side(w, &t->sides[k]);
     if (t->source == SOURCE_DRAFT)
         txn_if_revision(&w->txn, t->draft_key, t->source_revision);
+    if (t->is_copy && !MUTANT(PROMOTE_UNPROVEN))
+        txn_if_revision(&w->txn, t->origin_head_key, t->origin_revision);
     if (t->source == SOURCE_EXISTS)
         txn_if_there(&w->txn, config_key(a, CONFIG_RELEASE, &t->key, t->source_seq));
     if (t->new_release) {
@@ -442,13 +473,15 @@ static int claim_room(struct write *w, size_t at)
 static void sign(struct write *w)
 {
     struct arena *a = &w->op.pending_ops.arena;
-    struct auth_need *needs = arena_alloc(a, 4 * w->count * sizeof *needs);
+    struct auth_need *needs = arena_alloc(a, 5 * w->count * sizeof *needs);
     size_t count = 0;
     for (size_t i = 0; i < w->count; i++) {
         const struct target *t = &w->targets[i];
         if (w->emergency.size)
             needs[count++] =
                 (struct auth_need){.key = config_key(a, CONFIG_EMERGENCY, &t->key, 0), .is_write = true};
+        if (t->is_copy)
+            needs[count++] = (struct auth_need){.key = t->origin_head_key};
         if (t->needs_review_key)
             needs[count++] = (struct auth_need){.key = t->sides[SIDE_REVIEW].key, .is_write = true};
         if (t->new_head || t->new_release || t->needs_head)
@@ -540,8 +573,7 @@ static void add_record(struct write *w)
                                                          .seq = t->seq};
     }
     w->record = r.count ? audit_add(w->op.config->options.audit, &w->txn, TXN_THEN, &r) : (struct slice){0};
-    w->op.pending_ops.kv.extra_ops =
-        AUDIT_OPS + IDEMPOTENCY_OPS + SIDES + (unsigned)w->policy_count + w->schema_compares;
+    allow_ops(w);
 }
 
 static int build_transaction(struct write *w)

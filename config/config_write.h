@@ -63,6 +63,15 @@ struct target {
     struct slice head_key, release_prefix, draft_key;
     struct config_condition condition;
     int (*decide)(struct write *w, struct target *t);
+    /* config_promote.c: the source is a release of this configuration of another namespace, and its head is
+     * read and compared, too. */
+    bool is_copy;
+    struct config_id origin;
+    struct slice origin_head_key;
+    bool has_origin;                       /* its head was read */
+    const struct config_head *origin_head; /* NULL = none, or it cannot be read */
+    int64_t origin_revision;
+    uint64_t expected; /* the live release of the target that was compared; 0 = none */
     /* From the client. */
     bool has_format, is_import, is_deletion, approves;
     bool must_seal; /* also without a policy that says so */
@@ -118,9 +127,10 @@ struct write {
     struct target *targets;
     size_t count;
     bool is_bundle, only_validate;
-    bool is_fresh;    /* the stored state was read after the request came in */
-    bool is_final;    /* its error does not depend on the stored state */
-    bool is_admitted; /* by the write limits */
+    bool is_fresh;        /* the stored state was read after the request came in */
+    bool is_source_error; /* its error is about the source, not about the target */
+    bool is_final;        /* its error does not depend on the stored state */
+    bool is_admitted;     /* by the write limits */
     unsigned attempts;
     struct heads_claim *claims; /* one for each target */
     size_t claim_count;
@@ -177,10 +187,19 @@ bool write_is_live(const struct target *t);
 void write_use_side(struct write *w, struct target *t, enum write_side side);
 /* Puts this text, or deletes the document if it is empty. The text is copied and the buffer freed. */
 void write_change_side(struct write *w, struct target *t, enum write_side side, struct buf *text);
+/* config_publish.c. Publishes the target's content in its format, unless it is live already. */
+int write_publish_content(struct write *w, struct target *t, enum config_operation operation);
+/* True: two targets have one key; the write has ended. */
+bool write_refuse_duplicate(struct write *w);
 /* True: a policy says that changes of this configuration need a review. */
 bool write_needs_review(const struct write *w, const struct target *t);
 /* True: the content that was checked is live, in this format, and stored as it would be now. */
 bool write_equals_live(const struct target *t);
+/* The configuration that the source is read from: the target itself, or the one that it is copied from. */
+static inline const struct config_id *write_source(const struct target *t)
+{
+    return t->is_copy ? &t->origin : &t->key;
+}
 /* config_seal.c. Whether and how the target's content is sealed when it is stored: a policy says so, or it
  * comes from a sealed release or draft. ERR_KEY_MISSING with a sentence. */
 int write_choose_seal(struct write *w, struct target *t, struct content_seal *ret);

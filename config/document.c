@@ -214,6 +214,7 @@ int config_release_read(struct slice text, struct arena *a, struct config_releas
     document_text(&r, "approved_by", &release.approved);
     read_seq(&r, "previous_seq", &release.previous_seq);
     read_seq(&r, "origin_seq", &release.origin_seq);
+    document_text(&r, "origin_namespace", &release.origin_ns);
     if (release.operation != CONFIG_DELETE) {
         read_digest(&r, &release.digest);
         read_content(&r, &release.content, &release.sealed, &release.envelope, &release.unopened_size);
@@ -236,6 +237,7 @@ void config_release_write_members(const struct config_release *r, bool with_cont
     document_add_text(w, "approved_by", r->approved);
     add_seq(w, "previous_seq", r->previous_seq);
     add_seq(w, "origin_seq", r->origin_seq);
+    document_add_text(w, "origin_namespace", r->origin_ns);
     if (r->operation == CONFIG_DELETE)
         return;
     document_add_number(w, "size", (int64_t)content_size(r->content, r->unopened_size));

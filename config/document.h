@@ -62,7 +62,9 @@ struct config_release {
     uint64_t previous_seq;  /* live before it; 0 = none */
     struct slice emergency; /* the reason for a publish without a review; empty = none */
     struct slice approved;  /* the user that approved it; empty = nobody had to */
-    uint64_t origin_seq;    /* ROLLBACK, PROMOTE: the release that the content is from; 0 = its own */
+    uint64_t
+        origin_seq; /* the release that the content is from, of a rollback, promotion or copy; 0 = its own */
+    struct slice origin_ns; /* of a copy: the namespace of that release, under the same group and name */
 };
 
 struct config_draft {

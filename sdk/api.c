@@ -60,6 +60,7 @@ static const struct field {
     {"dry_run", FIELD_FLAG, AT(dry_run), "true"},
     {"cascade", FIELD_FLAG, AT(cascade), "true"},
     {"decrypt", FIELD_FLAG, AT(decrypt), "true"},
+    {"to_namespace", FIELD_TEXT, AT(to_ns), NULL},
     {"emergency", FIELD_TEXT, AT(emergency), NULL},
     {"deletion", FIELD_FLAG, AT(is_deletion), "true"},
 };

@@ -94,6 +94,8 @@ extern "C" {
     N(config_delivery, "GET", "/api/v1/configs/{name}/releases/{release}/delivery", "namespace group")       \
     N(config_poll, "POST", "/api/v1/polls", "namespace group timeout consistency labels client_id")          \
     N(bundle_publish, "POST", "/api/v1/bundles", "namespace group validate emergency" CAIRN_AUTHOR)          \
+    N(configs_compare, "GET", "/api/v1/compare", "namespace group to_namespace prefix limit continue")       \
+    N(configs_promote, "POST", "/api/v1/promote", "dry_run emergency" CAIRN_AUTHOR)                          \
     N(configs_export, "GET", "/api/v1/export", "namespace group consistency prefix decrypt")                 \
     N(configs_seal, "POST", "/api/v1/seal", "namespace group prefix limit continue" CAIRN_AUTHOR)            \
     N(configs_import, "POST", "/api/v1/import", "namespace group policy dry_run emergency" CAIRN_AUTHOR)     \
@@ -146,9 +148,10 @@ struct cairn_api_request {
     const char *key;       /* of cairn_config_read: one value of the content, as JSON */
     bool
         with_render; /* of cairn_config_read: with the values of other configurations in place of ${other.yaml#a.b} */
-    bool is_deletion; /* of cairn_draft_put: the draft deletes the configuration */
-    bool cascade;     /* of cairn_namespace_delete: with all that it holds, in the background */
-    bool decrypt;     /* of cairn_configs_export: sealed contents in clear */
+    bool is_deletion;  /* of cairn_draft_put: the draft deletes the configuration */
+    bool cascade;      /* of cairn_namespace_delete: with all that it holds, in the background */
+    bool decrypt;      /* of cairn_configs_export: sealed contents in clear */
+    const char *to_ns; /* of cairn_configs_compare: the namespace to compare `ns` with */
     /* Of a POST whose route takes it: the same request with the same key, sent again within 24 hours by the same
      * user, gets the first answer and changes nothing. 1 to 256 visible ASCII characters; a random text. */
     const char *idempotency_key;

@@ -55,10 +55,8 @@ static enum ctl_exit get_live(struct ctl *c, const char *name, struct buf *ret_c
     return how;
 }
 
-/* Runs diff -u on two files; *ret_status is diff's: 0 equal, 1 different. A difference that is not the command's
- * result goes to standard error. */
-static enum ctl_exit run_diff(struct ctl *c, bool is_result, const char *old_label, const char *old_file,
-                              const char *new_label, const char *new_file, int *ret_status)
+enum ctl_exit ctl_run_diff(struct ctl *c, bool is_result, const char *old_label, const char *old_file,
+                           const char *new_label, const char *new_file, int *ret_status)
 {
     const char *colour = c->has_colour && is_result ? "--color=always" : "--color=never";
     const char *const words[] = {"sh",      "-c",      is_result ? "exec \"$@\"" : "exec \"$@\" >&2",
@@ -158,9 +156,9 @@ enum ctl_exit ctl_config_edit(struct ctl *c)
     e.keeps_file = true;
     how = run_editor(c, &e);
     if (!how)
-        how = run_diff(c, c->form != CTL_FORM_JSON && c->form != CTL_FORM_YAML,
-                       arena_printf(&c->arena, "%s (release %lld)", e.name, (long long)e.seq), e.old_file,
-                       arena_printf(&c->arena, "%s (edited)", e.name), e.file, &status);
+        how = ctl_run_diff(c, c->form != CTL_FORM_JSON && c->form != CTL_FORM_YAML,
+                           arena_printf(&c->arena, "%s (release %lld)", e.name, (long long)e.seq), e.old_file,
+                           arena_printf(&c->arena, "%s (edited)", e.name), e.file, &status);
     if (how)
         goto out;
     if (status == 0) {
@@ -204,7 +202,7 @@ static enum ctl_exit diff_file(struct ctl *c)
         how = fd < 0 ? ctl_fail(c, CTL_IO, "cannot make a file in /tmp: %s", strerror(errno))
                      : ctl_write_file(c, file, buf_slice(&live), 0600);
     if (!how)
-        how = run_diff(
+        how = ctl_run_diff(
             c, true, arena_printf(&c->arena, "%s (release %lld)", ctl_config_edit_arg(c, 0), (long long)seq),
             file, ctl_config_edit_arg(c, 1), ctl_config_edit_arg(c, 1), &status);
     if (fd >= 0)

@@ -524,14 +524,12 @@ bool api_authorize(struct api_call *c, enum guard_kind kind, bool is_write, stru
         c, &(struct guard_need){.kind = kind, .is_write = is_write, .ns = ns, .group = group, .name = name});
 }
 
-bool api_authorize_instance(struct api_call *c, const struct registry_key *key, size_t index)
+bool api_authorize_prefix(struct api_call *c, enum guard_kind kind, struct slice ns, struct slice group,
+                          struct slice prefix)
 {
-    const struct guard_need need = {GUARD_INSTANCES, true, false, key->ns, key->group, key->service, key->id};
-    char error[500] = "", text[540];
-    int err = guard_check(c->api->options.identity, &c->guard.who, &need, error, sizeof error);
-    snprintf(text, sizeof text, "instances[%zu]: %s", index, error);
-    c->ns = key->ns, c->group = key->group, c->service = key->service, c->id = key->id;
-    return !err || refuse_unauthorized(c, err, text);
+    return authorize(c,
+                     &(struct guard_need){
+                         .kind = kind, .is_prefix = prefix.size, .ns = ns, .group = group, .name = prefix});
 }
 
 bool api_authorize_namespaces(struct api_call *c, enum guard_kind kind)

@@ -159,9 +159,9 @@ bool api_body(struct api_call *c, enum api_schema schema, json_t **ret_root);
 bool api_authorize(struct api_call *c, enum guard_kind kind, bool is_write, struct slice ns,
                    struct slice group, struct slice name);
 
-/* Checks WRITE on one of a list of instances, whose place an error names. The call has its names from then on,
- * for the audit trail. false: answered. */
-bool api_authorize_instance(struct api_call *c, const struct registry_key *key, size_t index);
+/* The same for READ on all names with the prefix; an empty group means all groups. */
+bool api_authorize_prefix(struct api_call *c, enum guard_kind kind, struct slice ns, struct slice group,
+                          struct slice prefix);
 
 /* The author that documents written by this call name. Lives as long as the call. */
 struct author api_author(const struct api_call *c);

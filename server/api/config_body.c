@@ -119,3 +119,50 @@ int api_bundle_read(json_t *root, const struct config_id *standard, struct arena
         b->publish[i].only_validate = b->only_validate;
     return err;
 }
+
+/* --- promotions ----------------------------------------------------------------------------------------- */
+
+static int read_copied(json_t *value, struct slice group, struct arena *a, struct config_copied *ret,
+                       char *error)
+{
+    struct document_reader r = document_reader_of(DOCUMENT_STRICT, a, error, ERROR_SIZE);
+    int64_t seq = 0, to_seq = 0;
+    *ret = (struct config_copied){.group = group};
+    document_begin_value(&r, value);
+    document_text(&r, "group", &ret->group);
+    if (!document_text(&r, "name", &ret->name))
+        document_refuse(&r, "name", "is missing");
+    if (!document_number(&r, "seq", 1, CONFIG_SEQ_MAX, &seq))
+        document_refuse(&r, "seq", "is missing: the release that was compared");
+    if (!document_number(&r, "to_seq", 0, CONFIG_SEQ_MAX, &to_seq))
+        document_refuse(&r, "to_seq", "is missing: the release that was compared, or 0 for none");
+    ret->seq = (uint64_t)seq;
+    ret->to_seq = (uint64_t)to_seq;
+    return document_end(&r);
+}
+
+int api_promotion_read(json_t *root, struct slice group, struct arena *a, struct api_promotion *ret,
+                       char *error)
+{
+    struct document_reader r = document_reader_of(DOCUMENT_STRICT, a, error, ERROR_SIZE);
+    json_t *items = json_incref(json_object_get(root, "items"));
+    *ret = (struct api_promotion){0};
+    json_object_del(root, "items");
+    document_begin_value(&r, root);
+    if (!document_text(&r, "from", &ret->from))
+        document_refuse(&r, "from", "is missing: a namespace");
+    if (!document_text(&r, "to", &ret->to))
+        document_refuse(&r, "to", "is missing: a namespace");
+    document_string(&r, "note", CONFIG_NOTE_MAX, &ret->note);
+    int err = document_end(&r);
+    if (!err && !json_is_array(items)) {
+        snprintf(error, ERROR_SIZE, "items is not a list");
+        err = ERR_INVALID;
+    }
+    ret->count = json_array_size(items);
+    ret->list = arena_new(a, (ret->count + 1) * sizeof *ret->list);
+    for (size_t i = 0; !err && i < ret->count; i++)
+        err = read_copied(json_array_get(items, i), group, a, &ret->list[i], error);
+    json_decref(items);
+    return err;
+}

@@ -35,4 +35,14 @@ struct api_bundle {
 MUST_CHECK int api_bundle_read(json_t *root, const struct config_id *standard, struct arena *a,
                                struct api_bundle *b, char *error);
 
+/* A promotion of configurations from one namespace to another. */
+struct api_promotion {
+    struct slice from, to, note;
+    struct config_copied *list;
+    size_t count;
+};
+/* group: that of an item without one. */
+MUST_CHECK int api_promotion_read(json_t *root, struct slice group, struct arena *a,
+                                  struct api_promotion *ret, char *error);
+
 #endif

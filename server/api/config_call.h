@@ -19,6 +19,9 @@ void api_config_fail(struct api_call *c, int err, const struct config_result *re
 /* Answers of writes: with the release that is live, and of those that made none. */
 void api_answer_written(struct api_call *c, const struct config_result *result);
 void api_answer_unreleased(struct api_call *c, const struct config_result *result);
+/* Of a bundle or a promotion: each configuration. */
+void api_answer_bundle(struct api_call *c, const struct config_result *result);
+bool api_is_dry(const struct api_call *c); /* dry_run or validate: nothing is written */
 
 /* Reads the body of a POST strictly. false: answered. */
 bool api_config_annotation(struct api_call *c, enum api_annotation_kind kind, struct api_annotation *ret);

@@ -183,10 +183,16 @@ void api_gray_promote(struct api_call *c)
 
 /* --- bundles -------------------------------------------------------------------------------------------- */
 
-static void answer_bundle(struct api_call *c, const struct config_result *result)
+bool api_is_dry(const struct api_call *c)
+{
+    return api_has_param(c, PARAM_VALIDATE) ||
+           (api_has_param(c, PARAM_DRY_RUN) && api_flag(api_param(c, PARAM_DRY_RUN)));
+}
+
+void api_answer_bundle(struct api_call *c, const struct config_result *result)
 {
     struct json_writer *w = api_json(c, result->revision);
-    bool is_checked = api_has_param(c, PARAM_VALIDATE);
+    bool is_checked = api_is_dry(c);
     if (is_checked) {
         jw_key(w, "valid");
         jw_bool(w, true);
@@ -244,6 +250,6 @@ void api_bundle_post(struct api_call *c)
     if (err)
         api_fail_err(c, err, error);
     else if (authorize_bundle(c, &b))
-        config_bundle(api_config(c), api_config_request(c, answer_bundle), b.publish, b.publish_count,
+        config_bundle(api_config(c), api_config_request(c, api_answer_bundle), b.publish, b.publish_count,
                       b.remove, b.remove_count);
 }

@@ -78,6 +78,8 @@ enum access api_route_need(const struct api_route *route)
         return ACCESS_OPEN;
     if (route->flags & FOR_ANONYMOUS)
         return ACCESS_ANONYMOUS;
+    if (route->flags & READS_TOO)
+        return ACCESS_READ_WRITE;
     return api_route_reads(route) ? ACCESS_READ : ACCESS_WRITE;
 }
 

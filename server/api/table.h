@@ -129,7 +129,8 @@ enum {
     ANSWER_FILE = 128,
     IS_READ = 256, /* a POST that changes nothing */
     ANSWER_TEXT = 512,
-    TAKES_KEY = 1024
+    TAKES_KEY = 1024,
+    READS_TOO = 2048 /* a write that needs READ on what it copies */
 };
 enum { API_NAMES_MAX = 3 }; /* of {…} in one path */
 

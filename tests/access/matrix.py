@@ -67,6 +67,7 @@ class Samples:
         'draft_put': 'a: 2', 'draft_delete': None, 'draft_publish': None, 'gray_get': None,
         'gray_put': {'match': {'zone': ['b']}, 'content': 'a: 3'}, 'gray_delete': None, 'gray_promote': None,
         'listeners_get': None, 'delivery_get': None, 'config_poll': {'configs': [{'name': 'app.yaml'}]}, 'bundle_post': {'publish': [{'name': 'app.yaml', 'content': 'a: 4'}]},
+        'config_compare': None, 'promote_post': {'from': 'default', 'to': 'copied', 'items': [{'name': 'app.yaml', 'seq': 1, 'to_seq': 0}]},
         'config_export': None, 'config_import': 'no archive', 'draft_submit': {}, 'review_get': None, 'draft_approve': {'draft_revision': 1}, 'draft_reject': {'draft_revision': 1},
         'review_list': None, 'schedule_get': None, 'schedule_delete': None, 'schedule_list': None, 'rollout_get': None,
         'rollout_put': {'seq': 1, 'steps': [{'percent': 5, 'for': '1h'}]}, 'rollout_pause': {}, 'rollout_resume': {},
@@ -241,7 +242,7 @@ class Matrix:
             path = path.replace(part, value)
         body = Samples.NATIVE[handler]
         body = body if body is None or isinstance(body, str) else json.dumps(body)
-        status, text = t.http.call(row.method or row.operation.split()[0], path + ('?from=1&to=2' if handler == 'config_diff' else ''), body,
+        status, text = t.http.call(row.method or row.operation.split()[0], path + {'config_diff': '?from=1&to=2', 'config_compare': '?to_namespace=copied'}.get(handler, ''), body,
                                    token and 'Bearer ' + token)
         return status in (401, 403), f'{status} {text[:160]}'
 

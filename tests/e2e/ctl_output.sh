@@ -71,6 +71,10 @@ config_gray_resume doc $C config gray-resume app$W.yaml
 config_gray_abort doc $C config gray-abort app$W.yaml
 config_gray_start doc $C config gray-start app$W.yaml --step 5:1h <<<'a: 7'
 config_gray_promote doc $C config gray-promote app$W.yaml
+config_promote doc $C -n from$W config set a.yaml <<<'a: 1'
+config_promote doc $C config promote from$W to$W --dry-run
+config_promote doc $C config promote from$W to$W
+config_compare doc $C config compare from$W to$W
 config_export text $C config export $work/$W.tar.gz
 config_import doc $C config import $work/$W.tar.gz --policy overwrite --dry-run
 config_import doc $C config import $work/$W.tar.gz --policy skip

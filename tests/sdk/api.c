@@ -125,6 +125,40 @@ static void approval(void)
     OK(config_delete, .name = "reviewed.json");
 }
 
+/* Exports, imports, bundles, and two namespaces compared. */
+static void namespaces_side_by_side(void)
+{
+    OK(configs_export, .ns = "default");
+    struct cairn_bytes archive = r->body;
+    struct cairn_api_result *kept = r;
+    r = NULL;
+    OK(configs_import, .ns = "copy", .body = archive, .policy = "abort");
+    cairn_result_free(kept);
+    OK(config_list, .ns = "copy", .prefix = "api");
+    MUST(r->item_count == 1 && strcmp(r->items[0].name, "api.json") == 0);
+    for (int k = 0; k < 2; k++) { /* the second one finds nothing to delete, and gets the first answer */
+        OK(bundle_publish, .ns = "copy", .idempotency_key = "bundle-1",
+           .body = cairn_text("{\"publish\":[{\"name\":\"b.txt\",\"content\":\"1\"}],\"delete\":[{\"name\":"
+                              "\"api.json\"}]}"));
+        MUST(body_has("\"changed\":2"));
+    }
+    OK(config_list, .ns = "copy", .prefix = "b.txt");
+    MUST(r->item_count == 1);
+    OK(config_list, .ns = "copy", .prefix = "api");
+    MUST(r->item_count == 0);
+    OK(config_list, .ns = "copy", .prefix = "api", .with_deleted = true);
+    MUST(r->item_count == 1);
+    OK(configs_compare, .ns = "copy", .to_ns = "promoted", .prefix = "b.txt");
+    MUST(r->item_count == 1 && strcmp(r->items[0].name, "b.txt") == 0 && body_has("only_from"));
+    OK(configs_promote, .idempotency_key = "promote-1",
+       .body = cairn_text(
+           "{\"from\":\"copy\",\"to\":\"promoted\",\"items\":[{\"name\":\"b.txt\",\"seq\":1,\"to_seq\":0}]"
+           "}"));
+    MUST(body_has("\"changed\":1"));
+    OK(configs_compare, .ns = "copy", .to_ns = "promoted", .prefix = "b.txt");
+    MUST(r->item_count == 1 && body_has("same"));
+}
+
 static void configs(void)
 {
     struct cairn_bytes one = cairn_text("{\"a\":1}"), two = cairn_text("{\"a\":2}");
@@ -186,26 +220,7 @@ static void configs(void)
     MUST(CALL(gray_delete, .name = "api.json", .id = "canary") == CAIRN_NOT_FOUND);
     OK(config_listeners, .name = "api.json");
     OK(config_delivery, .name = "api.json", .id = "1");
-    OK(configs_export, .ns = "default");
-    struct cairn_bytes archive = r->body;
-    struct cairn_api_result *kept = r;
-    r = NULL;
-    OK(configs_import, .ns = "copy", .body = archive, .policy = "abort");
-    cairn_result_free(kept);
-    OK(config_list, .ns = "copy", .prefix = "api");
-    MUST(r->item_count == 1 && strcmp(r->items[0].name, "api.json") == 0);
-    for (int k = 0; k < 2; k++) { /* the second one finds nothing to delete, and gets the first answer */
-        OK(bundle_publish, .ns = "copy", .idempotency_key = "bundle-1",
-           .body = cairn_text("{\"publish\":[{\"name\":\"b.txt\",\"content\":\"1\"}],\"delete\":[{\"name\":"
-                              "\"api.json\"}]}"));
-        MUST(body_has("\"changed\":2"));
-    }
-    OK(config_list, .ns = "copy", .prefix = "b.txt");
-    MUST(r->item_count == 1);
-    OK(config_list, .ns = "copy", .prefix = "api");
-    MUST(r->item_count == 0);
-    OK(config_list, .ns = "copy", .prefix = "api", .with_deleted = true);
-    MUST(r->item_count == 1);
+    namespaces_side_by_side();
     OK(config_delete, .name = "api.json", .note = "gone");
     OK(openapi, .name = NULL);
     MUST(body_has("3.1.0"));

@@ -122,13 +122,15 @@ static void test_release(void **state)
                                .note = slice_text("one\ntwo"),
                                .time_ms = 1700000000123,
                                .previous_seq = 3,
-                               .origin_seq = 1};
+                               .origin_seq = 1,
+                               .origin_ns = slice_text("dev")};
     config_release_write(&r, &out);
     char expected[512];
     snprintf(expected, sizeof expected,
              "{\"operation\":\"rollback\",\"type\":\"yaml\",\"title\":\"t\",\"note\":\"one\\ntwo\",\"time_"
              "ms\":1700000000123,"
-             "\"previous_seq\":3,\"origin_seq\":1,\"size\":19,\"md5\":\"%s\",\"sha256\":\"%s\","
+             "\"previous_seq\":3,\"origin_seq\":1,\"origin_namespace\":\"dev\",\"size\":19,\"md5\":\"%s\","
+             "\"sha256\":\"%s\","
              "\"content\":\"port: 1\\nname: \\\"\xc3\xa9\\\"\\n\"}",
              r.digest.md5, r.digest.sha256);
     assert_string_equal(buf_text(&out), expected);
