@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 port=$(free_base)
 api=http://127.0.0.1:$port/api/v1
-start_server "$work" "$port" --registry-max-namespaces 2 --config-max-namespaces 3 || { cat "$work/log"; exit 1; }
+start_server "$work" "$port" --registry-max-namespaces 2 --config-max-namespaces 3 --registry-events=false || { cat "$work/log"; exit 1; }
 cd "$work" || exit 1
 
 # req METHOD PATH [CURL'S ARGUMENTS]: $answer = the status, and the error's code if there is one
@@ -51,7 +51,7 @@ publish four x && expect "keeps its namespace" "429 quota_exceeded" "$answer"
 
 # --- after a restart it is counted anew
 stop_server TERM
-start_server "$work" "$port" --registry-max-namespaces 2 --config-max-namespaces 3 || exit 1
+start_server "$work" "$port" --registry-max-namespaces 2 --config-max-namespaces 3 --registry-events=false || exit 1
 instance one && expect "the registry after a restart" "429 quota_exceeded" "$answer"
 publish four x && expect "configurations after a restart" "429 quota_exceeded" "$answer"
 
