@@ -4,13 +4,14 @@
  *
  *   1. find     The next live item of each side.
  *   2. compare  Digests and formats, if both contents are clear. Sizes alone may tell sealed ones apart.
- *   3. open     Else both releases are read, one after the other, each in a turn of its own.
+ *   3. open     Else the content worker opens both, and compares them.
  *
  * Digests of sealed contents are keyed by their names, so those of two namespaces never match. */
 #include <stdio.h>
 
 #include "base/turn.h"
 #include "config/config_private.h"
+#include "config/sealed.h"
 
 enum {
     COMPARE_PLACES = 256,                /* items of the view between two looks at the clock */
@@ -34,9 +35,22 @@ struct comparison {
     struct compare_side from, to;
     size_t left, opened;
     struct config_compared result; /* under way, while its contents are read */
-    struct config_request read;
-    struct buf content; /* of `from` */
+    struct compare_task *task;     /* under way; NULL = none */
     char error[300];
+};
+
+/* The worker's data: copies of both stored releases. Index 1 is the second side. */
+struct compare_task {
+    struct task task; /* first */
+    struct comparison *comparison;
+    const struct seal_keys *keys;
+    struct arena arena;
+    struct config_id id[2];
+    struct slice text[2];
+    /* Set by the worker. */
+    bool is_same;
+    int err;
+    char error[256];
 };
 
 /* --- the items ------------------------------------------------------------------------------------------ */
@@ -161,62 +175,103 @@ static bool compare_heads(struct comparison *x)
 }
 
 /* A content that does not open, or a release that was replaced and collected meanwhile. */
-static void compare_unknown(struct comparison *x, const struct config_result *result, int err)
+static void compare_unknown(struct comparison *x, const char *error)
 {
     x->opened += x->result.from.size + x->result.to.size;
-    snprintf(x->error, sizeof x->error, "%s", result->error ? result->error : err_text(err));
+    snprintf(x->error, sizeof x->error, "%s", error);
     compare_report(x, CONFIG_UNKNOWN, x->error);
     compare_later(x);
 }
 
-static bool is_about_content(int err)
+/* --- two contents, on the worker ------------------------------------------------------------------------ */
+
+static int open_compared(struct compare_task *k, bool is_to, struct slice *ret, char *error, size_t size)
 {
-    return err == ERR_KEY_MISSING || err == ERR_CORRUPT || err == ERR_NOT_FOUND;
+    struct config_release r;
+    struct arena *a = &k->arena;
+    int err = config_release_read(k->text[is_to], a, &r, error, size);
+    if (!err && r.sealed.size)
+        err = sealed_open(k->keys, &k->id[is_to], r.sealed, r.envelope, a, &r.content, error, size);
+    if (!err)
+        *ret = r.content;
+    return err;
 }
 
-static void on_to_read(struct config_request *q, int err, const struct config_result *result)
+static void run_compare(struct task *t)
 {
-    struct comparison *x = container_of(q, struct comparison, read);
+    struct compare_task *k = container_of(t, struct compare_task, task);
+    struct slice from = {0}, to = {0};
+    k->err = open_compared(k, false, &from, k->error, sizeof k->error);
+    if (!k->err)
+        k->err = open_compared(k, true, &to, k->error, sizeof k->error);
+    k->is_same = !k->err && slice_equal(from, to);
+}
+
+static void on_compare_run(struct task *t)
+{
+    struct compare_task *k = container_of(t, struct compare_task, task);
+    struct comparison *x = k->comparison;
     turn_enter(TURN_CONFIG_REQUESTS);
-    if (is_about_content(err)) {
-        compare_unknown(x, result, err);
+    x->task = NULL;
+    if (k->err) {
+        metric_add(METRIC_CONFIG_OPEN_FAILURES, k->err == ERR_KEY_MISSING || k->err == ERR_CORRUPT);
+        compare_unknown(x, *k->error ? k->error : err_text(k->err));
         return;
     }
-    if (err) {
-        pending_op_end(&x->op.pending_ops, err);
-        return;
-    }
-    bool is_same = slice_equal(buf_slice(&x->content), result->release->content);
     x->opened += x->result.from.size + x->result.to.size;
-    buf_clear(&x->content);
-    compare_report(x, is_same ? CONFIG_SAME : CONFIG_DIFFERS, NULL);
+    compare_report(x, k->is_same ? CONFIG_SAME : CONFIG_DIFFERS, NULL);
     compare_later(x);
 }
 
-static void on_from_read(struct config_request *q, int err, const struct config_result *result)
+static void release_compare(struct task *t)
 {
-    struct comparison *x = container_of(q, struct comparison, read);
-    const struct config_id key = {x->to.ns, x->result.group, x->result.name};
-    turn_enter(TURN_CONFIG_REQUESTS);
-    if (is_about_content(err)) {
-        compare_unknown(x, result, err);
-        return;
-    }
-    if (err) {
-        pending_op_end(&x->op.pending_ops, err);
-        return;
-    }
-    buf_clear(&x->content);
-    buf_add_slice(&x->content, result->release->content);
-    x->read = (struct config_request){.done = on_to_read};
-    config_read(x->op.config, &x->read, &key, x->result.to.seq, true);
+    struct compare_task *k = container_of(t, struct compare_task, task);
+    arena_done(&k->arena);
+    mem_free(k);
+}
+
+/* Reads the stored release; OK with an empty text: there is none any more. */
+static int take_stored(struct comparison *x, struct compare_task *k, bool is_to)
+{
+    const struct compare_side *s = is_to ? &x->to : &x->from;
+    const struct config_id id = {s->ns, x->result.group, x->result.name};
+    const struct config_compared_side *item = is_to ? &x->result.to : &x->result.from;
+    struct arena *a = &k->arena;
+    const Mvccpb__KeyValue *pair;
+    k->id[is_to] = config_copy_id(a, &id);
+    int err = config_lookup(x->op.config, config_key(a, CONFIG_RELEASE, &id, item->seq), a, &pair);
+    if (!err && pair)
+        k->text[is_to] = pair_value(pair);
+    return err;
 }
 
 static void compare_contents(struct comparison *x)
 {
-    const struct config_id key = {x->from.ns, x->result.group, x->result.name};
-    x->read = (struct config_request){.done = on_from_read};
-    config_read(x->op.config, &x->read, &key, x->result.from.seq, true);
+    struct compare_task *k = mem_new(sizeof *k);
+    k->comparison = x;
+    k->keys = x->op.config->options.keys;
+    int err = take_stored(x, k, false);
+    if (!err)
+        err = take_stored(x, k, true);
+    bool is_there = k->text[0].size && k->text[1].size;
+    k->task = (struct task){.bytes = k->text[0].size + k->text[1].size,
+                            .run = run_compare,
+                            .done = on_compare_run,
+                            .release = release_compare};
+    if (!err && is_there)
+        err = config_task_add(x->op.config, &k->task, &x->request->request);
+    if (!err && is_there) {
+        x->task = k;
+        return;
+    }
+    release_compare(&k->task);
+    if (err == ERR_TOO_MANY_REQUESTS)
+        pending_op_refuse(&x->op.pending_ops, err,
+                          "too many contents wait for the content worker of this member: try again later");
+    else if (err)
+        pending_op_end(&x->op.pending_ops, err);
+    else
+        compare_unknown(x, "a release was deleted during the comparison: compare again");
 }
 
 /* --- the request ---------------------------------------------------------------------------------------- */
@@ -271,9 +326,8 @@ static void on_compare_barrier(struct kv_request *kv, int err, const ProtobufCMe
 static void free_comparison(struct pending_op *op)
 {
     struct comparison *x = container_of(op, struct comparison, op.pending_ops);
-    if (x->read.impl)
-        config_cancel(x->op.config, &x->read);
-    buf_done(&x->content);
+    if (x->task)
+        task_cancel(&x->task->task);
     buf_done(&x->from.after);
     buf_done(&x->from.names);
     buf_done(&x->to.after);

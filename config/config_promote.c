@@ -35,8 +35,11 @@ static int prove(struct write *w, struct target *t)
 static int check_total(struct write *w, struct target *t)
 {
     uint64_t total = 0, max = w->op.config->options.request_bytes_max;
-    for (size_t i = 0; i < w->count; i++)
-        total += w->targets[i].origin_head ? w->targets[i].origin_head->size : 0;
+    for (size_t i = 0; i < w->count; i++) {
+        const struct config_head *head = w->targets[i].origin_head;
+        total += head ? head->size : 0;
+        total += head && head->sealed.size ? head->size / 3 : 0; /* sealed bytes are stored as base64 */
+    }
     if (total <= max)
         return OK;
     return write_refuse(w, t, ERR_REQUEST_TOO_LARGE,
