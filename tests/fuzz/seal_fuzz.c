@@ -73,7 +73,8 @@ static void read_document(struct slice text)
     struct arena a = {0};
     char error[300];
     if (config_release_read(text, &a, &r, error, sizeof error) == OK) {
-        MUST(!r.sealed.size || r.envelope.size == r.content.size + SEAL_ROOM || r.operation == CONFIG_DELETE);
+        MUST(!r.sealed.size || r.envelope.size == r.unopened_size + SEAL_ROOM ||
+             r.operation == CONFIG_DELETE);
         MUST(sealed_open_release(&keys, &id, &r, &a, error, sizeof error) == OK || r.sealed.size);
         MUST(!r.sealed.size || content_is_unopened(r.content));
     }
