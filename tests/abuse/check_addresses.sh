@@ -10,8 +10,9 @@ set -uo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../shell/environment.sh"
 here=$(cd "$(dirname "$0")" && pwd)
 cairnd=$(realpath "$1")
-if ! unshare -n -m true 2>/dev/null || ! command -v ip >/dev/null; then
-    echo "check_addresses: skipped: no network namespace can be made here"
+if ! command -v ip >/dev/null ||
+    ! unshare -n -m sh -c 'mount --bind /dev/null /etc/resolv.conf && mount --bind /dev/null /etc/nsswitch.conf' 2>/dev/null; then
+    echo "check_addresses: skipped: no network namespace with a name server of its own can be made here"
     exit 0
 fi
 work=$(mktemp -d)
