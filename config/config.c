@@ -10,6 +10,7 @@
 #include "base/mutant.h"
 #include "base/turn.h"
 #include "config/config_private.h"
+#include "consensus/feature.h"
 
 #define INLINE_BYTES                                                                                         \
     (16u << 10)           /* of small contents that are checked on the loop in one turn: 1 ms at most */
@@ -495,4 +496,18 @@ void config_free(struct config *c)
     buf_done(&c->names);
     mem_free(c->options.member);
     mem_free(c);
+}
+
+/* Members of older versions ignore the field of a policy and the key of a schema: they would store in clear, and
+ * publish unchecked. At this level there are none, and none can join. */
+int config_check_level(const struct config *c, const char *what, char *error, size_t error_size)
+{
+    unsigned level = kv_feature_level(c->kv);
+    if (level >= FEATURE_LEVEL_CONTENTS)
+        return OK;
+    snprintf(
+        error, error_size,
+        "%s need all members to be of this version: the feature level of the cluster is %u, and must be %u",
+        what, level, FEATURE_LEVEL_CONTENTS);
+    return ERR_UNIMPLEMENTED;
 }

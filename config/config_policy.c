@@ -129,6 +129,8 @@ void config_put_policy(struct config *c, struct config_request *q, struct slice 
     if (!w)
         return;
     int err = namespace_view_admit(c->options.namespaces, ns, error, sizeof error);
+    if (!err && policy->sealed_count)
+        err = config_check_level(c, "policies that encrypt", error, sizeof error);
     if (err) {
         pending_op_refuse(&w->op.pending_ops, err, "%s", error);
         return;

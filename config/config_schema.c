@@ -204,7 +204,9 @@ static int check_room(struct schema_write *w, size_t bytes, char *error, size_t 
                  count, used, SCHEMAS_MAX, SCHEMAS_BYTES_MAX);
         return ERR_QUOTA;
     }
-    int err = namespace_view_admit(c->options.namespaces, w->id.ns, error, error_size);
+    int err = config_check_level(c, "schemas", error, error_size);
+    if (!err)
+        err = namespace_view_admit(c->options.namespaces, w->id.ns, error, error_size);
     return err ? err
                : write_limits_admit(c->options.limits, WRITE_CONTENT, w->id.ns, bytes, error, error_size);
 }

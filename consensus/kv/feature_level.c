@@ -305,6 +305,12 @@ void kv_feature_tick(struct kv *kv)
     kv_member_rpc_to_all(kv, &r->rpc, KV_TOPIC_LEVEL, (struct slice){0}, ASK_MS);
 }
 
+bool kv_feature_is_coming(const struct kv *kv)
+{
+    return kv->state.is_leader && kv->members.count == 1 && !kv->feature_level.state.target_minor &&
+           kv->feature_level.state.level < kv->feature_level.max;
+}
+
 /* --- at the start, at the end, for clients ------------------------------------------------------------- */
 
 void kv_feature_open(struct kv *kv, unsigned max)

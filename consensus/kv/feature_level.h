@@ -35,7 +35,10 @@ struct kv_feature_level {
 MUST_CHECK int kv_feature_load(struct kv *kv);
 void kv_feature_open(struct kv *kv, unsigned max);
 void kv_feature_close(struct kv *kv);
-void kv_feature_tick(struct kv *kv);
+void kv_feature_tick(struct kv *kv); /* in every turn and tick: a new leader queries at once */
+/* True: this member is alone in its cluster and sets its level next. It is ready with it, so that the first request of a
+ * new cluster finds everything that this build can do. */
+bool kv_feature_is_coming(const struct kv *kv);
 void kv_feature_check_soon(struct kv *kv); /* another leader: at its next tick */
 /* True on every member alike: the entry has no effect. */
 bool kv_feature_is_void(const struct kv *kv, const struct entry *e);

@@ -169,7 +169,8 @@ void kv_advance_ticks(struct kv *kv)
 /* A leader is known and the entry that its term began with is applied, so nothing older is served. */
 void kv_check_ready(struct kv *kv)
 {
-    if (kv->leadership.is_ready || !kv->state.leader || store_applied_term(kv->store) != kv->state.term)
+    if (kv->leadership.is_ready || !kv->state.leader || store_applied_term(kv->store) != kv->state.term ||
+        kv_feature_is_coming(kv))
         return;
     kv->leadership.is_ready = true;
     if (kv->leadership.on_ready)

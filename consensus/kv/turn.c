@@ -107,6 +107,7 @@ void kv_turn(struct kv *kv)
     if (kv->peers)
         kv_peer_turn(kv);
     kv_note_handed_to_raft(kv);
+    kv_feature_tick(kv);
     kv_check_ready(kv);
     kv_answer_failed(kv);
     turn_enter(TURN_KV_OTHER);

@@ -5,6 +5,8 @@
 #include <assert.h>
 #include <stdio.h>
 
+#include "consensus/feature.h"
+
 static void turn(void *arg)
 {
     struct config_node *n = arg;
@@ -16,7 +18,9 @@ static void turn(void *arg)
 
 static bool is_ready(void *arg)
 {
-    return config_is_ready(((struct config_node *)arg)->config);
+    const struct config_node *n = arg;
+    return config_is_ready(n->config) &&
+           kv_feature_level(n->node.kv) == feature_level_here(n->node.feature_level);
 }
 
 void config_node_open(struct config_node *n, const struct config_options *options)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "config/schemas.h"
+#include "consensus/feature.h"
 #include "tests/unit/config_node.h"
 
 #define PORTS                                                                                                \
@@ -16,6 +17,16 @@
 static int setup(void **state)
 {
     struct config_node *n = mem_new(sizeof *n);
+    config_node_open(n, NULL);
+    *state = n;
+    return 0;
+}
+
+/* As in a cluster with a member of an older version. */
+static int setup_older(void **state)
+{
+    struct config_node *n = mem_new(sizeof *n);
+    n->node.feature_level = FEATURE_LEVEL_CONTENTS - 1;
     config_node_open(n, NULL);
     *state = n;
     return 0;
@@ -336,6 +347,18 @@ static void test_view(void **state)
     schemas_done(&s);
 }
 
+/* A member of an older version would publish what does not fit. */
+static void test_older_members(void **state)
+{
+    struct config_node *n = *state;
+    struct config_reply a = put(n, "a*", PORTS);
+    assert_int_equal(a.err, ERR_UNIMPLEMENTED);
+    assert_string_equal(a.error,
+                        "schemas need all members to be of this version: the feature level of the cluster is "
+                        "3, and must be 4");
+    assert_int_equal(config_node_publish(n, "a.json", "[]").err, OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -348,6 +371,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_unreadable, setup, teardown),
         cmocka_unit_test(test_document),
         cmocka_unit_test(test_view),
+        cmocka_unit_test_setup_teardown(test_older_members, setup_older, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include "base/metric.h"
 #include "base/text.h"
 #include "config/seal/keys.h"
+#include "consensus/feature.h"
 #include "tests/unit/config_node.h"
 
 #define KEY_A "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -24,9 +25,10 @@ static void parse(const char *text, struct seal_keys *ret)
         fail_msg("%s", error);
 }
 
-static int setup_with(void **state, const struct seal_keys *with)
+static int setup_with(void **state, const struct seal_keys *with, unsigned level)
 {
     struct config_node *n = mem_new(sizeof *n);
+    n->node.feature_level = level;
     parse("a " KEY_A "\n", &keys);
     parse("b " KEY_B "\na " KEY_A "\n", &keys_b_first);
     parse("b " KEY_B "\n", &keys_b_only);
@@ -37,12 +39,18 @@ static int setup_with(void **state, const struct seal_keys *with)
 
 static int setup(void **state)
 {
-    return setup_with(state, &keys);
+    return setup_with(state, &keys, 0);
 }
 
 static int setup_without(void **state)
 {
-    return setup_with(state, NULL);
+    return setup_with(state, NULL, 0);
+}
+
+/* As in a cluster with a member of an older version. */
+static int setup_older(void **state)
+{
+    return setup_with(state, &keys, FEATURE_LEVEL_CONTENTS - 1);
 }
 
 static int teardown(void **state)
@@ -703,6 +711,21 @@ static void test_import(void **state)
     config_import_done(&r.import);
 }
 
+/* A member of an older version passes over `encrypt` and stores in clear, so the policy is refused while there may be
+ * one. */
+static void test_older_members(void **state)
+{
+    struct config_node *n = *state;
+    struct config_reply a = put_policy(n, "{\"review\":[],\"encrypt\":[\"db*\"]}");
+    assert_int_equal(a.err, ERR_UNIMPLEMENTED);
+    assert_string_equal(a.error,
+                        "policies that encrypt need all members to be of this version: the feature level "
+                        "of the cluster is 3, and must be 4");
+    assert_int_equal(put_policy(n, "{\"review\":[\"db*\"]}").err, OK);
+    assert_int_equal(put_policy(n, "{\"review\":[],\"encrypt\":[]}").err, OK);
+    assert_int_equal(config_node_publish(n, "db", "password: 1").err, OK);
+}
+
 int main(void)
 {
 #define WITH(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -725,6 +748,7 @@ int main(void)
         WITH(test_seal_again),
         WITH(test_seal_pages),
         WITH(test_seal_beside_writes),
+        cmocka_unit_test_setup_teardown(test_older_members, setup_older, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -344,6 +344,26 @@ static void test_lowest_level_of_all(void **state)
     assert_int_equal(fake.questions, 2);
 }
 
+/* A member that is alone is ready when it has its level, unless it is being downgraded. */
+static void test_alone_is_ready_with_its_level(void **state)
+{
+    (void)state;
+    struct kv *kv = start_leader(FIRST, MINOR, 0);
+    assert_false(kv_feature_is_coming(kv)); /* three members: one of them may be older for long */
+    size_t count = kv->members.count;
+    kv->members.count = 1;
+    assert_true(kv_feature_is_coming(kv));
+    kv->feature_level.state.target_minor = MINOR - 1;
+    assert_false(kv_feature_is_coming(kv));
+    kv->feature_level.state.target_minor = 0;
+    kv->feature_level.state.level = LAST;
+    assert_false(kv_feature_is_coming(kv));
+    kv->feature_level.state.level = FIRST;
+    parts_set_leader(0);
+    assert_false(kv_feature_is_coming(kv));
+    kv->members.count = count;
+}
+
 /* A member of the first level, or one that is down, keeps the level; it is asked again soon. */
 static void test_a_member_does_not_answer(void **state)
 {
@@ -479,6 +499,7 @@ int main(void)
         cmocka_unit_test(test_raise),
         cmocka_unit_test(test_lower),
         cmocka_unit_test(test_downgrade_jobs),
+        cmocka_unit_test(test_alone_is_ready_with_its_level),
         cmocka_unit_test(test_lowest_level_of_all),
         cmocka_unit_test(test_a_member_does_not_answer),
         cmocka_unit_test(test_who_asks),

@@ -12,7 +12,7 @@ enum { LEASE = 70, TTL_S = 2, OTHER = 1 };
 
 static struct {
     unsigned advanced, ready, has_leader_calls;
-    bool has_leader;
+    bool has_leader, is_level_coming;
     int read_err;
     int64_t compact_revision;
     uint64_t reachable[4]; /* members whose connections stand; ends with 0 */
@@ -35,6 +35,12 @@ TRACED(feature_check_soon)
 TRACED(propose_alone)
 TRACED(check_hand_over)
 TRACED(snapshot_stop_sending)
+
+bool kv_feature_is_coming(const struct kv *kv)
+{
+    (void)kv;
+    return fake.is_level_coming;
+}
 
 void kv_read_index_fail(struct kv *kv, int err)
 {
@@ -374,6 +380,10 @@ static void test_ready(void **state)
     kv_check_ready(kv);
     assert_int_equal(fake.ready, 0);
     parts.applied_term = 6;
+    fake.is_level_coming = true; /* a member that is alone has its feature level first */
+    kv_check_ready(kv);
+    assert_int_equal(fake.ready, 0);
+    fake.is_level_coming = false;
     kv_check_ready(kv);
     kv_check_ready(kv);
     report(kv, 3, 7);

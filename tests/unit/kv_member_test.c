@@ -523,15 +523,15 @@ static void the_adding_member_limits_learners(void **state)
     (void)state;
     for (unsigned is_old = 0; is_old < 2; is_old++) {
         struct world *w = world_new(3);
-        world_wait_for_leader(w);
         struct machine *wide = &w->machines[0], *plain = &w->machines[1], *none = &w->machines[2];
-        machine_stop(wide);
-        wide->max_learners = 2;
-        machine_start(wide, false);
-        machine_stop(none);
+        machine_stop(none); /* before the level can rise */
         none->max_learners = -1;
         none->feature_level = is_old ? FEATURE_LEVEL_LEARNERS - 1 : 0;
         machine_start(none, false);
+        world_wait_for_leader(w);
+        machine_stop(wide);
+        wide->max_learners = 2;
+        machine_start(wide, false);
         world_wait_for_leader(w);
         world_run_ms(w, 8000);
         uint64_t id = 0;

@@ -169,14 +169,14 @@ static void test_order(void **state)
     struct kv *kv = start();
     kv_turn(kv);
     ASSERT_TRACE("answer_failed", "member_rpc_turn", "run_reads", "node_turn", "run_reads", "peer_turn",
-                 "note_handed_to_raft", "check_ready", "answer_failed", "auth_turn", "watch_turn",
-                 "lease_clocks", "store_turn");
+                 "note_handed_to_raft", "feature_tick", "check_ready", "answer_failed", "auth_turn",
+                 "watch_turn", "lease_clocks", "store_turn");
     assert_null(fake.timers[AGAIN]); /* nothing is left */
     kv->peers = NULL;
     kv_turn(kv);
     ASSERT_TRACE("answer_failed", "member_rpc_turn", "run_reads", "node_turn", "run_reads",
-                 "note_handed_to_raft", "check_ready", "answer_failed", "auth_turn", "watch_turn",
-                 "lease_clocks", "store_turn");
+                 "note_handed_to_raft", "feature_tick", "check_ready", "answer_failed", "auth_turn",
+                 "watch_turn", "lease_clocks", "store_turn");
 }
 
 /* Work that is left makes one more turn, however much of it there is. */

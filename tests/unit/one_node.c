@@ -75,6 +75,7 @@ void one_node_open(struct one_node *n)
         .request_bytes_max = 1572864,
         .txn_ops_max = n->txn_ops_max ? n->txn_ops_max : 128,
         .quota_bytes = n->quota_bytes,
+        .feature_level = n->feature_level,
         .commit_interval_ms = 100,
         .commit_ops = 10000,
         .compaction_batch = 1000,

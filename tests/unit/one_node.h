@@ -9,8 +9,9 @@
 
 struct one_node {
     char dir[64];
-    uint64_t txn_ops_max; /* 0 = 128 */
-    int64_t quota_bytes;  /* 0 = 2 GiB */
+    uint64_t txn_ops_max;   /* 0 = 128 */
+    int64_t quota_bytes;    /* 0 = 2 GiB */
+    unsigned feature_level; /* 0 = this build's */
     uv_loop_t loop;
     struct io *io;
     struct kv *kv;
