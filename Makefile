@@ -558,7 +558,7 @@ start-order:
 	@tests/bench/start_order.sh build/coverage > server/start.order.new && mv server/start.order.new server/start.order
 
 ##@ Code and pages
-## Check style, layers, headers, pages and warnings; TIDY=1 adds clang-tidy
+## Check style, layers, headers, pages and warnings; QUICK=1 ends before the compilers, TIDY=1 adds clang-tidy
 lint: $(GEN_H) $(ACCESS) $(DOCS)
 	@ACCESS=$(ACCESS) DOCS=$(DOCS) tests/lint/lint.sh '$(CPPFLAGS) -isystem $(BUILD)/gen/proto $(CFLAGS)'
 

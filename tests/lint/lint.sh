@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # lint.sh 'preprocessor and compiler flags': every check of `make lint`, one result line each, with its errors above
-# it. It continues after a failure, so that one run shows all. TIDY=1 adds clang-tidy (minutes).
+# it. It continues after a failure, so that one run shows all. QUICK=1 ends before the compilers; TIDY=1 adds clang-tidy (minutes).
 set -u
 . "$(dirname "${BASH_SOURCE[0]}")/../shell/environment.sh"
 flags=$1
@@ -127,6 +127,7 @@ result locale $? "${#scripts[@]} scripts have the environment of tests/shell/env
 bash $here/path.sh >"$out" 2>&1
 result path $? "a build in a folder whose path holds a blank, a quote and a dollar sign"
 
+[ "${QUICK:-}" = 1 ] && exit $failed
 printf '%s\n' "${headers[@]}" | compile gcc $flags -Werror -fsyntax-only -x c
 result headers $? "${#headers[@]} headers compile alone"
 
