@@ -172,8 +172,9 @@ expect "Bearer" 200 "$(sd -H "Authorization: Bearer $token")"
 check "root sees all" grep -q 10.8.0.3 <<<"$(hosts)"
 role /cairn/registry/instances/default/default/shown/
 becomes "what the role may read is answered" 10.8.0.1 short shown.$zone
-expect "what it may not is not there" "$(ask nobody.$zone | sed -n 's/.*status: //p;/SOA/p' | cut -d, -f1)" \
-    "$(ask hidden.$zone | sed -n 's/.*status: //p;/SOA/p' | cut -d, -f1)"
+# The serial is a revision: an event of the registration may be written between the two.
+denial() { ask "$1.$zone" | sed -n 's/.*status: //p;/SOA/p' | sed -E 's/,.*//; s/(hostmaster\.[^ ]+ )[0-9]+/\1SERIAL/'; }
+expect "what it may not is not there" "$(denial nobody)" "$(denial hidden)"
 expect "http_sd wants all of a namespace" 401 "$(sd)"
 role /cairn/registry/instances/default/
 role /microservices/
