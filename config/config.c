@@ -502,12 +502,5 @@ void config_free(struct config *c)
  * publish unchecked. At this level there are none, and none can join. */
 int config_check_level(const struct config *c, const char *what, char *error, size_t error_size)
 {
-    unsigned level = kv_feature_level(c->kv);
-    if (level >= FEATURE_LEVEL_CONTENTS)
-        return OK;
-    snprintf(
-        error, error_size,
-        "%s need all members to be of this version: the feature level of the cluster is %u, and must be %u",
-        what, level, FEATURE_LEVEL_CONTENTS);
-    return ERR_UNIMPLEMENTED;
+    return kv_check_feature_level(c->kv, FEATURE_LEVEL_CONTENTS, what, error, error_size);
 }

@@ -14,6 +14,7 @@
 #include "base/map.h"
 #include "base/metric.h"
 #include "base/mutant.h"
+#include "consensus/feature.h"
 #include "consensus/feed.h"
 
 enum {
@@ -24,7 +25,7 @@ enum {
     WAKE_MAX_MS = 600000 /* the wall clock may jump */
 };
 
-struct entry {
+struct record_entry {
     struct heap_node expiry; /* by the record's time */
     struct link deleting;    /* of the deletion under way, instead of the heap */
     size_t size;
@@ -116,7 +117,7 @@ int idempotency_read(struct slice text, struct arena *a, struct idempotency_reco
 
 /* --- the count ----------------------------------------------------------------------------------------- */
 
-static void forget(struct idempotency *i, struct slice key, struct entry *e)
+static void forget(struct idempotency *i, struct slice key, struct record_entry *e)
 {
     heap_remove(&i->expiries, &e->expiry);
     list_remove(&e->deleting);
@@ -151,7 +152,7 @@ static void on_put(void *arg, const Mvccpb__KeyValue *pair)
     struct arena a = {0};
     struct idempotency_record record = {0};
     int err = idempotency_read(slice_of(pair->value.data, pair->value.len), &a, &record);
-    struct entry *e = strmap_get(&i->entries, key);
+    struct record_entry *e = strmap_get(&i->entries, key);
     if (!e) {
         e = mem_new(sizeof *e + key.size);
         e->key_size = key.size;
@@ -172,7 +173,7 @@ static void on_put(void *arg, const Mvccpb__KeyValue *pair)
 static void on_remove(void *arg, struct slice key, int64_t revision)
 {
     struct idempotency *i = arg;
-    struct entry *e = strmap_remove(&i->entries, key);
+    struct record_entry *e = strmap_remove(&i->entries, key);
     (void)revision;
     if (e)
         forget(i, key, e);
@@ -186,7 +187,7 @@ static bool on_end(void *arg, uint64_t until_ns)
     void *value;
     (void)until_ns;
     for (size_t at = 0; i->is_whole && strmap_next(&i->entries, &at, &key, &value);) {
-        struct entry *e = value;
+        struct record_entry *e = value;
         if (e->generation == i->generation)
             continue;
         struct buf name = {0};
@@ -215,6 +216,9 @@ int idempotency_admit(const struct idempotency *i, struct slice store_key, char 
 {
     if (!i)
         return OK;
+    int err = kv_check_feature_level(i->kv, FEATURE_LEVEL_CONTENTS, "idempotency keys", error, error_size);
+    if (err)
+        return err;
     const struct user *u = strmap_get(&i->users, user_of(store_key));
     const struct kv_space space = kv_space(i->kv);
     size_t user_max = i->options.count_max - i->options.count_max / 2;
@@ -251,7 +255,7 @@ static void on_deleted(struct kv_request *r, int err, const ProtobufCMessage *re
     if (!err)
         return; /* the feed removes them */
     LIST_FOR_EACH_SAFE (l, &i->deleting) {
-        struct entry *e = container_of(l, struct entry, deleting);
+        struct record_entry *e = container_of(l, struct record_entry, deleting);
         list_remove(l);
         heap_add(&i->expiries, &e->expiry, e->expiry.key);
     }
@@ -268,7 +272,7 @@ static bool add_deletions(struct idempotency *i, uint64_t until_ms)
     arena_done(&i->arena);
     txn_init(&i->txn, &i->arena);
     for (size_t n = 0; n < DELETES_MAX && first && first->key <= until_ms; n++) {
-        struct entry *e = container_of(first, struct entry, expiry);
+        struct record_entry *e = container_of(first, struct record_entry, expiry);
         heap_remove(&i->expiries, first);
         list_add_last(&i->deleting, &e->deleting);
         txn_delete(&i->txn, slice_of(arena_copy(&i->arena, e->key, e->key_size), e->key_size));

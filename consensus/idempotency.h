@@ -41,7 +41,8 @@ void idempotency_turn(struct idempotency *i); /* in each turn, after kv_turn; NU
 
 /* The store's key of a user's key. */
 void idempotency_add_key(struct slice user, struct slice key, struct buf *out);
-/* OK, or ERR_QUOTA with a sentence: there is no room for another record with this key. NULL has room. */
+/* OK, or with a sentence: ERR_QUOTA, there is no room for another record with this key; ERR_UNIMPLEMENTED, a
+ * member of an older version would carry out a repeated request once more. NULL has room. */
 MUST_CHECK int idempotency_admit(const struct idempotency *i, struct slice store_key, char *error,
                                  size_t error_size);
 

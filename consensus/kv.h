@@ -248,6 +248,9 @@ void kv_status(struct kv *kv, struct arena *a, Etcdserverpb__StatusResponse *ret
 /* As of the last applied entry: "3.7.0"; the feature level (feature.def). */
 const char *kv_cluster_version(const struct kv *kv, struct arena *a);
 unsigned kv_feature_level(const struct kv *kv);
+/* OK, or ERR_UNIMPLEMENTED with a sentence: `what` (a plural) must wait until the cluster has this level. */
+MUST_CHECK int kv_check_feature_level(const struct kv *kv, unsigned level, const char *what, char *error,
+                                      size_t error_size);
 int64_t kv_revision(const struct kv *kv);
 struct io *kv_io(const struct kv *kv);   /* time, timers and randomness for its callers */
 uint64_t kv_leader(const struct kv *kv); /* 0 = none */

@@ -354,6 +354,19 @@ unsigned kv_feature_level(const struct kv *kv)
     return kv->feature_level.state.level;
 }
 
+int kv_check_feature_level(const struct kv *kv, unsigned level, const char *what, char *error,
+                           size_t error_size)
+{
+    unsigned here = kv_feature_level(kv);
+    if (here >= level)
+        return OK;
+    snprintf(
+        error, error_size,
+        "%s need all members to be of this version: the feature level of the cluster is %u, and must be %u",
+        what, here, level);
+    return ERR_UNIMPLEMENTED;
+}
+
 int kv_check_downgrade(const struct kv *kv, unsigned major, unsigned minor)
 {
     const struct feature_state *s = &kv->feature_level.state;

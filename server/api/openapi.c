@@ -318,7 +318,7 @@ static uint64_t errors_of(const struct api_route *r)
     if (r->body != SCHEMA_NONE)
         all |= 1ull << API_MALFORMED;
     if (r->flags & TAKES_KEY)
-        all |= 1ull << API_KEY_REUSED;
+        all |= 1ull << API_KEY_REUSED | 1ull << API_UNIMPLEMENTED;
     if (r->method == HTTP_POST)
         all |= 1ull << API_UNSUPPORTED_MEDIA;
     return all | r->errors;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "config/config_private.h"
+#include "consensus/feature.h"
 #include "consensus/idempotency.h"
 #include "tests/unit/config_node.h"
 
@@ -258,6 +259,24 @@ static void test_limits(void **state)
     end(&r);
 }
 
+/* An older member would carry out a repeated request once more. */
+static void test_older_members(void **state)
+{
+    struct rig r;
+    char error[200];
+    (void)state;
+    r = (struct rig){.node = {.turn = turn, .arg = &r}};
+    r.node.node.feature_level = FEATURE_LEVEL_CONTENTS - 1;
+    config_node_open(&r.node, NULL);
+    open_keys(&r, 0, 0, 0);
+    struct config_once once = once_of(&r, "a", "1");
+    assert_int_equal(idempotency_admit(r.keys, once.key, error, sizeof error), ERR_UNIMPLEMENTED);
+    assert_string_equal(error,
+                        "idempotency keys need all members to be of this version: the feature level of "
+                        "the cluster is 3, and must be 4");
+    end(&r);
+}
+
 /* The leader deletes what is old, in as many transactions as it needs; what cannot be read goes, too. */
 static void test_old_ones(void **state)
 {
@@ -287,7 +306,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_writes), cmocka_unit_test(test_without_effect), cmocka_unit_test(test_at_once),
-        cmocka_unit_test(test_limits), cmocka_unit_test(test_old_ones),
+        cmocka_unit_test(test_limits), cmocka_unit_test(test_older_members),  cmocka_unit_test(test_old_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
