@@ -108,11 +108,10 @@ void config_listen_close(struct config *c);
 
 /* config.c: the limits of a namespace, by its quotas or the options. */
 struct heads_limits config_limits(const struct config *c, struct slice ns);
+/* ERR_UNIMPLEMENTED with a sentence while a member of the cluster may be of a version that passes over `what`. */
+MUST_CHECK int config_check_level(const struct config *c, const char *what, char *error, size_t error_size);
 
 /* config_metric.c */
 void config_metric_collect(void *arg, struct buf *out);
-
-/* ERR_UNIMPLEMENTED with a sentence while a member of the cluster may be of a version that passes over `what`. */
-MUST_CHECK int config_check_level(const struct config *c, const char *what, char *error, size_t error_size);
 
 #endif

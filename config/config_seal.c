@@ -58,10 +58,11 @@ int write_choose_seal(struct write *w, struct target *t, struct content_seal *re
         return write_refuse(w, t, ERR_KEY_MISSING,
                             "%.*s must be sealed, and this member has no key: see --encryption-key-file",
                             (int)t->key.name.size, (const char *)t->key.name.data);
+    /* Without a policy of this cluster: an archive of another one, or what was sealed before a downgrade. */
     char error[200];
-    if (config_check_level(c, "sealed contents", error, sizeof error) !=
-        OK) /* an archive of another cluster */
-        return write_refuse(w, t, ERR_UNIMPLEMENTED, "%s", error);
+    int err = config_check_level(c, "sealed contents", error, sizeof error);
+    if (err)
+        return write_refuse(w, t, err, "%s", error);
     if (write_is_live(t) && t->head->sealed.size)
         ret->live = seal_keys_find(c->options.keys, t->head->sealed);
     ret->names = sealed_names(a, &t->key);

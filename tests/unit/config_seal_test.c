@@ -711,6 +711,26 @@ static void test_import(void **state)
     config_import_done(&r.import);
 }
 
+/* Sealed files may come in an archive of another cluster, whose policy is not needed. */
+static void test_import_beside_older_members(void **state)
+{
+    struct config_node *n = *state;
+    struct import_reply r = {0};
+    const char *const names[] = {"to/default/a.txt", "to/default/b.txt", "to/default/c.txt"};
+    for (int i = 0; i < 3; i++)
+        r.items[i] = (struct config_import_item){.key = config_id_of(names[i]),
+                                                 .has_format = true,
+                                                 .format = FORMAT_TEXT,
+                                                 .content = slice_text("in clear")};
+    r.items[1].content = sealed_content(seal_keys_first(&keys), "from/default/b.txt", "secret");
+    r.items[1].sealed = slice_text("a");
+    r.items[1].sealed_as = config_id_of("from/default/b.txt");
+    run_import(n, &r, CONFIG_IMPORT_OVERWRITE);
+    assert_int_equal(r.err, ERR_UNIMPLEMENTED);
+    assert_null(config_node_find(n, names[1]));
+    config_import_done(&r.import);
+}
+
 /* A member of an older version passes over `encrypt` and stores in clear, so the policy is refused while there may be
  * one. */
 static void test_older_members(void **state)
@@ -749,6 +769,7 @@ int main(void)
         WITH(test_seal_pages),
         WITH(test_seal_beside_writes),
         cmocka_unit_test_setup_teardown(test_older_members, setup_older, teardown),
+        cmocka_unit_test_setup_teardown(test_import_beside_older_members, setup_older, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
