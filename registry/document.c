@@ -186,7 +186,7 @@ static void take_instance(struct document_reader *r, enum document_reading how, 
         document_refuse(r, "state", "\"lost\" is set by the registry only: use \"down\"");
     if (i->host.size == 0)
         document_refuse_last(r, "host", "is missing");
-    if (i->check && !i->check->port && !i->port)
+    if (i->check && i->check->type != CHECK_TTL && !i->check->port && !i->port)
         document_refuse_last(r, "check", "has no port: give it one, or the instance");
 }
 
