@@ -35,6 +35,7 @@ struct bench {
     struct client clients[CLIENTS];
     struct attempt *attempts; /* all */
     bool is_silent;
+    uint64_t retry_ms; /* after an attempt that failed */
     unsigned opened;
     size_t downs;
 };
@@ -77,6 +78,7 @@ static int setup(void **state)
 {
     bench = mem_new(sizeof *bench);
     bench->trio = trio_new(&kind);
+    bench->retry_ms = 100;
     *state = bench;
     return 0;
 }
@@ -145,7 +147,7 @@ static void step_client(struct bench *b, size_t n)
         c->next_ms = c->began_ms + REPORT_MS;
     } else if (a && (a->reply.is_done || now_ms(b) - c->began_ms >= ATTEMPT_MS)) {
         c->attempt = NULL;
-        c->next_ms = now_ms(b) + 100;
+        c->next_ms = now_ms(b) + b->retry_ms;
         c->at++;
     }
     if (c->attempt || b->is_silent || now_ms(b) < c->next_ms)
@@ -332,6 +334,29 @@ static void test_late_reports(void **state)
     assert_int_equal(b->downs, 0);
 }
 
+/* There is no quorum for a moment, and the clients wait a while after an attempt that failed. */
+static void test_outages(void **state)
+{
+    struct bench *b = *state;
+    begin(b);
+    b->retry_ms = 3000;
+    for (unsigned turn = 0; turn < 9; turn++) {
+        run_ms(b, 2 * LIMIT_MS + 397 * turn);
+        b->is_silent = true;
+        run_ms(b, TTL_MS - REPORT_MS - 1000);
+        b->is_silent = false;
+        for (unsigned i = 0; i < TRIO; i++)
+            if (i != turn % TRIO)
+                stop_member(b, i);
+        run_ms(b, 1500 + 300 * turn);
+        for (unsigned i = 0; i < TRIO; i++)
+            if (i != turn % TRIO)
+                start_member(b, i);
+        run_ms(b, LIMIT_MS);
+        assert_int_equal(b->downs, 0);
+    }
+}
+
 static struct registry_reply wait_for(struct bench *b, struct attempt *a)
 {
     trio_wait(b->trio, &a->reply.is_done);
@@ -466,6 +491,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_members_go_and_come, setup, teardown),
         cmocka_unit_test_setup_teardown(test_all_are_restarted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_late_reports, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_outages, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unconfirmed_reports_are_written, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
         cmocka_unit_test(test_feature_level),
