@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reports for TTL checks: the body of the request, and the messages that carry reports to the member that holds
- * the check. Pure.
+ * Messages that carry reports for TTL checks to the member that holds the check. Pure.
  *
  * The question has one or several reports; every other member gets it, and none needs to know the holder. The answer
  * says for each report whether that member holds the check and has moved its clock (check_plan_report). The
@@ -9,14 +8,10 @@
 #define REGISTRY_CHECK_REPORT_H
 
 #include "base/buf.h"
-#include "base/document.h"
+#include "base/err.h"
 #include "registry/state.h"
 
 #define CHECK_REPORTS_MAX 256 /* of a question */
-
-/* {"state":"up|warn|down","output":"text"}. Errors as of instance_read (document.h). */
-MUST_CHECK int check_report_read(struct slice text, struct arena *a, enum instance_state *ret_state,
-                                 struct slice *ret_output, char *error, size_t error_size);
 
 struct check_report {
     struct slice key; /* of the instance, in the store; borrowed from the message */

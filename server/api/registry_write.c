@@ -5,7 +5,6 @@
 
 #include "base/json_lex.h"
 #include "base/text.h"
-#include "registry/check_report.h"
 #include "registry/view.h"
 #include "server/api/private.h"
 #include "server/api/slice.h"
@@ -172,7 +171,7 @@ void api_check_put(struct api_call *c)
     struct slice output;
     char error[200];
     const struct registry_key key = api_key(c);
-    int err = check_report_read(buf_slice(&c->q->body), &c->q->arena, &state, &output, error, sizeof error);
+    int err = report_read(buf_slice(&c->q->body), &c->q->arena, &state, &output, error, sizeof error);
     if (is_read(c, err, error))
         registry_report(api_registry(c), write_new(c, answer_written), &key, state, output);
 }

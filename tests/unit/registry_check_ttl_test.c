@@ -292,16 +292,15 @@ static void test_bodies(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         assert_int_not_equal(
-            check_report_read(slice_text(rows[i].body), &a, &reported, &output, error, sizeof error), OK);
+            report_read(slice_text(rows[i].body), &a, &reported, &output, error, sizeof error), OK);
         assert_string_equal(error, rows[i].error);
     }
     memset(more, 'x', CHECK_OUTPUT_MAX + 1);
     snprintf(text, sizeof text, "{\"state\":\"warn\",\"output\":\"%s\"}", more);
-    assert_int_equal(check_report_read(slice_text(text), &a, &reported, &output, error, sizeof error),
-                     ERR_INVALID);
+    assert_int_equal(report_read(slice_text(text), &a, &reported, &output, error, sizeof error), ERR_INVALID);
     assert_string_equal(error, "output is longer than 200 bytes");
     snprintf(text, sizeof text, "{\"state\":\"warn\",\"output\":\"%s\"}", more + 1);
-    assert_int_equal(check_report_read(slice_text(text), &a, &reported, &output, error, sizeof error), OK);
+    assert_int_equal(report_read(slice_text(text), &a, &reported, &output, error, sizeof error), OK);
     assert_int_equal(reported, INSTANCE_WARN);
     assert_int_equal(output.size, CHECK_OUTPUT_MAX);
     arena_done(&a);
