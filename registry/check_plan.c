@@ -46,6 +46,8 @@ struct check_plan {
     struct heap due;
     struct heap ttl_due; /* TTL checks that may have to fail or to be deregistered */
     uint64_t divided_ms; /* the last division */
+    uint64_t judged_ms;  /* TTL checks whose time was over then may fail; 0 = none may */
+    uint64_t graced_ms;  /* check_plan_grant_grace; 0 = never */
     struct link writes;
     size_t count, held;
     struct buf key; /* scratch */
@@ -365,23 +367,39 @@ static void fail(struct check_plan *p, struct check_item *c, uint64_t now_ms)
 
 void check_plan_judge(struct check_plan *p, uint64_t now_ms)
 {
+    p->judged_ms = now_ms;
+}
+
+/* Clocks that run out before the grace is over are set then: there may be many. */
+void check_plan_grant_grace(struct check_plan *p, uint64_t now_ms)
+{
+    p->judged_ms = 0;
+    p->graced_ms = now_ms;
+}
+
+static uint64_t grace_of(const struct check_plan *p, const struct check_item *c)
+{
+    if (!p->graced_ms || c->result == INSTANCE_DOWN || MUTANT(TTL_LEADER_UNSEEN))
+        return 0;
+    return p->graced_ms + c->ttl_ms + CHECK_LATE_MS + CHECK_LEASE_MS;
+}
+
+bool check_plan_fail_some(struct check_plan *p, size_t most, uint64_t now_ms)
+{
     struct heap_node *n;
-    while ((n = heap_first(&p->ttl_due)) && n->key <= now_ms) {
+    while ((n = heap_first(&p->ttl_due)) && n->key <= p->judged_ms) {
         struct check_item *c = container_of(n, struct check_item, due);
+        uint64_t grace_ms = grace_of(p, c);
+        if (!most--)
+            return true;
+        if (grace_ms > p->judged_ms) {
+            heap_move(&p->ttl_due, n, grace_ms);
+            continue;
+        }
         heap_remove(&p->ttl_due, n);
         fail(p, c, now_ms);
     }
-}
-
-void check_plan_grant_grace(struct check_plan *p, uint64_t now_ms)
-{
-    struct slice key;
-    void *value;
-    for (size_t at = 0; strmap_next(&p->items, &at, &key, &value);) {
-        struct check_item *c = value;
-        if (c->ttl_ms && c->is_held && !MUTANT(TTL_LEADER_UNSEEN))
-            schedule_silence(p, c, CHECK_LEASE_MS, now_ms);
-    }
+    return false;
 }
 
 /* --- writes --------------------------------------------------------------------------------------------- */

@@ -53,10 +53,12 @@ void check_plan_divide(struct check_plan *p, const struct check_share *share, ui
 /* A report that the instance is (still) in this state. True: this member holds the check and has moved the clock. False:
  * it must be written. */
 bool check_plan_report(struct check_plan *p, struct slice key, enum instance_state state, uint64_t now_ms);
-/* The leader has asked, and was never silent for CHECK_LATE_MS: TTL checks whose time is over fail. */
+/* The leader has asked, and was never silent for CHECK_LATE_MS: TTL checks whose time is over by now may fail. */
 void check_plan_judge(struct check_plan *p, uint64_t now_ms);
 /* Another leader has asked, or the leader after it was silent. */
 void check_plan_grant_grace(struct check_plan *p, uint64_t now_ms);
+/* Lets TTL checks fail, after looking at `most` clocks that have run out. True: there are more. */
+bool check_plan_fail_some(struct check_plan *p, size_t most, uint64_t now_ms);
 
 struct check_run {
     uint64_t ticket;

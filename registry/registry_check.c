@@ -4,7 +4,7 @@
  *
  * A turn:
  *   1. A leader asks the members, once in CHECK_ROUND_MS, while there are checks.
- *   2. Writes of the plan are proposed, at most WRITES_MAX at once. Each compares the mod revision of the
+ *   2. TTL checks without reports fail. Writes of the plan are proposed, at most WRITES_MAX at once. Each compares the mod revision of the
  *      instance on which it was decided, so a registration that was faster wins.
  *   3. Checks that are due start, at most check_concurrency at once and STARTS_MAX in a turn. Further ones
  *      are late.
@@ -19,7 +19,8 @@
 enum {
     WRITES_MAX = 64,
     STARTS_MAX = 64,
-    GRID_MS = 20, /* checks that are due within this time start together */
+    FAILS_MAX = 512, /* clocks of TTL checks in a turn: about 0.5 ms */
+    GRID_MS = 20,    /* checks that are due within this time start together */
     ASK_TIMEOUT_MS = CHECK_ROUND_MS,
 };
 
@@ -329,6 +330,8 @@ void checks_turn(struct checks *c)
     ask_members(c, now);
     if (check_share_expire(&c->share, now))
         check_plan_divide(c->plan, &c->share, now);
+    if (check_plan_fail_some(c->plan, FAILS_MAX, now))
+        pending_ops_schedule_turn(&c->registry->pending_ops);
     while (c->writing < WRITES_MAX && check_plan_next_write(c->plan, &write))
         write_result(c, &write);
     size_t most = c->registry->options.check_concurrency;

@@ -21,6 +21,7 @@
 enum {
     ROUNDS_MAX = 8, /* under way at once; a member that does not answer keeps one for ASK_TIMEOUT_MS */
     ASK_TIMEOUT_MS = 500,
+    DECISIONS_MAX = 16, /* in a turn: an instance may have 4,096 keys of metadata */
     QUESTION_BYTES_MAX = KV_MEMBER_RPC_BYTES_MAX / 2,
 };
 
@@ -35,7 +36,7 @@ struct report_op {
     unsigned attempts;
     bool is_confirmed;          /* the view has reached a barrier */
     bool is_unheld;             /* no member has confirmed that it holds the check */
-    struct link link;           /* in reports.waiting */
+    struct link link;           /* in reports.waiting or reports.unheld */
     struct report_round *round; /* in which other members are asked; NULL = none */
     size_t place;               /* in it */
     struct txn txn;
@@ -53,6 +54,7 @@ struct report_round {
 struct reports {
     struct registry *registry;
     struct link waiting; /* for a round */
+    struct link unheld;  /* asked for in vain: to be decided again */
     struct report_round rounds[ROUNDS_MAX];
 };
 
@@ -131,10 +133,7 @@ static void reports_on_asked(struct kv_member_rpc *rpc, size_t asked, size_t ans
             continue;
         leave_round(w);
         w->is_unheld = true;
-        if (MUTANT(TTL_UNCONFIRMED))
-            report_end(w);
-        else
-            report_decide(w);
+        list_add_last(&round->reports->unheld, &w->link);
     }
     pending_ops_schedule_turn(&round->reports->registry->pending_ops);
 }
@@ -164,8 +163,23 @@ static void start_round(struct reports *p, struct report_round *round)
     buf_done(&question);
 }
 
+static void decide_again(struct reports *p)
+{
+    for (int n = 0; n < DECISIONS_MAX && !list_is_empty(&p->unheld); n++) {
+        struct report_op *w = container_of(p->unheld.next, struct report_op, link);
+        list_remove(&w->link);
+        if (MUTANT(TTL_UNCONFIRMED))
+            report_end(w);
+        else
+            report_decide(w);
+    }
+    if (!list_is_empty(&p->unheld))
+        pending_ops_schedule_turn(&p->registry->pending_ops);
+}
+
 void reports_turn(struct reports *p)
 {
+    decide_again(p);
     for (int i = 0; i < ROUNDS_MAX; i++) {
         struct report_round *round = &p->rounds[i];
         if (round->is_under_way && !round->left) { /* the other answers are not needed */
@@ -305,6 +319,7 @@ struct reports *reports_new(struct registry *r)
     struct reports *p = mem_new(sizeof *p);
     p->registry = r;
     list_init(&p->waiting);
+    list_init(&p->unheld);
     for (int i = 0; i < ROUNDS_MAX; i++)
         p->rounds[i].reports = p;
     kv_member_rpc_handle(r->kv, KV_TOPIC_REPORTS, reports_on_request, p);

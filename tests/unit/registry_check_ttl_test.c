@@ -90,6 +90,7 @@ static void pass(struct bench *b, uint64_t ms)
 {
     b->now_ms += ms;
     check_plan_judge(b->plan, b->now_ms);
+    assert_false(check_plan_fail_some(b->plan, 10, b->now_ms));
 }
 
 static void no_write(struct bench *b)
@@ -251,6 +252,36 @@ static void test_a_new_leader(void **state)
     fails(b);
 }
 
+/* Many clocks that run out at once are looked at in slices; one that a report moves in between does not fail. */
+static void test_slices(void **state)
+{
+    struct bench *b = *state;
+    struct check_write w;
+    char id[8], key[60];
+    for (int i = 0; i < 9; i++) {
+        snprintf(id, sizeof id, "%d", i);
+        put_text(
+            b, id,
+            "{\"host\":\"h\",\"check\":{\"type\":\"ttl\",\"ttl\":\"10s\"},\"checked\":{\"state\":\"up\"}}");
+    }
+    b->now_ms += LIMIT_MS;
+    check_plan_judge(b->plan, b->now_ms);
+    assert_true(check_plan_fail_some(b->plan, 4, b->now_ms));
+    for (int i = 0; i < 4; i++)
+        assert_true(check_plan_next_write(b->plan, &w));
+    no_write(b);
+    for (int i = 0; i < 8; i++) {
+        snprintf(key, sizeof key, "/cairn/registry/instances/n/g/s/%d", i);
+        assert_int_equal(check_plan_report(b->plan, slice_text(key), INSTANCE_UP, b->now_ms), i >= 4);
+    }
+    /* The leader changes: the last one is spared, too. */
+    check_plan_grant_grace(b->plan, b->now_ms);
+    assert_false(check_plan_fail_some(b->plan, 100, b->now_ms));
+    no_write(b);
+    pass(b, LIMIT_MS + CHECK_LEASE_MS - 1);
+    no_write(b);
+}
+
 static void test_deregistration(void **state)
 {
     struct bench *b = *state;
@@ -377,6 +408,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_another_check_begins_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_new_holder, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_new_leader, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_slices, setup, teardown),
         cmocka_unit_test_setup_teardown(test_deregistration, setup, teardown),
         cmocka_unit_test(test_bodies),
         cmocka_unit_test(test_messages),
