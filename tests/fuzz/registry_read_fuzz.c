@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "registry/check_report.h"
 #include "registry/document.h"
 #include "registry/name.h"
 #include "registry/survey_wire.h"
@@ -98,6 +99,30 @@ static void survey(struct slice in)
     arena_done(&a);
 }
 
+/* Reports for TTL checks, of a client and between members. */
+static void reports(struct slice in)
+{
+    static struct check_report list[CHECK_REPORTS_MAX];
+    static bool held[CHECK_REPORTS_MAX];
+    struct arena a = {0};
+    struct buf out = {0};
+    enum instance_state state;
+    struct slice output;
+    char error[200] = "";
+    size_t count;
+    int err = report_read(in, &a, &state, &output, error, sizeof error);
+    assert(err ? error[0] != 0 : state < INSTANCE_STATES && output.size <= CHECK_OUTPUT_MAX);
+    if (check_report_read_question(in, list, &count) == OK) {
+        check_report_write(list, count, &out);
+        assert(slice_equal(buf_slice(&out), in));
+    }
+    for (count = 0; count <= CHECK_REPORTS_MAX; count += 5)
+        if (check_report_read_answer(in, count, held) == OK)
+            assert(in.size == 1 + 4 + count);
+    buf_done(&out);
+    arena_done(&a);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 1)
@@ -120,6 +145,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 4:
         session_document(in, how);
+        break;
+    case 7:
+        reports(in);
         break;
     default:
         survey(in);
