@@ -1,83 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Tests of the plan of TTL checks, in virtual time on a catalog: the clock, which reports move it, the grace after a
  * move and after a leader change; and of the bodies and messages of reports. */
-#include "tests/unit/unit.h"
+#include "tests/unit/check_plan_bench.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "registry/check_plan.h"
 #include "registry/check_report.h"
 #include "registry/event.h"
 
-#define SELF 7
-
 enum { TTL_MS = 10000, LIMIT_MS = TTL_MS + CHECK_LATE_MS };
 
-struct bench {
-    struct catalog *catalog;
-    struct check_plan *plan;
-    int64_t revision;
-    uint64_t now_ms;
-};
-
-static void on_changed(void *arg, const struct catalog_change *change)
+/* The member holds all checks, and the lease of any before is over. */
+static int setup_held(void **state)
 {
-    struct bench *b = arg;
-    for (size_t i = 0; b->plan && i < change->id_count; i++)
-        check_plan_changed(b->plan, change->service, change->ids[i], 0, b->now_ms);
-}
-
-static void on_session(void *arg, struct catalog_session *session)
-{
-    (void)arg;
-    (void)session;
-}
-
-static void divide(struct bench *b, uint64_t id1, uint64_t id2)
-{
-    struct check_share share = {.term = 1, .ids = {id1, id2}, .count = (size_t)(!!id1 + !!id2)};
-    check_plan_divide(b->plan, &share, b->now_ms);
-}
-
-static int setup(void **state)
-{
-    struct bench *b = mem_new(sizeof *b);
-    const struct catalog_events events = {on_changed, on_session, on_session, b, NULL};
-    b->catalog = catalog_new(&events);
-    b->plan = check_plan_new(b->catalog, SELF, 1);
-    b->now_ms = 1000000;
+    setup(state);
+    struct bench *b = *state;
     divide(b, SELF, 0);
     b->now_ms += CHECK_LEASE_MS;
-    *state = b;
     return 0;
 }
 
-static int teardown(void **state)
-{
-    struct bench *b = *state;
-    check_plan_free(b->plan);
-    catalog_free(b->catalog);
-    mem_free(b);
-    return 0;
-}
-
-static void put_text(struct bench *b, const char *id, const char *text)
-{
-    struct name name = {NAME_INSTANCE, slice_text("n"), slice_text("g"), slice_text("s"), slice_text(id), 0};
-    catalog_begin(b->catalog, ++b->revision);
-    catalog_put(b->catalog, &name, slice_text(text), b->revision, b->revision);
-    catalog_end(b->catalog);
-}
-
-static void put(struct bench *b, const char *result, const char *more)
+static void put_check(struct bench *b, const char *result, const char *more)
 {
     char text[400];
     snprintf(text, sizeof text,
              "{\"host\":\"10.0.0.1\",\"check\":{\"type\":\"ttl\",\"ttl\":\"10s\"%s},"
              "\"checked\":{\"state\":\"%s\"}}",
              more, result);
-    put_text(b, "a", text);
+    put(b, "a", text);
 }
 
 static bool report(struct bench *b, enum instance_state state)
@@ -114,12 +65,12 @@ static uint64_t fails(struct bench *b)
 static void test_the_clock(void **state)
 {
     struct bench *b = *state;
-    put(b, "starting", "");
+    put_check(b, "starting", "");
     assert_int_equal(check_plan_wake_ms(b->plan), UINT64_MAX); /* nothing is run */
     assert_false(report(b, INSTANCE_UP));                      /* it changes something: it must be written */
     pass(b, LIMIT_MS - 1);
     no_write(b);
-    put(b, "up", ""); /* it is */
+    put_check(b, "up", ""); /* it is */
     for (int i = 0; i < 5; i++) {
         pass(b, LIMIT_MS - 1);
         no_write(b);
@@ -135,12 +86,12 @@ static void test_the_clock(void **state)
     no_write(b);
     pass(b, CHECK_ROUND_MS);
     fails(b);
-    put(b, "down", "");
+    put_check(b, "down", "");
     pass(b, 100 * LIMIT_MS);
     no_write(b);
     assert_true(report(b, INSTANCE_DOWN));
     assert_false(report(b, INSTANCE_UP));
-    put(b, "up", "");
+    put_check(b, "up", "");
     pass(b, LIMIT_MS - 1);
     no_write(b);
     pass(b, 1);
@@ -152,14 +103,14 @@ static void test_the_clock(void **state)
 static void test_reports_and_a_failure(void **state)
 {
     struct bench *b = *state;
-    put(b, "up", "");
+    put_check(b, "up", "");
     pass(b, LIMIT_MS);
     assert_true(report(b, INSTANCE_UP));
     no_write(b);
     pass(b, LIMIT_MS);
     uint64_t ticket = fails(b);
     assert_false(report(b, INSTANCE_UP));
-    put(b, "up", ""); /* the report was faster */
+    put_check(b, "up", ""); /* the report was faster */
     check_plan_write_failed(b->plan, ticket);
     assert_true(report(b, INSTANCE_UP));
     pass(b, LIMIT_MS - 1);
@@ -169,11 +120,11 @@ static void test_reports_and_a_failure(void **state)
 static void test_another_check_begins_anew(void **state)
 {
     struct bench *b = *state;
-    put(b, "up", "");
+    put_check(b, "up", "");
     pass(b, LIMIT_MS - 1);
-    put_text(b, "a",
-             "{\"host\":\"10.0.0.1\",\"check\":{\"type\":\"ttl\",\"ttl\":\"1s\"},"
-             "\"checked\":{\"state\":\"up\"}}");
+    put(b, "a",
+        "{\"host\":\"10.0.0.1\",\"check\":{\"type\":\"ttl\",\"ttl\":\"1s\"},"
+        "\"checked\":{\"state\":\"up\"}}");
     pass(b, 1000 + CHECK_LATE_MS - 1);
     no_write(b);
     pass(b, 1);
@@ -181,14 +132,13 @@ static void test_another_check_begins_anew(void **state)
     assert_true(check_plan_next_write(b->plan, &w));
     assert_true(slice_equal(w.output, slice_text("no report for 1s")));
     /* To a check that is run, and back. */
-    put_text(
-        b, "a",
+    put(b, "a",
         "{\"host\":\"10.0.0.1\",\"port\":1,\"check\":{\"type\":\"tcp\"},\"checked\":{\"state\":\"up\"}}");
     assert_int_not_equal(check_plan_wake_ms(b->plan), UINT64_MAX);
     assert_false(report(b, INSTANCE_UP));
     pass(b, 10 * LIMIT_MS);
     no_write(b);
-    put(b, "up", "");
+    put_check(b, "up", "");
     assert_int_equal(check_plan_wake_ms(b->plan), UINT64_MAX);
     pass(b, LIMIT_MS);
     fails(b);
@@ -197,7 +147,7 @@ static void test_another_check_begins_anew(void **state)
 static void test_a_new_holder(void **state)
 {
     struct bench *b = *state;
-    put(b, "up", "");
+    put_check(b, "up", "");
     divide(b, 1, 0);
     assert_false(report(b, INSTANCE_UP));
     pass(b, 100 * LIMIT_MS);
@@ -210,7 +160,7 @@ static void test_a_new_holder(void **state)
     no_write(b);
     pass(b, 1);
     fails(b);
-    put(b, "up", "");
+    put_check(b, "up", "");
     assert_true(report(b, INSTANCE_UP));
     /* Another member comes or goes, and this check stays: nothing begins anew. */
     pass(b, LIMIT_MS - 1);
@@ -218,8 +168,8 @@ static void test_a_new_holder(void **state)
     assert_true(report(b, INSTANCE_UP));
     /* One that is registered right after a move has the same grace. */
     pass(b, 1000);
-    put_text(b, "late",
-             "{\"host\":\"h\",\"check\":{\"type\":\"ttl\",\"ttl\":\"10s\"},\"checked\":{\"state\":\"up\"}}");
+    put(b, "late",
+        "{\"host\":\"h\",\"check\":{\"type\":\"ttl\",\"ttl\":\"10s\"},\"checked\":{\"state\":\"up\"}}");
     assert_true(report(b, INSTANCE_UP));
     assert_false(check_plan_report(b->plan, slice_text("/cairn/registry/instances/n/g/s/late"), INSTANCE_UP,
                                    b->now_ms));
@@ -237,7 +187,7 @@ static void test_a_new_holder(void **state)
 static void test_a_new_leader(void **state)
 {
     struct bench *b = *state;
-    put(b, "up", "");
+    put_check(b, "up", "");
     b->now_ms += LIMIT_MS + 500; /* reports were held up meanwhile */
     check_plan_grant_grace(b->plan, b->now_ms);
     pass(b, LIMIT_MS + CHECK_LEASE_MS - 1);
@@ -260,8 +210,7 @@ static void test_slices(void **state)
     char id[8], key[60];
     for (int i = 0; i < 9; i++) {
         snprintf(id, sizeof id, "%d", i);
-        put_text(
-            b, id,
+        put(b, id,
             "{\"host\":\"h\",\"check\":{\"type\":\"ttl\",\"ttl\":\"10s\"},\"checked\":{\"state\":\"up\"}}");
     }
     b->now_ms += LIMIT_MS;
@@ -286,10 +235,10 @@ static void test_deregistration(void **state)
 {
     struct bench *b = *state;
     struct check_write w;
-    put(b, "up", ",\"deregister_after\":\"1m\"");
+    put_check(b, "up", ",\"deregister_after\":\"1m\"");
     pass(b, LIMIT_MS);
     fails(b);
-    put(b, "down", ",\"deregister_after\":\"1m\"");
+    put_check(b, "down", ",\"deregister_after\":\"1m\"");
     pass(b, 59999);
     no_write(b);
     assert_true(report(b, INSTANCE_DOWN)); /* it stays down */
@@ -297,7 +246,7 @@ static void test_deregistration(void **state)
     assert_true(check_plan_next_write(b->plan, &w));
     assert_true(w.is_deregistration);
     assert_false(report(b, INSTANCE_DOWN)); /* its write and the deregistration compare the same revision */
-    put(b, "up", ",\"deregister_after\":\"1m\"");
+    put_check(b, "up", ",\"deregister_after\":\"1m\"");
     pass(b, 1);
     no_write(b);
 }
@@ -403,13 +352,13 @@ static void test_events(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_the_clock, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_reports_and_a_failure, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_another_check_begins_anew, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_new_holder, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_a_new_leader, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_slices, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_deregistration, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_clock, setup_held, teardown),
+        cmocka_unit_test_setup_teardown(test_reports_and_a_failure, setup_held, teardown),
+        cmocka_unit_test_setup_teardown(test_another_check_begins_anew, setup_held, teardown),
+        cmocka_unit_test_setup_teardown(test_a_new_holder, setup_held, teardown),
+        cmocka_unit_test_setup_teardown(test_a_new_leader, setup_held, teardown),
+        cmocka_unit_test_setup_teardown(test_slices, setup_held, teardown),
+        cmocka_unit_test_setup_teardown(test_deregistration, setup_held, teardown),
         cmocka_unit_test(test_bodies),
         cmocka_unit_test(test_messages),
         cmocka_unit_test(test_events),

@@ -2,7 +2,7 @@
  * Tests of reports for TTL checks, on three members on virtual time. Clients report through any member, while members
  * die, return and are cut off: no instance whose client reports is ever down, and one whose client has stopped is
  * down once. Reports that change nothing are not written. */
-#include "tests/unit/trio.h"
+#include "tests/unit/registry_trio.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +11,6 @@
 #include "base/log.h"
 #include "base/metric.h"
 #include "consensus/feature.h"
-#include "registry/registry.h"
 #include "tests/unit/registry_node.h"
 
 enum { CLIENTS = 8, TTL_MS = 6000, REPORT_MS = 2000, ATTEMPT_MS = 1500, LIMIT_MS = TTL_MS + CHECK_LATE_MS };
@@ -57,22 +56,8 @@ static void *open_module(struct kv *kv, const char *member)
     return registry_new(&o);
 }
 
-static void close_module(void *module)
-{
-    registry_free(module);
-}
-
-static void turn(void *module)
-{
-    registry_turn(module);
-}
-
-static bool is_ready(const void *module)
-{
-    return registry_is_ready(module);
-}
-
-static const struct trio_kind kind = {open_module, close_module, turn, is_ready};
+static const struct trio_kind kind = {open_module, registry_trio_close, registry_trio_turn,
+                                      registry_trio_is_ready};
 
 static int setup(void **state)
 {
