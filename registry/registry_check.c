@@ -4,9 +4,10 @@
  *
  * A turn:
  *   1. A leader asks the members, once in CHECK_ROUND_MS, while there are checks.
- *   2. TTL checks without reports fail. Writes of the plan are proposed, at most WRITES_MAX at once. Each compares the mod revision of the
+ *   2. TTL checks without reports fail.
+ *   3. Writes of the plan are proposed, at most WRITES_MAX at once. Each compares the mod revision of the
  *      instance on which it was decided, so a registration that was faster wins.
- *   3. Checks that are due start, at most check_concurrency at once and STARTS_MAX in a turn. Further ones
+ *   4. Checks that are due start, at most check_concurrency at once and STARTS_MAX in a turn. Further ones
  *      are late.
  *
  * Invariant: this member runs a check only while a division that names it as the holder is valid. */
