@@ -279,7 +279,7 @@ enum ctl_exit ctl_service_deregister(struct ctl *c)
 
 enum ctl_exit ctl_service_report(struct ctl *c)
 {
-    const char *state = ctl_flag_value(&c->line, "state"), *note = ctl_flag_value(&c->line, "note");
+    const char *state = ctl_text(&c->line, "state"), *note = ctl_flag_value(&c->line, "note");
     json_t *report = json_pack("{s:s, s:s}", "state", state, "output", note ? note : ""), *doc = NULL;
     struct buf body = {0};
     ctl_show_json(&body, report);

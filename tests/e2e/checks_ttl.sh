@@ -3,6 +3,7 @@
 # no instance leaves traffic; one without reports is down, once, and up again with the next report; refusals.
 . "$(dirname "$0")/lib.sh"
 . tests/e2e/members.sh
+CTL=$(realpath "$(dirname "$CAIRND")/cairnctl")
 reporters=() clients=4 each=8 ttl=10s
 count=$((clients * each))
 eval "end_members() $(declare -f end_more | tail -n +2)"
@@ -111,6 +112,8 @@ ask PUT 2 web/instances/r1/check '{"state":"up"}'
 expect "a report sets it up" "200 up true" "$status $(curl -s -m 60 "$(api 2)/services/web/instances/r1" | jq -r '.instance | "\(.state) \(.serving)"')"
 ask PUT 1 web/instances/r1/check '{"state":"down","output":"disk full"}'
 expect "a report sets it down" "200 down disk full" "$status $(curl -s -m 60 "$(api 1)/services/web/instances/r1" | jq -r '.instance | "\(.state) \(.checked.output)"')"
+expect "cairnctl reports up if no state is given" "reported r1 of web as up" "$("$CTL" --endpoints "$(endpoint 1)" service report web r1 2>&1)"
+expect "so it is" up "$(curl -s -m 60 "$(api 1)/services/web/instances/r1" | jq -r .instance.state)"
 
 # --- refusals
 ask PUT 1 web/instances/unknown/check '{"state":"up"}'
