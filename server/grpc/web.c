@@ -20,7 +20,6 @@ enum {
     FIELD_HEAD = 6,                  /* sizes of name and value */
     WEB_HEAD_MAX = 16 * 1024 + 1024, /* bytes of fields, as in HTTP/1.1; then 431 */
     WEB_CONGESTED = 64 << 10,        /* unsent bytes of a stream: HTTP/1.1's limit */
-    WEB_DISCARDED_MAX = 256 << 10,   /* of a body after its answer, as in HTTP/1.1 */
     WEB_DISCARD_MS = 10000,
     WEB_COPIED_MAX = 4 << 10, /* pieces up to this size are copied into the queue */
     PSEUDO_METHOD = 1,
@@ -305,7 +304,7 @@ bool web_open(struct grpc_call *call)
 static void discard(struct grpc_call *call, size_t size)
 {
     call->consumed += (uint32_t)size;
-    if (call->consumed > WEB_DISCARDED_MAX)
+    if (call->consumed > STREAM_WINDOW)
         h2_reset(call, H2_NO_ERROR);
 }
 
@@ -373,8 +372,9 @@ void web_free(struct grpc_call *call)
     buf_done(&call->head);
 }
 
-/* The rest of the body is discarded for a while: some clients (curl 7.88) take a reset that comes before they have
- * sent all for an error, although they have the answer. */
+/* The rest of the body is discarded for a while: some clients (curl 7.88) take a reset that comes while they send for
+ * an error, although they have the answer. The stream's window is not opened again, so that all that a client has
+ * on the way fits into it; a client that sends more is reset. */
 void web_sent(struct grpc_call *call)
 {
     if (call->is_half_closed) {

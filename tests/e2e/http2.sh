@@ -80,6 +80,11 @@ head -c 3000000 /dev/zero | tr '\0' x >large
 same "a body over the limit" /v3/kv/put --data-binary @large
 same "a head over the limit" /version -H "X-Long: $(head -c 20000 /dev/zero | tr '\0' x)"
 expect "all were compared" 70 $compared
+# The answer comes while the client sends: no client may take it for an error of the stream.
+for _ in $(seq 100); do
+    ask "${h2[@]}" -o body -w '%{http_code}\n' "$plain/v3/kv/put" --data-binary @large || echo "curl: $?"
+done | sort | uniq -c | sed 's/^ *//' >answers
+expect "each client of 100 gets the answer to a body over the limit" "100 413" "$(cat answers)"
 expect "metrics over h2" "2 200" "$(ask --http2 -o body -w '%{http_version} %{http_code}' "$metrics/metrics")"
 check "with their type" has body '^# TYPE etcd_server_has_leader gauge'
 expect "no other page there" "2 404" "$(ask --http2 -o body -w '%{http_version} %{http_code}' "$metrics/version")"
