@@ -349,6 +349,7 @@ enum kv_topic {
     KV_TOPIC_LISTENERS = 2,   /* config/listen_wire.h */
     KV_TOPIC_LEVEL = 3,       /* kv/feature_level.c */
     KV_TOPIC_CHECKS = 4,      /* registry/check_share.h */
+    KV_TOPIC_REPORTS = 5,     /* registry/check_report.h */
 };
 
 struct kv_member_request; /* a question that waits for its answer */

@@ -9,7 +9,7 @@
 
 #define MS_NS 1000000
 
-static const char *const type_names[CHECK_TYPES] = {"tcp", "http", "https", "grpc"};
+static const char *const type_names[CHECK_TYPES] = {"tcp", "http", "https", "grpc", "ttl"};
 
 const char *check_type_name(enum check_type type)
 {
@@ -23,16 +23,14 @@ static void take_type(struct document_reader *r, struct check *c)
     struct slice text = {0};
     document_text(r, "type", &text);
     if (!text.size)
-        document_refuse_last(r, "type", "is missing: give tcp, http, https or grpc");
+        document_refuse_last(r, "type", "is missing: give tcp, http, https, grpc or ttl");
     for (int i = 0; i < CHECK_TYPES; i++)
         if (slice_equal(text, slice_text(type_names[i]))) {
             c->type = (enum check_type)i;
             return;
         }
-    if (slice_equal(text, slice_text("ttl")))
-        document_refuse(r, "type", "ttl is an instance without a check: leave out check and set ttl");
-    else if (text.size)
-        document_refuse(r, "type", "is not one of tcp, http, https, grpc");
+    if (text.size)
+        document_refuse(r, "type", "is not one of tcp, http, https, grpc, ttl");
 }
 
 static void take_ms(struct document_reader *r, const char *field, uint32_t min_ms, uint32_t max_ms,
@@ -106,14 +104,13 @@ static void take_run(struct document_reader *r, const char *field, uint16_t *ret
         *ret = (uint16_t)value;
 }
 
-static int read_config(struct document_reader *r, struct check *c)
+/* The fields of a check that a member runs: how, and when the outcomes change the state. */
+static void take_probe(struct document_reader *r, struct check *c)
 {
-    uint32_t deregister_ms = 0;
+    int64_t port;
     c->interval_ms = CHECK_INTERVAL_MS;
     c->failures = 3;
     c->successes = 1;
-    int64_t port;
-    take_type(r, c);
     if (document_number(r, "port", 1, 65535, &port))
         c->port = (uint16_t)port;
     take_path(r, c);
@@ -129,6 +126,29 @@ static int read_config(struct document_reader *r, struct check *c)
         document_refuse(r, "timeout", "is longer than interval");
     take_run(r, "failures", &c->failures);
     take_run(r, "successes", &c->successes);
+}
+
+static void take_ttl(struct document_reader *r, struct check *c)
+{
+    static const char *const others[] = {"port",     "path",    "service",  "tls",      "insecure",
+                                         "interval", "timeout", "failures", "successes"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        refuse_unless(r, c, others[i], document_take(r, others[i]) != NULL, 0);
+    take_ms(r, "ttl", CHECK_TTL_MIN_MS, CHECK_TTL_MAX_MS, &c->ttl_ms);
+    if (!c->ttl_ms)
+        document_refuse_last(r, "ttl", "is missing: give the longest time between two reports");
+}
+
+static int read_config(struct document_reader *r, struct check *c)
+{
+    uint32_t deregister_ms = 0;
+    take_type(r, c);
+    if (c->type == CHECK_TTL) {
+        take_ttl(r, c);
+    } else {
+        refuse_unless(r, c, "ttl", document_take(r, "ttl") != NULL, 0);
+        take_probe(r, c);
+    }
     take_ms(r, "deregister_after", 60000, INSTANCE_TIME_MAX_S * 1000u, &deregister_ms);
     c->deregister_after_s = deregister_ms / 1000;
     return document_end(r);
@@ -223,10 +243,14 @@ static void add_config(const struct check *c, struct json_writer *w)
         jw_key(w, "insecure");
         jw_bool(w, true);
     }
-    add_ms(w, "interval", c->interval_ms);
-    add_ms(w, "timeout", c->timeout_ms);
-    document_add_number(w, "failures", c->failures);
-    document_add_number(w, "successes", c->successes);
+    if (c->type == CHECK_TTL) {
+        add_ms(w, "ttl", c->ttl_ms);
+    } else {
+        add_ms(w, "interval", c->interval_ms);
+        add_ms(w, "timeout", c->timeout_ms);
+        document_add_number(w, "failures", c->failures);
+        document_add_number(w, "successes", c->successes);
+    }
     if (c->deregister_after_s)
         add_ms(w, "deregister_after", (uint64_t)c->deregister_after_s * 1000);
     jw_close(w, '}');
@@ -261,6 +285,8 @@ enum instance_state check_effect(enum instance_state registered, enum instance_s
 
 bool check_is_valid(const struct check *c)
 {
+    if (c->type == CHECK_TTL)
+        return c->ttl_ms >= CHECK_TTL_MIN_MS && c->ttl_ms <= CHECK_TTL_MAX_MS;
     return c->type < CHECK_TYPES && c->interval_ms >= CHECK_INTERVAL_MIN_MS &&
            c->interval_ms <= CHECK_INTERVAL_MAX_MS && c->timeout_ms >= CHECK_TIMEOUT_MIN_MS &&
            c->timeout_ms <= CHECK_TIMEOUT_MAX_MS && c->timeout_ms <= c->interval_ms && c->failures > 0 &&
@@ -272,6 +298,7 @@ bool check_equal(const struct check *a, const struct check *b)
     return a->type == b->type && a->port == b->port && a->is_tls == b->is_tls &&
            a->is_insecure == b->is_insecure && slice_equal(a->path, b->path) &&
            slice_equal(a->service, b->service) && a->interval_ms == b->interval_ms &&
-           a->timeout_ms == b->timeout_ms && a->deregister_after_s == b->deregister_after_s &&
-           a->failures == b->failures && a->successes == b->successes;
+           a->timeout_ms == b->timeout_ms && a->ttl_ms == b->ttl_ms &&
+           a->deregister_after_s == b->deregister_after_s && a->failures == b->failures &&
+           a->successes == b->successes;
 }

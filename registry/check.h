@@ -2,6 +2,9 @@
  * Health checks that members run: the fields `check` and `checked` of an instance's document, and the states
  * that follow from them. Pure.
  *
+ * tcp, http, https and grpc are run by a member. With ttl a client reports the results (check_report.h), and a
+ * member watches that the reports come.
+ *
  * An instance with a check has no session. The client gives `check`; the registry alone writes `checked`:
  * the state that the check found, its reason, and the state that the client registered. The document's own
  * `state` is always the one in effect, so that every reader of the keys sees it. */
@@ -11,7 +14,7 @@
 #include "base/document.h"
 #include "registry/state.h"
 
-enum check_type { CHECK_TCP, CHECK_HTTP, CHECK_HTTPS, CHECK_GRPC, CHECK_TYPES };
+enum check_type { CHECK_TCP, CHECK_HTTP, CHECK_HTTPS, CHECK_GRPC, CHECK_TTL, CHECK_TYPES };
 
 #define CHECK_INTERVAL_MS     10000
 #define CHECK_INTERVAL_MIN_MS 1000
@@ -19,20 +22,23 @@ enum check_type { CHECK_TCP, CHECK_HTTP, CHECK_HTTPS, CHECK_GRPC, CHECK_TYPES };
 #define CHECK_TIMEOUT_MS      2000
 #define CHECK_TIMEOUT_MIN_MS  100
 #define CHECK_TIMEOUT_MAX_MS  60000
+#define CHECK_TTL_MIN_MS      1000
+#define CHECK_TTL_MAX_MS      86400000
 #define CHECK_RUNS_MAX        100 /* of failures and successes */
 #define CHECK_OUTPUT_MAX      200 /* bytes */
 #define CHECK_SERVICE_MAX     200 /* bytes */
 
 struct check {
     enum check_type type;
-    uint16_t port;        /* 0 = the instance's */
-    bool is_tls;          /* grpc: over TLS */
-    bool is_insecure;     /* https, grpc over TLS: the certificate is not verified */
-    struct slice path;    /* http, https; empty = "/" */
-    struct slice service; /* grpc: the name in the question; empty = the server as a whole */
-    uint32_t interval_ms, timeout_ms;
-    uint32_t deregister_after_s;  /* an instance that is down for so long is deregistered; 0 = never */
-    uint16_t failures, successes; /* outcomes in a row until a worse, a better state */
+    uint16_t port;                    /* 0 = the instance's */
+    bool is_tls;                      /* grpc: over TLS */
+    bool is_insecure;                 /* https, grpc over TLS: the certificate is not verified */
+    struct slice path;                /* http, https; empty = "/" */
+    struct slice service;             /* grpc: the name in the question; empty = the server as a whole */
+    uint32_t interval_ms, timeout_ms; /* 0 with ttl, as failures and successes: nothing is run */
+    uint32_t ttl_ms;                  /* ttl: the longest time between two reports */
+    uint32_t deregister_after_s;      /* an instance that is down for so long is deregistered; 0 = never */
+    uint16_t failures, successes;     /* outcomes in a row until a worse, a better state */
 
     /* `checked` */
     enum instance_state registered; /* the state that the client gave */

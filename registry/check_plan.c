@@ -7,6 +7,8 @@
 
 #include "base/hash.h"
 #include "base/heap.h"
+#include "base/mutant.h"
+#include "base/text.h"
 #include "registry/janitor_state.h"
 
 #define FIRST_MS 1000 /* a check without a result begins within this time */
@@ -17,13 +19,16 @@ struct check_item {
     uint64_t target; /* a hash of its address and its check: another one begins anew */
     int64_t revision;
     uint32_t interval_ms, deregister_after_s;
+    uint32_t ttl_ms;     /* 0: not a TTL check */
+    uint64_t silent_ms;  /* TTL: no report has come then */
+    uint64_t confirm_ms; /* TTL: reports are confirmed from then on */
     uint16_t failures, successes;
     uint16_t worse, better; /* outcomes in a row that ask for such a state */
     enum instance_state result;
-    bool is_held;     /* by this member */
-    uint64_t ticket;  /* of the probe under way; 0 = none */
-    uint64_t down_ms; /* this member has seen it down since then; 0 = it is not */
-    struct heap_node due;
+    bool is_held;          /* by this member */
+    uint64_t ticket;       /* of the probe under way; 0 = none */
+    uint64_t down_ms;      /* this member has seen it down since then; 0 = it is not */
+    struct heap_node due;  /* in plan.due; a TTL check in plan.ttl_due */
     struct link write;     /* in plan.writes */
     uint64_t write_ticket; /* of the write under way; 0 = none */
     enum instance_state wanted;
@@ -39,6 +44,10 @@ struct check_plan {
     struct strmap items; /* by the instance's key */
     struct map tickets;  /* of probes and writes */
     struct heap due;
+    struct heap ttl_due; /* TTL checks that may have to fail or to be deregistered */
+    uint64_t divided_ms; /* the last division */
+    uint64_t judged_ms;  /* TTL checks whose time was over then may fail; 0 = none may */
+    uint64_t graced_ms;  /* check_plan_grant_grace; 0 = never */
     struct link writes;
     size_t count, held;
     struct buf key; /* scratch */
@@ -91,6 +100,43 @@ static void schedule_first(struct check_plan *p, struct check_item *c, uint64_t 
     heap_add(&p->due, &c->due, now_ms + check_plan_random(p, within_ms));
 }
 
+static void unschedule(struct check_plan *p, struct check_item *c)
+{
+    heap_remove(c->ttl_ms ? &p->ttl_due : &p->due, &c->due);
+}
+
+/* The clock of a TTL check begins again, with more time. It is never set back. */
+static void schedule_silence(struct check_plan *p, struct check_item *c, uint64_t more_ms, uint64_t now_ms)
+{
+    uint64_t silent_ms = now_ms + c->ttl_ms + CHECK_LATE_MS + more_ms;
+    unschedule(p, c);
+    if (c->silent_ms < silent_ms)
+        c->silent_ms = silent_ms;
+    if (c->result != INSTANCE_DOWN) {
+        heap_add(&p->ttl_due, &c->due, c->silent_ms);
+    } else if (c->deregister_after_s) {
+        if (!c->down_ms)
+            c->down_ms = now_ms;
+        heap_add(&p->ttl_due, &c->due, c->down_ms + (uint64_t)c->deregister_after_s * 1000);
+    }
+}
+
+/* The holder before may confirm reports until then. */
+static uint64_t left_of_others(const struct check_item *c, uint64_t now_ms)
+{
+    return c->confirm_ms > now_ms && !MUTANT(TTL_TAKEN_WITHOUT_GRACE) ? c->confirm_ms - now_ms : 0;
+}
+
+static void schedule_anew(struct check_plan *p, struct check_item *c, uint64_t now_ms)
+{
+    if (!c->ttl_ms) {
+        schedule_first(p, c, now_ms);
+        return;
+    }
+    c->silent_ms = 0;
+    schedule_silence(p, c, left_of_others(c, now_ms), now_ms);
+}
+
 /* Begins or ends to run the check. */
 static void hold(struct check_plan *p, struct check_item *c, uint64_t now_ms)
 {
@@ -101,9 +147,10 @@ static void hold(struct check_plan *p, struct check_item *c, uint64_t now_ms)
     p->held += is_held ? 1 : (size_t)-1;
     forget_probe(p, c);
     c->down_ms = 0;
-    heap_remove(&p->due, &c->due);
+    c->confirm_ms = p->divided_ms + CHECK_LEASE_MS;
+    unschedule(p, c);
     if (is_held)
-        schedule_first(p, c, now_ms);
+        schedule_anew(p, c, now_ms);
     else
         forget_write(p, c);
 }
@@ -112,7 +159,7 @@ static void free_item(struct check_plan *p, struct check_item *c)
 {
     forget_probe(p, c);
     forget_write(p, c);
-    heap_remove(&p->due, &c->due);
+    unschedule(p, c);
     p->held -= c->is_held;
     p->count--;
     place_done(&c->place);
@@ -154,6 +201,8 @@ static bool set_target(struct check_plan *p, struct check_item *c, const struct 
     if (c->target == target)
         return false;
     c->target = target;
+    unschedule(p, c);
+    c->ttl_ms = doc->check->ttl_ms;
     c->interval_ms = doc->check->interval_ms;
     c->deregister_after_s = doc->check->deregister_after_s;
     c->failures = doc->check->failures;
@@ -200,10 +249,12 @@ void check_plan_changed(struct check_plan *p, const struct catalog_service *s, s
         c = add_item(p, i, key);
     bool is_new = set_target(p, c, i->doc);
     set_result(p, c, i);
-    if (c->is_held && is_new)
-        schedule_first(p, c, now_ms);
-    else if (!c->is_held)
+    if (!c->is_held)
         hold(p, c, now_ms);
+    else if (is_new)
+        schedule_anew(p, c, now_ms);
+    else if (c->ttl_ms)
+        schedule_silence(p, c, left_of_others(c, now_ms), now_ms);
 }
 
 void check_plan_divide(struct check_plan *p, const struct check_share *share, uint64_t now_ms)
@@ -211,6 +262,7 @@ void check_plan_divide(struct check_plan *p, const struct check_share *share, ui
     struct slice key;
     void *value;
     p->share = *share;
+    p->divided_ms = now_ms;
     for (size_t at = 0; strmap_next(&p->items, &at, &key, &value);)
         hold(p, value, now_ms);
 }
@@ -282,6 +334,74 @@ void check_plan_outcome(struct check_plan *p, uint64_t ticket, enum check_outcom
         want(p, c, state, output, true);
 }
 
+/* --- TTL checks ----------------------------------------------------------------------------------------- */
+
+bool check_plan_report(struct check_plan *p, struct slice key, enum instance_state state, uint64_t now_ms)
+{
+    struct check_item *c = strmap_get(&p->items, key);
+    if (!c || !c->ttl_ms || !c->is_held || c->result != state)
+        return false;
+    if (now_ms < c->confirm_ms && !MUTANT(TTL_CONFIRMED_EARLY))
+        return false;
+    if (c->write_ticket && !MUTANT(TTL_CONFIRMED_LATE))
+        return false;
+    if (state == INSTANCE_DOWN)
+        return true; /* it has no clock */
+    if (!c->write_ticket)
+        forget_write(p, c); /* the failure that was not proposed yet */
+    schedule_silence(p, c, 0, now_ms);
+    return true;
+}
+
+/* The same text each time: silence alone changes nothing more. */
+static void fail(struct check_plan *p, struct check_item *c, uint64_t now_ms)
+{
+    bool is_deregistration = c->result == INSTANCE_DOWN;
+    struct buf output = {0};
+    buf_add_text(&output, "no report for ");
+    text_add_duration(&output, (int64_t)c->ttl_ms * 1000000);
+    want(p, c, INSTANCE_DOWN, buf_text(&output), is_deregistration);
+    buf_done(&output);
+    heap_add(&p->ttl_due, &c->due, now_ms + CHECK_ROUND_MS); /* again, if the write is not applied */
+}
+
+void check_plan_judge(struct check_plan *p, uint64_t now_ms)
+{
+    p->judged_ms = now_ms;
+}
+
+/* Clocks that run out before the grace is over are set then: there may be many. */
+void check_plan_grant_grace(struct check_plan *p, uint64_t now_ms)
+{
+    p->judged_ms = 0;
+    p->graced_ms = now_ms;
+}
+
+static uint64_t grace_of(const struct check_plan *p, const struct check_item *c)
+{
+    if (!p->graced_ms || c->result == INSTANCE_DOWN || MUTANT(TTL_LEADER_UNSEEN))
+        return 0;
+    return p->graced_ms + c->ttl_ms + CHECK_LATE_MS + CHECK_LEASE_MS;
+}
+
+bool check_plan_fail_some(struct check_plan *p, size_t most, uint64_t now_ms)
+{
+    struct heap_node *n;
+    while ((n = heap_first(&p->ttl_due)) && n->key <= p->judged_ms) {
+        struct check_item *c = container_of(n, struct check_item, due);
+        uint64_t grace_ms = grace_of(p, c);
+        if (!most--)
+            return true;
+        if (grace_ms > p->judged_ms) {
+            heap_move(&p->ttl_due, n, grace_ms);
+            continue;
+        }
+        heap_remove(&p->ttl_due, n);
+        fail(p, c, now_ms);
+    }
+    return false;
+}
+
 /* --- writes --------------------------------------------------------------------------------------------- */
 
 bool check_plan_next_write(struct check_plan *p, struct check_write *ret_write)
@@ -337,6 +457,7 @@ void check_plan_free(struct check_plan *p)
     strmap_done(&p->items);
     map_done(&p->tickets);
     heap_done(&p->due);
+    heap_done(&p->ttl_due);
     buf_done(&p->key);
     mem_free(p);
 }

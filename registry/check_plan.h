@@ -13,6 +13,7 @@
  *     write while the state stays.
  *   - A check begins at a random time within its interval, so that a restart or a move does not run all of
  *     them at once. A check without a result begins within a second.
+ *   - A TTL check is not run. Reports move its clock, and it fails when the clock has run out: see below.
  *   - A check that another member holds is not run, and its outcomes in a row are forgotten. The outcome of a
  *     probe that was under way then is ignored. */
 #ifndef REGISTRY_CHECK_PLAN_H
@@ -28,12 +29,36 @@ enum check_outcome { CHECK_PASS, CHECK_WARN, CHECK_FAIL };
 struct check_plan *check_plan_new(const struct catalog *catalog, uint64_t member_id, uint64_t random_seed);
 void check_plan_free(struct check_plan *p);
 
+/* TTL checks.
+ *
+ * A report is either written, or its holder confirms it (check_plan_report): then nothing is written. The writes
+ * compare the mod revision, so no failure that was decided before a written report takes effect after it.
+ *
+ *   clock        ttl + CHECK_LATE_MS after the last report or change of the instance. The holder judges it
+ *                when the leader asks (check_plan_judge), so never while there is no leader to take reports.
+ *   new holder   The clock begins with CHECK_LEASE_MS more: for so long the holder before may have confirmed
+ *                reports. For as long the new holder confirms none, because the one before may fail the check.
+ *   new leader   Reports were held up. Every clock begins again (check_plan_grant_grace).
+ *
+ * So a check does not fail while each report is answered within its ttl after the one before was sent. */
+#define CHECK_LATE_MS 2000 /* the time that a report may need to the holder, beside the ttl */
+
 /* The instance of this name was registered, changed or deregistered: the plan looks it up in the catalog.
  * Beyond checks_max instances with a check, further ones are not checked. 0 = no limit. */
 void check_plan_changed(struct check_plan *p, const struct catalog_service *s, struct slice id,
                         size_t checks_max, uint64_t now_ms);
 /* The division has changed, or is over. */
 void check_plan_divide(struct check_plan *p, const struct check_share *share, uint64_t now_ms);
+
+/* A report that the instance is (still) in this state. True: this member holds the check and has moved the clock. False:
+ * it must be written. */
+bool check_plan_report(struct check_plan *p, struct slice key, enum instance_state state, uint64_t now_ms);
+/* The leader has asked, and was never silent for CHECK_LATE_MS: TTL checks whose time is over by now may fail. */
+void check_plan_judge(struct check_plan *p, uint64_t now_ms);
+/* Another leader has asked, or the leader after it was silent. */
+void check_plan_grant_grace(struct check_plan *p, uint64_t now_ms);
+/* Lets TTL checks fail, after looking at `most` clocks that have run out. True: there are more. */
+bool check_plan_fail_some(struct check_plan *p, size_t most, uint64_t now_ms);
 
 struct check_run {
     uint64_t ticket;

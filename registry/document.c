@@ -186,7 +186,7 @@ static void take_instance(struct document_reader *r, enum document_reading how, 
         document_refuse(r, "state", "\"lost\" is set by the registry only: use \"down\"");
     if (i->host.size == 0)
         document_refuse_last(r, "host", "is missing");
-    if (i->check && !i->check->port && !i->port)
+    if (i->check && i->check->type != CHECK_TTL && !i->check->port && !i->port)
         document_refuse_last(r, "check", "has no port: give it one, or the instance");
 }
 
@@ -311,6 +311,26 @@ static void take_digest(struct document_reader *r, struct session *s)
     }
     if (!s->has_key)
         document_refuse(r, "key_sha256", "is not 64 hexadecimal digits");
+}
+
+int report_read(struct slice text, struct arena *a, enum instance_state *ret_state, struct slice *ret_output,
+                char *error, size_t error_size)
+{
+    struct document_reader r = document_reader_of(DOCUMENT_STRICT, a, error, error_size);
+    struct slice state = {0};
+    *ret_output = (struct slice){0};
+    *ret_state = INSTANCE_STATES;
+    document_begin(&r, text);
+    document_text(&r, "state", &state);
+    document_text(&r, "output", ret_output);
+    if (!state.size)
+        document_refuse_last(&r, "state", "is missing: give up, warn or down");
+    else if (instance_state_find(state, ret_state) ||
+             (*ret_state != INSTANCE_UP && *ret_state != INSTANCE_WARN && *ret_state != INSTANCE_DOWN))
+        document_refuse(&r, "state", "is not one of up, warn, down");
+    if (ret_output->size > CHECK_OUTPUT_MAX)
+        document_refuse(&r, "output", "is longer than 200 bytes");
+    return document_end(&r);
 }
 
 int session_read(struct slice text, enum document_reading how, struct arena *a, struct session *ret,

@@ -98,6 +98,9 @@ MUST_CHECK int override_read(struct slice text, enum document_reading how, struc
                              struct override *ret, char *error, size_t error_size);
 MUST_CHECK int settings_read(struct slice text, enum document_reading how, struct arena *a,
                              struct settings *ret, char *error, size_t error_size);
+/* A report for a TTL check, {"state":"up|warn|down","output":"text"}: only a client gives one, and no key holds it. */
+MUST_CHECK int report_read(struct slice text, struct arena *a, enum instance_state *ret_state,
+                           struct slice *ret_output, char *error, size_t error_size);
 MUST_CHECK int session_read(struct slice text, enum document_reading how, struct arena *a,
                             struct session *ret, char *error, size_t error_size);
 

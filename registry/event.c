@@ -50,9 +50,25 @@ static enum event_cause cause_of_change(const struct instance *before, const str
         return EVENT_REGISTERED_AGAIN;
     if (before->is_guarded && !after->is_guarded)
         return EVENT_UNGUARDED;
-    if (before->check && after->check && before->check->result != after->check->result)
+    if (before->check && after->check &&
+        (before->check->result != after->check->result ||
+         !slice_equal(before->check->output, after->check->output)))
         return cause_of_result(after->check->result);
     return before->state != after->state ? EVENT_STATE_CHANGED : EVENT_UPDATED;
+}
+
+/* A report for a TTL check is written though it changes nothing, if no holder has confirmed it. */
+static bool is_same_document(const struct instance *before, const struct instance *after)
+{
+    struct buf texts[2] = {{0}, {0}};
+    if (!before || !after || !before->check || !after->check)
+        return false;
+    instance_write(before, &texts[0]);
+    instance_write(after, &texts[1]);
+    bool is_same = slice_equal(buf_slice(&texts[0]), buf_slice(&texts[1]));
+    buf_done(&texts[0]);
+    buf_done(&texts[1]);
+    return is_same;
 }
 
 static void derive_instance(const struct instance *before, const struct instance *after, struct event *e)
@@ -93,6 +109,8 @@ static void derive_override(const struct override *before, const struct override
 bool event_derive(const struct catalog_replaced *change, struct event *ret_event)
 {
     struct event e = {.from = INSTANCE_STATES, .state = INSTANCE_STATES, .id = change->name->id};
+    if (is_same_document(change->old_instance, change->instance))
+        return false;
     if (change->old_instance || change->instance) {
         derive_instance(change->old_instance, change->instance, &e);
     } else if (change->old_override || change->override) {

@@ -265,6 +265,7 @@ void registry_turn(struct registry *r)
     turn_enter(TURN_REGISTRY_CHECKS);
     if (registry_is_ready(r) && catalog_is_settled(r->catalog))
         checks_turn(r->checks);
+    reports_turn(r->reports);
     turn_enter(TURN_REGISTRY_EVENTS);
     if (registry_is_ready(r) && catalog_is_settled(r->catalog))
         events_turn(r->events);
@@ -311,6 +312,7 @@ struct registry *registry_new(const struct registry_options *options)
     r->catalog = catalog_new(&events);
     r->janitor = janitor_new(r->kv, r->catalog);
     r->checks = checks_new(r);
+    r->reports = reports_new(r);
     r->events = options->has_events ? events_new(r) : NULL;
     metric_collector_add(registry_metric_collect, r);
     survey_open(r);
@@ -325,6 +327,7 @@ void registry_free(struct registry *r)
     metric_collector_remove(registry_metric_collect, r);
     survey_close(r);
     pending_ops_done(&r->pending_ops);
+    reports_free(r->reports);
     checks_free(r->checks);
     events_free(r->events);
     r->events = NULL;

@@ -147,6 +147,12 @@ void registry_register_list(struct registry *r, struct registry_request *q, cons
 /* ERR_NOT_FOUND. A session that was made for this instance alone ends with it. */
 void registry_deregister(struct registry *r, struct registry_request *q, const struct registry_key *key);
 
+/* A client's report for an instance with a TTL check: its state (up, warn, down) and an output of at most CHECK_OUTPUT_MAX
+ * bytes. It is written if it changes something, or if the member that holds the check does not confirm it; else
+ * is_unchanged is set. ERR_NOT_FOUND; ERR_CONFLICT: the instance has no TTL check. */
+void registry_report(struct registry *r, struct registry_request *q, const struct registry_key *key,
+                     enum instance_state state, struct slice output);
+
 void registry_session_open(struct registry *r, struct registry_request *q, const struct session *doc);
 void registry_session_heartbeat(struct registry *r, struct registry_request *q, int64_t session);
 /* Deletes the session and all of its instances in one transaction. If they are too many for one, it deletes

@@ -4,9 +4,10 @@
  *
  * A turn:
  *   1. A leader asks the members, once in CHECK_ROUND_MS, while there are checks.
- *   2. Writes of the plan are proposed, at most WRITES_MAX at once. Each compares the mod revision of the
+ *   2. TTL checks without reports fail.
+ *   3. Writes of the plan are proposed, at most WRITES_MAX at once. Each compares the mod revision of the
  *      instance on which it was decided, so a registration that was faster wins.
- *   3. Checks that are due start, at most check_concurrency at once and STARTS_MAX in a turn. Further ones
+ *   4. Checks that are due start, at most check_concurrency at once and STARTS_MAX in a turn. Further ones
  *      are late.
  *
  * Invariant: this member runs a check only while a division that names it as the holder is valid. */
@@ -19,7 +20,8 @@
 enum {
     WRITES_MAX = 64,
     STARTS_MAX = 64,
-    GRID_MS = 20, /* checks that are due within this time start together */
+    FAILS_MAX = 512, /* clocks of TTL checks in a turn: about 0.5 ms */
+    GRID_MS = 20,    /* checks that are due within this time start together */
     ASK_TIMEOUT_MS = CHECK_ROUND_MS,
 };
 
@@ -35,6 +37,7 @@ struct checks {
     struct registry *registry;
     struct check_plan *plan;
     struct check_share share; /* the division in use */
+    uint64_t asked_ms;        /* the leader of that term has asked last */
     struct check_prober *prober;
     struct link runs;
     size_t running, writing;
@@ -63,13 +66,32 @@ static bool is_able(const struct checks *c)
     return c->prober && registry_is_ready(c->registry) && !kv_is_learner(c->registry->kv);
 }
 
+/* While the leader is silent, members cannot take reports for TTL checks: their time does not count. */
+static void judge_silence(struct checks *c, uint64_t term_before, uint64_t now)
+{
+    if (c->share.term != term_before || now - c->asked_ms > CHECK_LATE_MS)
+        check_plan_grant_grace(c->plan, now);
+    else if (is_able(c))
+        check_plan_judge(c->plan, now);
+    c->asked_ms = now;
+}
+
 static int accept_division(struct checks *c, struct slice question, uint64_t now)
 {
     bool is_changed;
+    uint64_t term_before = c->share.term;
     int err = check_share_accept(&c->share, question, now, &is_changed);
-    if (!err && is_changed)
+    if (err)
+        return err;
+    if (is_changed)
         check_plan_divide(c->plan, &c->share, now);
-    return err;
+    judge_silence(c, term_before, now);
+    return OK;
+}
+
+bool checks_report(struct checks *c, struct slice key, enum instance_state state)
+{
+    return is_able(c) && check_plan_report(c->plan, key, state, checks_now_ms(c));
 }
 
 static void checks_on_request(void *arg, struct kv_member_request *asked, struct slice question)
@@ -228,20 +250,22 @@ static void on_check_written(struct kv_request *kv, int err, const ProtobufCMess
     pending_op_end(&w->op.pending_ops, OK);
 }
 
-/* The document with the new result. A lease that a client attached to the key stays attached. */
-static void put_result(struct check_write_op *w, const struct check_write *write, struct slice at)
+size_t checks_put_result(struct txn *txn, struct slice at, const struct instance *before,
+                         enum instance_state result, struct slice output)
 {
-    struct instance doc = *write->instance->doc;
+    struct instance doc = *before;
     struct check check = *doc.check;
     struct buf text = {0};
-    check.result = write->result;
-    check.output = write->output;
+    check.result = result;
+    check.output = output;
     doc.check = &check;
     doc.state = check_effect(check.registered, check.result);
     instance_write(&doc, &text);
-    txn_put(&w->txn, at, registry_copy(&w->op.pending_ops.arena, buf_slice(&text)), 0);
-    w->txn.message.success[0]->request_put->ignore_lease = true;
+    txn_put(txn, at, registry_copy(txn->arena, buf_slice(&text)), 0);
+    txn->message.success[0]->request_put->ignore_lease = true;
+    size_t size = text.size;
     buf_done(&text);
+    return size;
 }
 
 static void write_result(struct checks *c, const struct check_write *write)
@@ -262,7 +286,7 @@ static void write_result(struct checks *c, const struct check_write *write)
         txn_delete(&w->txn, at);
         registry_end_drain(&w->txn, i, registry_key_text(a, NAME_OVERRIDE, &key));
     } else {
-        put_result(w, write, at);
+        checks_put_result(&w->txn, at, i->doc, write->result, write->output);
     }
     w->op.pending_ops.kv.done = on_check_written;
     c->writing++;
@@ -307,6 +331,8 @@ void checks_turn(struct checks *c)
     ask_members(c, now);
     if (check_share_expire(&c->share, now))
         check_plan_divide(c->plan, &c->share, now);
+    if (check_plan_fail_some(c->plan, FAILS_MAX, now))
+        pending_ops_schedule_turn(&c->registry->pending_ops);
     while (c->writing < WRITES_MAX && check_plan_next_write(c->plan, &write))
         write_result(c, &write);
     size_t most = c->registry->options.check_concurrency;

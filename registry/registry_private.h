@@ -26,6 +26,7 @@
 #include "registry/registry.h"
 #include "registry/registry_check.h"
 #include "registry/registry_event.h"
+#include "registry/registry_report.h"
 #include "proto/txn.h"
 
 struct registry {
@@ -35,6 +36,7 @@ struct registry {
     struct catalog *catalog;
     struct janitor *janitor;
     struct checks *checks;
+    struct reports *reports;
     struct events *events;           /* NULL = they are not stored */
     struct projections *projections; /* NULL = none */
     struct registry_options options; /* member is a copy */

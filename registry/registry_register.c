@@ -21,6 +21,7 @@
 #include "base/metric.h"
 #include "base/mutant.h"
 #include "consensus/audit.h"
+#include "consensus/feature.h"
 #include "registry/registry_private.h"
 
 struct register_item {
@@ -581,7 +582,9 @@ static bool begin_item(struct register_op *w, struct register_item *item, const 
     if (is_projected(&w->op, i))
         return false;
     struct quota_key place = registry_quota_key(&item->key);
-    if (!i || !i->doc)
+    if (doc->check && doc->check->type == CHECK_TTL)
+        err = kv_check_feature_level(r->kv, FEATURE_LEVEL_CONTENTS, "TTL checks", error, sizeof error);
+    if (!err && (!i || !i->doc))
         err = quota_claim_instance(&r->quota, r->catalog, &place, &item->claim, error, sizeof error);
     if (!err && doc->check && !(i && i->doc && i->doc->check))
         err = quota_claim_check(&r->quota, r->catalog, &place, &item->claim, error, sizeof error);

@@ -33,6 +33,7 @@ extern "C" {
     N(instance_put, "PUT", "/api/v1/services/{service}/instances/{id}", "namespace group session")           \
     N(instance_put_list, "PUT", "/api/v1/instances", "namespace group session")                              \
     N(instance_delete, "DELETE", "/api/v1/services/{service}/instances/{id}", "namespace group")             \
+    N(check_report, "PUT", "/api/v1/services/{service}/instances/{id}/check", "namespace group")             \
     N(override_put, "PUT", "/api/v1/services/{service}/instances/{id}/override",                             \
       "namespace group" CAIRN_AUTHOR)                                                                        \
     N(override_delete, "DELETE", "/api/v1/services/{service}/instances/{id}/override",                       \

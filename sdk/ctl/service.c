@@ -130,6 +130,9 @@ static enum ctl_exit read_instance(struct ctl *c, json_t *instance)
     if (ctl_flag_value(t, "weight"))
         json_object_set_new(instance, "weight", json_integer(ctl_int(t, "weight")));
     json_object_set_new(instance, "ttl", json_integer((ctl_duration_ms(t, "ttl") + 999) / 1000));
+    if (ctl_flag_value(t, "check-ttl"))
+        json_object_set_new(instance, "check",
+                            json_pack("{s:s, s:s}", "type", "ttl", "ttl", ctl_flag_value(t, "check-ttl")));
     json_t *tags = json_array(), *metadata = json_object();
     for (size_t i = 0; i < ctl_list(t, "tag")->count; i++)
         json_array_append_new(tags, json_string(ctl_list(t, "tag")->list[i]));
@@ -229,17 +232,24 @@ enum ctl_exit ctl_service_register(struct ctl *c)
     char key[64] = "";
     struct ctl_child child = {.exit_fd = -1};
     bool has_command = c->line.arg_count > c->line.dash_at;
+    bool has_check = ctl_flag_value(&c->line, "check-ttl") != NULL;
     enum ctl_exit how = read_instance(c, instance);
+    if (!how && has_check && has_command)
+        how = ctl_fail(c, CTL_BAD_ARGS, "an instance with --check-ttl needs no heartbeats: give no command");
     if (how)
         goto out;
     ctl_show_json(&body, instance);
     how = put_instance(c, &body, true, key, &doc);
     if (how)
         goto out;
-    ctl_print_done(c, doc, "registered %s of %s at %s, session %s", arg(c, 1), arg(c, 0), arg(c, 2),
-                   ctl_json_text(doc, "session"));
+    if (has_check)
+        ctl_print_done(c, doc, "registered %s of %s at %s; it waits for \"service report\"", arg(c, 1),
+                       arg(c, 0), arg(c, 2));
+    else
+        ctl_print_done(c, doc, "registered %s of %s at %s, session %s", arg(c, 1), arg(c, 0), arg(c, 2),
+                       ctl_json_text(doc, "session"));
     (void)ctl_flush(c);
-    if (ctl_bool(&c->line, "once"))
+    if (ctl_bool(&c->line, "once") || has_check)
         goto out;
     if (has_command) {
         const char **words = arena_new(&c->arena, (c->line.arg_count + 1) * sizeof *words);
@@ -270,6 +280,26 @@ enum ctl_exit ctl_service_deregister(struct ctl *c)
     if (!how)
         ctl_print_done(c, doc, "deregistered %s of %s", arg(c, 1), arg(c, 0));
     json_decref(doc);
+    return how;
+}
+
+enum ctl_exit ctl_service_report(struct ctl *c)
+{
+    const char *state = ctl_text(&c->line, "state"), *note = ctl_flag_value(&c->line, "note");
+    json_t *report = json_pack("{s:s, s:s}", "state", state, "output", note ? note : ""), *doc = NULL;
+    struct buf body = {0};
+    ctl_show_json(&body, report);
+    struct ctl_call call = {.method = "PUT", .body = buf_slice(&body), .has_body = true};
+    service_path(&call, arg(c, 0), arg(c, 1));
+    ctl_path(&call, "/check");
+    ctl_query_names(c, &call);
+    enum ctl_exit how = ctl_call_json(c, &call, &doc);
+    if (!how)
+        ctl_print_done(c, doc, "reported %s of %s as %s", arg(c, 1), arg(c, 0), state);
+    json_decref(report);
+    json_decref(doc);
+    buf_done(&body);
+    ctl_call_done(&call);
     return how;
 }
 

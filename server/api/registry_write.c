@@ -165,6 +165,17 @@ void api_instance_delete(struct api_call *c)
     registry_deregister(api_registry(c), write_new(c, answer_written), &key);
 }
 
+void api_check_put(struct api_call *c)
+{
+    enum instance_state state;
+    struct slice output;
+    char error[200];
+    const struct registry_key key = api_key(c);
+    int err = report_read(buf_slice(&c->q->body), &c->q->arena, &state, &output, error, sizeof error);
+    if (is_read(c, err, error))
+        registry_report(api_registry(c), write_new(c, answer_written), &key, state, output);
+}
+
 /* --- a list of instances ----------------------------------------------------------------------------
  * {"ttl":15,"instances":[...]}. The elements are found in the text and read one by one, in slices: each may have
  * as many values as a whole document. */

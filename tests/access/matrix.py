@@ -61,7 +61,7 @@ class Samples:
         'service_list': None, 'service_get': None, 'settings_put': {}, 'settings_delete': None, 'subscribers_get': None, 'service_events': None,
         'instance_get': None, 'instance_put': {'host': '10.0.0.1', 'port': 80},
         'instance_list_put': {'instances': [{'service': 'orders', 'id': 'o1', 'host': '10.0.0.1', 'port': 80}]}, 'instance_delete': None,
-        'override_put': {'weight': 1}, 'override_delete': None, 'drain_post': None, 'session_post': None,
+        'check_put': {'state': 'up'}, 'override_put': {'weight': 1}, 'override_delete': None, 'drain_post': None, 'session_post': None,
         'session_heartbeat': None, 'session_delete': None, 'config_list': None, 'config_get': None, 'config_put': 'a: 1',
         'config_delete': None, 'config_history': None, 'config_diff': None, 'config_rollback': {'seq': 1}, 'draft_get': None,
         'draft_put': 'a: 2', 'draft_delete': None, 'draft_publish': None, 'gray_get': None,

@@ -264,6 +264,10 @@ static void member_rpcs(const struct walk *w)
             row(w, SURFACE_MESSAGE, "CHECKS", "", ACCESS_PEER_MEMBER,
                 "the members among which health checks are divided");
             break;
+        case KV_TOPIC_REPORTS:
+            row(w, SURFACE_MESSAGE, "REPORTS", "", ACCESS_PEER_MEMBER,
+                "whether the other member holds the TTL checks for which reports have come");
+            break;
         }
     }
 }

@@ -11,7 +11,7 @@ passed=0
 failed=0
 limit_s=600 # ten times as long as usual
 # The longest first.
-scripts=(stream readme auth ctl ctl_words ctl_flags ctl_output complete docs recipe snapshots restore restore_kill migrate migrate_kill backup backup_gap backup_pit defrag cluster first_start peer_proof config_members config_move registry registry_list checks events long_reads quota full_store fill_ways restart config tls http2 http2_websocket dns options flags discovery addresses approval encryption config_schema idempotency promote recordings audit matrix inputs server namespace_members namespace namespaces "crash 5")
+scripts=(stream readme auth ctl ctl_words ctl_flags ctl_output complete docs recipe snapshots restore restore_kill migrate migrate_kill backup backup_gap backup_pit defrag cluster first_start peer_proof config_members config_move registry registry_list checks checks_ttl events long_reads quota full_store fill_ways restart config tls http2 http2_websocket dns options flags discovery addresses approval encryption config_schema idempotency promote recordings audit matrix inputs server namespace_members namespace namespaces "crash 5")
 [ $# = 0 ] || scripts=("$@")
 
 # first NAME [ARGUMENTS]: leaves its status in $work/NAME

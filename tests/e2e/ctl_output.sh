@@ -20,6 +20,8 @@ export CAIRN_USER=root CAIRN_PASSWORD=secret XDG_CONFIG_HOME=$work
 cat >"$work/commands" <<'END'
 service_register doc $C service register web$W w1 10.0.0.1:80 --once --zone a --ttl 10m
 service_register doc $C service register web$W w2 10.0.0.2:80 --once --tag x --meta k=v --ttl 10m
+service_register doc $C service register web$W w3 10.0.0.3:80 --check-ttl 1h
+service_report doc $C service report web$W w3 --state warn --note busy
 service_register_list doc $C service register-list - --once --ttl 10m <<<'[{"service":"list'$W'","id":"a","host":"h"}]'
 service_ls doc $C service ls
 service_get doc $C service get web$W

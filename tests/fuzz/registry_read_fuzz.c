@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json_lex.h"
+#include "registry/check_report.h"
 #include "registry/document.h"
 #include "registry/name.h"
 #include "registry/survey_wire.h"
@@ -50,7 +52,8 @@ DOCUMENT(settings)
 DOCUMENT(session)
 
 /* An object of strings that is read apart is what the parser of the whole text gives. In a text that has room
- * for more strings than are allowed, another error may come first. */
+ * for more strings than are allowed, another error may come first. Only the reader of the object apart has a limit of
+ * values. */
 static void map_apart(struct slice in, enum document_reading how)
 {
     if (in.size > sizeof "\"\":\"\"" * 4096)
@@ -67,6 +70,11 @@ static void map_apart(struct slice in, enum document_reading how)
             document_begin(&r, in);
         document_strings(&r, "metadata", 4096, 8192, &map[i]);
         err[i] = document_end(&r);
+    }
+    if (err[1] && strcmp(error[1], "the document has too many values") == 0) {
+        assert(json_has_more_values(in, DOCUMENT_VALUES_MAX));
+        arena_done(&a);
+        return;
     }
     assert(err[0] == err[1] && strcmp(error[0], error[1]) == 0);
     assert(map[0].count == map[1].count);
@@ -98,6 +106,30 @@ static void survey(struct slice in)
     arena_done(&a);
 }
 
+/* Reports for TTL checks, of a client and between members. */
+static void reports(struct slice in)
+{
+    static struct check_report list[CHECK_REPORTS_MAX];
+    static bool held[CHECK_REPORTS_MAX];
+    struct arena a = {0};
+    struct buf out = {0};
+    enum instance_state state;
+    struct slice output;
+    char error[200] = "";
+    size_t count;
+    int err = report_read(in, &a, &state, &output, error, sizeof error);
+    assert(err ? error[0] != 0 : state < INSTANCE_STATES && output.size <= CHECK_OUTPUT_MAX);
+    if (check_report_read_question(in, list, &count) == OK) {
+        check_report_write(list, count, &out);
+        assert(slice_equal(buf_slice(&out), in));
+    }
+    for (count = 0; count <= CHECK_REPORTS_MAX; count += 5)
+        if (check_report_read_answer(in, count, held) == OK)
+            assert(in.size == 1 + 4 + count);
+    buf_done(&out);
+    arena_done(&a);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 1)
@@ -120,6 +152,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 4:
         session_document(in, how);
+        break;
+    case 7:
+        reports(in);
         break;
     default:
         survey(in);

@@ -68,6 +68,8 @@ static void services(void)
     uint64_t revision = (uint64_t)r->revision;
     OK(service_get, .name = "api", .wait_revision = revision, .wait_ms = 500);
     MUST(r->status == 304);
+    MUST(CALL(check_report, .name = "api", .id = "a", .body = cairn_text("{\"state\":\"up\"}")) ==
+         CAIRN_CONFLICT);
     OK(override_put, .name = "api", .id = "a", .body = cairn_text("{\"weight\":0,\"reason\":\"test\"}"));
     OK(service_get, .name = "api", .wait_revision = revision, .wait_ms = 5000);
     MUST(r->status == 200 && r->instances->list[0].weight == 0 && !r->instances->list[0].is_serving);
@@ -77,6 +79,13 @@ static void services(void)
     MUST(body_has("\"complete\""));
     OK(service_subscribers, .name = "api");
     OK(service_events, .name = "api");
+    OK(instance_put, .name = "api-ttl", .id = "t",
+       .body = cairn_text("{\"host\":\"10.0.0.9\",\"check\":{\"type\":\"ttl\",\"ttl\":\"1h\"}}"));
+    OK(check_report, .name = "api-ttl", .id = "t",
+       .body = cairn_text("{\"state\":\"warn\",\"output\":\"busy\"}"));
+    OK(instance_get, .name = "api-ttl", .id = "t");
+    MUST(body_has("\"checked\":{\"state\":\"warn\",\"output\":\"busy\"}"));
+    OK(instance_delete, .name = "api-ttl", .id = "t");
     OK(service_set, .name = "api", .body = cairn_text("{\"protect_threshold\":0.3}"));
     OK(service_unset, .name = "api");
     OK(service_list, .prefix = "ap", .limit = 1);

@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# mutants.sh quick|all [NAME...]: for every line of mutants.txt, runs the tool that must see the mutant until it does, and the
+# mutants.sh [quick|all] [NAME...]: for every line of mutants.txt, runs the tool that must see the mutant until it does, and the
 # same without a bug, which must see nothing. Prints the table; exits 1 when a bug stays unseen within its bound, a mutant
 # has no line, or a run without one is not clean. MUTANTS_BUILD=folder of the build with -DMUTANTS, JOBS=2.
 set -u
 . "$(dirname "${BASH_SOURCE[0]}")/../shell/environment.sh"
 here=tests/sim
-how=${1:-all}
-shift
+how=all
+case ${1:-} in quick | all) how=$1 && shift ;; esac
+for name; do
+    grep -q "^[a-z]* *$name " $here/mutants.txt || { echo "$here/mutants.txt has no mutant $name"; exit 1; }
+done
 only=" $* "
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT

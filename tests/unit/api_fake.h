@@ -185,6 +185,15 @@ void registry_put_override(struct registry *r, struct registry_request *q, const
         override_write(doc, &text);
     remember_text(&text);
 }
+void registry_report(struct registry *r, struct registry_request *q, const struct registry_key *key,
+                     enum instance_state state, struct slice note)
+{
+    struct buf text = {0};
+    (void)r;
+    remember("report", q, key);
+    buf_addf(&text, "%d %.*s", (int)state, (int)note.size, (const char *)note.data);
+    remember_text(&text);
+}
 void registry_drain(struct registry *r, struct registry_request *q, const struct registry_key *key,
                     uint64_t deadline_ms, bool does_wait)
 {

@@ -205,6 +205,22 @@ static void test_sessions(void **state)
     done(&c);
 }
 
+static void test_report(void **state)
+{
+    (void)state;
+    struct client c = connect_client();
+    const struct registry_result written = {.revision = 8};
+    char expected[40];
+    call_api(&c, "PUT", "/api/v1/services/a/instances/1/check",
+             "{\"state\":\"warn\",\"output\":\"queue is long\"}", "report", 0, &written);
+    snprintf(expected, sizeof expected, "%d queue is long", (int)INSTANCE_WARN);
+    assert_string_equal(fake_registry.text, expected);
+    assert_string_equal(fake_registry.key, "default|default|a|1");
+    EXPECT_STATUS(400, "PUT", "/api/v1/services/a/instances/1/check", "{\"state\":\"starting\"}");
+    EXPECT_STATUS(400, "PUT", "/api/v1/services/a/instances/1/check", "{}");
+    done(&c);
+}
+
 static void test_operators(void **state)
 {
     (void)state;
@@ -711,6 +727,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_not_ready, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_instances, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_sessions, start_api, stop_api),
+        cmocka_unit_test_setup_teardown(test_report, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_operators, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_subscribers, start_api, stop_api),
         cmocka_unit_test_setup_teardown(test_events, start_api, stop_api),

@@ -8,21 +8,17 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
-#include <cmocka.h>
 
 #include "base/clock.h"
 #include "base/net/output.h"
 #include "base/net/sources.h"
 #include "base/text.h"
-
-#define HELPER __attribute__((unused))
+#include "tests/unit/unit.h"
 
 enum { WAIT_MS = 60000 }; /* for input that arrives at once on an idle machine */
 

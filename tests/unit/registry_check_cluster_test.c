@@ -2,14 +2,13 @@
  * Tests of health checks on three members, on virtual time and with a prober whose outcomes the test sets.
  * The members divide the checks, a member that goes or comes moves its share, no check runs on two members
  * for long, and a result is written once a change. */
-#include "tests/unit/trio.h"
+#include "tests/unit/registry_trio.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "registry/registry.h"
 #include "tests/unit/registry_node.h"
 
 enum { CHECKS = 30, INTERVAL_MS = 2000, PROBE_MS = 300 };
@@ -66,22 +65,8 @@ static void *open_module(struct kv *kv, const char *member)
     return registry_new(&o);
 }
 
-static void close_module(void *module)
-{
-    registry_free(module);
-}
-
-static void turn(void *module)
-{
-    registry_turn(module);
-}
-
-static bool is_ready(const void *module)
-{
-    return registry_is_ready(module);
-}
-
-static const struct trio_kind kind = {open_module, close_module, turn, is_ready};
+static const struct trio_kind kind = {open_module, registry_trio_close, registry_trio_turn,
+                                      registry_trio_is_ready};
 
 static int setup(void **state)
 {

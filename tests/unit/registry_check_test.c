@@ -71,6 +71,19 @@ static void test_documents(void **state)
     copy->check->service.size--;
     assert_false(check_equal(i.check, copy->check));
     mem_free(copy);
+    /* A TTL check needs no port, and has none of the fields of a run. */
+    static const char ttl[] = "{\"host\":\"h\",\"weight\":100,\"ttl\":15,\"grace\":15,\"state\":\"down\","
+                              "\"check\":{\"type\":\"ttl\",\"ttl\":\"30s\",\"deregister_after\":\"1h0m0s\"},"
+                              "\"checked\":{\"state\":\"down\",\"output\":\"no report for 30s\"}}";
+    assert_int_equal(read_instance(ttl, DOCUMENT_TOLERANT, &a, &i, error), OK);
+    copy = instance_copy(&i);
+    check_written(copy, ttl);
+    assert_true(check_is_valid(copy->check));
+    assert_true(check_equal(i.check, copy->check));
+    copy->check->ttl_ms = CHECK_TTL_MAX_MS + 1;
+    assert_false(check_is_valid(copy->check));
+    assert_false(check_equal(i.check, copy->check));
+    mem_free(copy);
     /* The result decides the state, also if the stored state says something else. */
     assert_int_equal(
         read_instance("{\"host\":\"h\",\"port\":1,\"state\":\"up\",\"check\":{\"type\":\"tcp\"},"
@@ -88,10 +101,19 @@ static void test_wrong_documents(void **state)
         const char *check, *error;
     } rows[] = {
         {"1", "check is not an object"},
-        {"{}", "check is wrong: type is missing: give tcp, http, https or grpc"},
-        {"{\"type\":\"udp\"}", "check is wrong: type is not one of tcp, http, https, grpc"},
-        {"{\"type\":\"ttl\"}",
-         "check is wrong: type ttl is an instance without a check: leave out check and set ttl"},
+        {"{}", "check is wrong: type is missing: give tcp, http, https, grpc or ttl"},
+        {"{\"type\":\"udp\"}", "check is wrong: type is not one of tcp, http, https, grpc, ttl"},
+        {"{\"type\":\"ttl\"}", "check is wrong: ttl is missing: give the longest time between two reports"},
+        {"{\"type\":\"ttl\",\"ttl\":\"999ms\"}", "check is wrong: ttl is not a duration from 1s to 24h0m0s"},
+        {"{\"type\":\"ttl\",\"ttl\":\"24h0m1s\"}",
+         "check is wrong: ttl is not a duration from 1s to 24h0m0s"},
+        {"{\"type\":\"ttl\",\"ttl\":\"9s\",\"port\":1}",
+         "check is wrong: port is given, but the type is ttl"},
+        {"{\"type\":\"ttl\",\"ttl\":\"9s\",\"interval\":\"1s\"}",
+         "check is wrong: interval is given, but the type is ttl"},
+        {"{\"type\":\"ttl\",\"ttl\":\"9s\",\"failures\":1}",
+         "check is wrong: failures is given, but the type is ttl"},
+        {"{\"type\":\"tcp\",\"ttl\":\"9s\"}", "check is wrong: ttl is given, but the type is tcp"},
         {"{\"type\":\"tcp\",\"host\":\"10.0.0.1\"}", "check is wrong: unknown field \"host\""},
         {"{\"type\":\"tcp\",\"port\":0}", "check is wrong: port is not a whole number from 1 to 65535"},
         {"{\"type\":\"tcp\",\"path\":\"/x\"}", "check is wrong: path is given, but the type is tcp"},

@@ -2,14 +2,13 @@
  * Tests of the registry on three members, on virtual time. An instance that is registered through one member
  * is read through the others. The leader's death costs no session and no instance. A drain waits for
  * subscribers on every member and for members that do not answer. */
-#include "tests/unit/trio.h"
+#include "tests/unit/registry_trio.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "registry/inherit.h"
-#include "registry/registry.h"
 #include "tests/unit/registry_node.h"
 
 #define UP "{\"host\":\"h\",\"port\":1}"
@@ -20,22 +19,8 @@ static void *open_module(struct kv *kv, const char *member)
     return registry_new(&o);
 }
 
-static void close_module(void *module)
-{
-    registry_free(module);
-}
-
-static void turn(void *module)
-{
-    registry_turn(module);
-}
-
-static bool is_ready(const void *module)
-{
-    return registry_is_ready(module);
-}
-
-static const struct trio_kind kind = {open_module, close_module, turn, is_ready};
+static const struct trio_kind kind = {open_module, registry_trio_close, registry_trio_turn,
+                                      registry_trio_is_ready};
 
 static struct registry *at(const struct trio *t, unsigned i)
 {

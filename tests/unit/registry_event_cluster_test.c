@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Events of services on three members, on virtual time: each change is stored exactly once, in order, whenever the
  * leader is cut off or dies; two members that believe to lead do not overwrite each other. */
-#include "tests/unit/trio.h"
+#include "tests/unit/registry_trio.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "registry/registry.h"
 #include "tests/unit/registry_node.h"
 
 /* Runs on a member right before and after the turn of its registry. */
@@ -22,11 +21,6 @@ static void *open_module(struct kv *kv, const char *member)
     return registry_new(&o);
 }
 
-static void close_module(void *module)
-{
-    registry_free(module);
-}
-
 static void turn(void *module)
 {
     if (hook.before)
@@ -36,12 +30,7 @@ static void turn(void *module)
         hook.after(module, hook.arg);
 }
 
-static bool is_ready(const void *module)
-{
-    return registry_is_ready(module);
-}
-
-static const struct trio_kind kind = {open_module, close_module, turn, is_ready};
+static const struct trio_kind kind = {open_module, registry_trio_close, turn, registry_trio_is_ready};
 
 static int setup(void **state)
 {
@@ -69,7 +58,7 @@ static unsigned any(const struct trio *t)
     static unsigned i;
     do
         i = (i + 1) % TRIO;
-    while (!t->modules[i] || t->world->machines[i].is_cut || !is_ready(t->modules[i]));
+    while (!t->modules[i] || t->world->machines[i].is_cut || !registry_trio_is_ready(t->modules[i]));
     return i;
 }
 

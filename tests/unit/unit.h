@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#define HELPER          __attribute__((unused)) /* a function of a header that not every test calls */
 #define COUNT_OF(array) (sizeof(array) / sizeof(*(array)))
 
 #endif

@@ -570,13 +570,13 @@ void cluster_print(struct world *w)
             continue;
         }
         const struct raft *r = p->raft;
-        world_print(w,
-                    "%s: %s%s, id %" PRIx64 ", term %" PRIu64 ", leader %" PRIx64 ", log %" PRIu64
-                    " to %" PRIu64 ", stable %" PRIu64 ", committed %" PRIu64 ", applied %" PRIu64
-                    ", revision %" PRId64 "%s",
-                    m->name, roles[r->role], r->learner ? " (learner)" : "", r->config.id, r->term, r->leader,
-                    raft_log_first(&r->log), raft_log_last(&r->log), r->log.unstable - 1, r->log.committed,
-                    r->log.applied, kv_revision(p->kv), process_paused_until(p) ? ", stands still" : "");
+        world_print(
+            w,
+            "%s: %s%s, id %" PRIx64 ", term %" PRIu64 ", leader %" PRIx64 ", log %" PRIu64 " to %" PRIu64
+            ", stable %" PRIu64 ", committed %" PRIu64 ", applied %" PRIu64 ", revision %" PRId64 "%s",
+            m->name, roles[r->role], r->learner ? " (learner)" : "", r->config.id, r->term, r->leader,
+            raft_log_first(&r->log), raft_log_last(&r->log), r->log.unstable - 1, r->log.committed,
+            r->log.applied, p->kv ? kv_revision(p->kv) : 0, process_paused_until(p) ? ", stands still" : "");
         if (r->role == RAFT_LEADER)
             print_progress(w, r);
     }

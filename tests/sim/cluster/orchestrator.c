@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "consensus/kv/kv_impl.h"
+#include "consensus/wal/record.h"
 #include "tests/sim/cluster/invariants.h"
 
 enum { MEMBERS_MAX = 7, ORDER_MS = 9000, CALM_MS = 1500 };
@@ -358,7 +359,23 @@ bool orchestrator_wipe(struct orchestrator *o)
     return true;
 }
 
-/* Not in the tail: a flipped last record looks like a torn one. */
+/* Where the last batch of a segment begins; 0 = there is no batch. A flipped bit in it cannot be told from a torn write,
+ * and behind it may be bytes of an earlier use (consensus/wal/README.md, rules 7 and 12). */
+static uint64_t last_batch(struct slice segment)
+{
+    struct wal_batch batch;
+    uint64_t last = 0, salt = 0;
+    uint64_t at =
+        segment.size < WAL_SECTOR ? 0 : get_le32(segment.data + 16); /* behind the segment's header */
+    while (at && at + WAL_BATCH_HEADER_SIZE <= segment.size && wal_batch_decode(segment.data + at, &batch) &&
+           (!last || batch.salt == salt)) {
+        salt = batch.salt;
+        last = at;
+        at = wal_sector_up(at + WAL_BATCH_HEADER_SIZE + batch.size);
+    }
+    return last;
+}
+
 bool orchestrator_flip(struct orchestrator *o)
 {
     struct machine *m = draw_victim(o);
@@ -371,17 +388,15 @@ bool orchestrator_flip(struct orchestrator *o)
     const char *name = (const char *)names.data, *end = name + names.size;
     for (uint64_t skip = draw(o, 0, 2); name && name < end && skip; skip--)
         name = name + strlen(name) + 1 < end ? name + strlen(name) + 1 : name;
-    size_t inode, size = 0;
+    size_t inode;
+    uint64_t last = 0;
     if (names.size) {
         buf_addf(&path, "/%s", name);
-        if (sim_disk_find(m->disk, buf_text(&path), &inode)) {
-            struct slice content = sim_disk_content(m->disk, inode);
-            for (size = content.size; size && !content.data[size - 1]; size--)
-                continue;
-        }
+        if (sim_disk_find(m->disk, buf_text(&path), &inode))
+            last = last_batch(sim_disk_content(m->disk, inode));
     }
-    if (size > 4096) {
-        uint64_t at = draw(o, 0, size / 2);
+    if (last) {
+        uint64_t at = draw(o, 0, last - 1);
         world_note(o->world, "a bit of %s turns at %" PRIu64, buf_text(&path), at);
         sim_disk_flip(m->disk, buf_text(&path), at, (uint8_t)(1u << draw(o, 0, 7)));
         m->is_flipped = true;
