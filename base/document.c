@@ -225,6 +225,38 @@ void document_key(struct json_writer *w, struct slice key)
     w->needs_comma = false;
 }
 
+const struct document_pair *document_map_find(const struct document_map *m, struct slice key)
+{
+    size_t low = 0, high = m->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        int order = slice_compare(m->list[middle].key, key);
+        if (order == 0)
+            return &m->list[middle];
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+static struct slice copy_text(struct slice s, struct arena *a)
+{
+    return slice_of(s.size ? arena_copy(a, s.data, s.size) : NULL, s.size);
+}
+
+struct document_map document_map_copy(const struct document_map *m, struct arena *a)
+{
+    struct document_map copy = {0};
+    if (m->count)
+        copy.list = arena_alloc(a, m->count * sizeof *copy.list);
+    for (; copy.count < m->count; copy.count++)
+        copy.list[copy.count] = (struct document_pair){copy_text(m->list[copy.count].key, a),
+                                                       copy_text(m->list[copy.count].value, a)};
+    return copy;
+}
+
 void document_write_map(const struct document_map *m, struct json_writer *w)
 {
     jw_open(w, '{');

@@ -34,6 +34,10 @@ struct document_map {
     size_t count;
 };
 
+/* Binary search; NULL = no pair has this key. */
+const struct document_pair *document_map_find(const struct document_map *m, struct slice key);
+struct document_map document_map_copy(const struct document_map *m, struct arena *a); /* with its texts */
+
 struct document_reader {
     json_t *root;
     struct arena *arena; /* holds the values that were read */

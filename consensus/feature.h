@@ -21,9 +21,8 @@ enum {
     /* A level of tests (kv_options.feature_level), which stands for a newer version: it has ENTRY_TRIAL. */
     FEATURE_LEVEL_TRIAL = FEATURE_LEVEL_LAST + 1,
     FEATURE_LEVEL_LEARNERS = 3, /* MembershipChange.learners_max counts */
-    FEATURE_LEVEL_CONTENTS =
-        4, /* policies may encrypt, schemas and TTL checks exist, and idempotency keys are kept */
-    FEATURE_VERSION_MAX = 31 /* bytes of a version's text */
+    FEATURE_LEVEL_CONTENTS = 4, /* see feature.def */
+    FEATURE_VERSION_MAX = 31    /* bytes of a version's text */
 };
 
 /* The cluster version in etcd's terms is 3.7. */

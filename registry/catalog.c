@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "registry/catalog_state.h"
+#include "registry/inherit.h"
 #include "registry/session_mark.h"
 
 /* --- names ------------------------------------------------------------------------------------------ */
@@ -492,7 +493,10 @@ static void set_settings(struct catalog *c, const struct name *name, const struc
     report_replaced(c, (struct catalog_replaced){.name = name,
                                                  .old_settings = s->has_settings ? &s->settings : NULL,
                                                  .settings = settings});
+    const struct inheritance before = inheritance_of(s),
+                             after = inheritance_of_settings(settings, mod_revision);
     bool did_exist = catalog_exists(s);
+    s->is_inheritance_changed |= !inheritance_is_same(&before, &after);
     free_settings(s);
     if (settings) {
         s->settings = *settings;

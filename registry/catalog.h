@@ -73,7 +73,7 @@ struct catalog_service {
     int64_t before;                    /* its revision before the batch */
     size_t first_change, change_count; /* in the batch's list of changes */
     size_t gaps;                       /* instances in the list that the batch deleted */
-    bool are_settings_changed;
+    bool are_settings_changed, is_inheritance_changed;
     uint64_t settings_generation;
 };
 
@@ -107,6 +107,8 @@ struct catalog_change {
     const struct slice *origins; /* id_count of them: the source key before the batch; empty = none */
     size_t id_count;
     bool are_settings_changed;
+    bool
+        is_inheritance_changed; /* what all of its instances inherit (inherit.h); in the first event of a batch */
 };
 
 /* One key of an instance, an override or a service's settings, before and after a change; NULL: it does not

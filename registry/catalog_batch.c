@@ -166,7 +166,9 @@ static void tell_some(struct catalog *c, struct catalog_service *s)
                                     .ids = ids,
                                     .origins = origins,
                                     .id_count = n,
-                                    .are_settings_changed = s->are_settings_changed};
+                                    .are_settings_changed = s->are_settings_changed,
+                                    .is_inheritance_changed = s->is_inheritance_changed};
+    s->is_inheritance_changed = false;
     c->notified += n;
     if (c->events.changed)
         c->events.changed(c->events.arg, &change);

@@ -285,8 +285,10 @@ int settings_read(struct slice text, enum document_reading how, struct arena *a,
             document_refuse(&r, "protect_threshold", "is not a number from 0 to 1");
     }
     document_strings(&r, "metadata", SETTINGS_METADATA_MAX / 2, SETTINGS_METADATA_MAX, &s.metadata);
-    if (how == DOCUMENT_TOLERANT)
+    if (how == DOCUMENT_TOLERANT) {
+        document_bool(&r, "inherit", &s.is_inherited);
         take_change(&r, &s.author, &s.time_ms);
+    }
     int err = document_end(&r);
     if (!err)
         *ret = s;

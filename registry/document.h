@@ -67,6 +67,7 @@ struct override {
 struct settings {
     double protect_threshold; /* 0 to 1 */
     struct document_map metadata;
+    bool is_inherited;    /* its instances have the metadata too (inherit.h); no client can write it */
     struct author author; /* of its last change; empty in documents of older versions, as time_ms */
     int64_t time_ms;
 };
@@ -83,7 +84,7 @@ struct session {
 
 /* error (at least 200 bytes) gets one sentence that names the field. ERR_MALFORMED: no JSON (with line and
  * column); ERR_INVALID: a field. A client cannot set session, guarded, checked, source, implicit, owner,
- * key_sha256, drain, author, on_behalf_of, address, time_ms, or the state `lost`. */
+ * key_sha256, drain, inherit, author, on_behalf_of, address, time_ms, or the state `lost`. */
 MUST_CHECK int instance_read(struct slice text, enum document_reading how, struct arena *a,
                              struct instance *ret, char *error, size_t error_size);
 /* An element of a list that a client sent: the names of the instance beside the fields of its document, without

@@ -114,6 +114,10 @@ void settings_write(const struct settings *s, struct buf *out)
         buf_done(&number);
     }
     document_add_map(&w, "metadata", &s->metadata);
+    if (s->is_inherited) {
+        jw_key(&w, "inherit");
+        jw_bool(&w, true);
+    }
     add_change(&w, &s->author, s->time_ms);
     jw_close(&w, '}');
 }

@@ -3,7 +3,9 @@
  * operator override. Each is one transaction. If the same text exists already, nothing is written. */
 #include "registry/registry_private.h"
 
+#include "base/mutant.h"
 #include "consensus/audit.h"
+#include "consensus/feature.h"
 #include "consensus/write_limits.h"
 
 /* --- shared ------------------------------------------------------------------------------------------- */
@@ -268,6 +270,10 @@ void registry_put_settings(struct registry *r, struct registry_request *q, const
     }
     const struct catalog_service *s = catalog_find(r->catalog, w->key.ns, w->key.group, w->key.service);
     struct settings present = *doc, changed = *doc;
+    /* Older members would show the instances without it: before that level it is stored as they store it. */
+    present.is_inherited = changed.is_inherited =
+        doc->metadata.count &&
+        (kv_feature_level(r->kv) >= FEATURE_LEVEL_CONTENTS || MUTANT(INHERITED_BEFORE_LEVEL));
     present.author = s ? s->settings.author : (struct author){0};
     present.time_ms = s ? s->settings.time_ms : 0;
     changed.author = w->op.author;

@@ -3,6 +3,9 @@
  * over those order them by zone. */
 #include "registry/select.h"
 
+#include "base/mutant.h"
+#include "registry/inherit.h"
+
 static bool has_tag(const struct instance *doc, struct slice tag)
 {
     for (size_t i = 0; i < doc->tag_count; i++)
@@ -11,21 +14,21 @@ static bool has_tag(const struct instance *doc, struct slice tag)
     return false;
 }
 
-/* Binary search: metadata is sorted by key, and may have 4,096 pairs. */
 bool select_has_pair(const struct document_map *map, const struct document_pair *pair)
 {
-    size_t low = 0, high = map->count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        int order = slice_compare(map->list[middle].key, pair->key);
-        if (order == 0)
-            return slice_equal(map->list[middle].value, pair->value);
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return false;
+    const struct document_pair *present = document_map_find(map, pair->key);
+    return present && slice_equal(present->value, pair->value);
+}
+
+/* Judged with what the instance inherits: a reader that sees a pair can select by it. */
+static bool has_label(const struct catalog_instance *i, const struct document_pair *pair)
+{
+    const struct inheritance inherited = inheritance_of(i->service);
+    struct slice value;
+    if (MUTANT(INHERITED_NOT_SELECTED))
+        return select_has_pair(&i->doc->metadata, pair);
+    return inheritance_find(&inherited, &i->doc->metadata, pair->key, &value) &&
+           slice_equal(value, pair->value);
 }
 
 static bool is_asked(struct slice asked, struct slice value)
@@ -45,7 +48,7 @@ bool select_fits(const struct select_query *q, const struct catalog_instance *i)
         if (!has_tag(doc, q->tags[n]))
             return false;
     for (size_t n = 0; n < q->label_count; n++)
-        if (!select_has_pair(&doc->metadata, &q->labels[n]))
+        if (!has_label(i, &q->labels[n]))
             return false;
     return true;
 }

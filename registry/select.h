@@ -9,7 +9,8 @@
 
 #define SELECT_TERMS_MAX 16
 
-/* An instance must match all fields that are set, and every tag and label (metadata pair). */
+/* An instance must match all fields that are set, and every tag and label (a pair of its metadata, its own or
+ * inherited). */
 struct select_query {
     bool only_serving; /* healthy=true: state up or warn, enabled, weight > 0 */
     bool no_guarded;   /* guarded=false: without those that a storm guard holds in traffic */

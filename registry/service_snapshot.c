@@ -112,7 +112,9 @@ void service_snapshot_change(struct service_snapshot *x, const struct catalog_ch
     struct select_candidate candidate;
     if (x->is_complete || !x->has_place)
         return;
-    if (change->id_count > CHANGES_MAX) {
+    /* Other inherited metadata: instances that do not match any more, and others that begin to. */
+    bool is_other_choice = change->is_inheritance_changed && x->query->label_count;
+    if (change->id_count > CHANGES_MAX || is_other_choice) {
         clear(x);
         return;
     }

@@ -23,10 +23,34 @@ static void write_override(const struct catalog_instance *i, struct json_writer 
     jw_close(w, '}');
 }
 
-void view_write_instance(const struct catalog_instance *i, struct json_writer *w)
+/* The settings' revision is there also when the instance has all of the keys itself: it has read them. */
+static void write_inherited(const struct instance *doc, const struct inheritance *inherited,
+                            struct json_writer *w)
+{
+    bool has_some = false;
+    for (size_t k = 0; k < inherited->metadata.count; k++) {
+        if (document_map_find(&doc->metadata, inherited->metadata.list[k].key))
+            continue;
+        if (!has_some) {
+            jw_key(w, "inherited");
+            jw_open(w, '[');
+        }
+        has_some = true;
+        jw_string(w, inherited->metadata.list[k].key);
+    }
+    if (has_some)
+        jw_close(w, ']');
+    jw_key(w, "settings_revision");
+    jw_int(w, inherited->revision);
+}
+
+void view_write_instance(const struct catalog_instance *i, const struct inheritance *inherited,
+                         struct json_writer *w)
 {
     struct catalog_effect effect = catalog_effect(i);
     struct instance shown = *i->doc;
+    struct arena merged = {0};
+    shown.metadata = inheritance_merge(inherited, &i->doc->metadata, &merged);
     shown.state = effect.state;
     shown.weight = effect.weight;
     shown.is_guarded = i->doc->is_guarded && !MUTANT(GUARDED_MARK_MISSING);
@@ -34,6 +58,9 @@ void view_write_instance(const struct catalog_instance *i, struct json_writer *w
     jw_key(w, "id");
     jw_string(w, i->id);
     instance_write_members(&shown, w);
+    arena_done(&merged);
+    if (inherited->revision)
+        write_inherited(i->doc, inherited, w);
     jw_key(w, "serving");
     jw_bool(w, effect.serves);
     if (i->override)

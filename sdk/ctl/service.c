@@ -104,6 +104,19 @@ static bool add_address(json_t *instance, const char *text)
     return true;
 }
 
+/* The pairs of --meta. */
+static enum ctl_exit read_metadata(struct ctl *c, json_t *metadata)
+{
+    const struct ctl_value *pairs = ctl_list(&c->line, "meta");
+    for (size_t i = 0; i < pairs->count; i++) {
+        const char *pair = pairs->list[i], *equals = strchr(pair, '=');
+        if (!equals)
+            return ctl_fail(c, CTL_BAD_ARGS, "--meta is \"%s\"; it must be key=value", pair);
+        json_object_setn_new(metadata, pair, (size_t)(equals - pair), json_string(equals + 1));
+    }
+    return CTL_DONE;
+}
+
 static enum ctl_exit read_instance(struct ctl *c, json_t *instance)
 {
     static const char *const texts[] = {"zone", "region", "cluster", "version", "protocol"};
@@ -121,16 +134,9 @@ static enum ctl_exit read_instance(struct ctl *c, json_t *instance)
         json_object_set_new(instance, "check",
                             json_pack("{s:s, s:s}", "type", "ttl", "ttl", ctl_flag_value(t, "check-ttl")));
     json_t *tags = json_array(), *metadata = json_object();
-    enum ctl_exit how = CTL_DONE;
     for (size_t i = 0; i < ctl_list(t, "tag")->count; i++)
         json_array_append_new(tags, json_string(ctl_list(t, "tag")->list[i]));
-    for (size_t i = 0; !how && i < ctl_list(t, "meta")->count; i++) {
-        const char *pair = ctl_list(t, "meta")->list[i], *equals = strchr(pair, '=');
-        if (!equals)
-            how = ctl_fail(c, CTL_BAD_ARGS, "--meta is \"%s\"; it must be key=value", pair);
-        else
-            json_object_setn_new(metadata, pair, (size_t)(equals - pair), json_string(equals + 1));
-    }
+    enum ctl_exit how = read_metadata(c, metadata);
     json_object_set_new(instance, "tags", tags);
     json_object_set_new(instance, "metadata", metadata);
     return how;
@@ -382,6 +388,64 @@ enum ctl_exit ctl_service_override(struct ctl *c)
     json_decref(override);
     return how;
 }
+
+/* --- settings ------------------------------------------------------------------------------------------- */
+
+static enum ctl_exit call_settings(struct ctl *c, const char *method, const struct buf *body)
+{
+    struct ctl_call call = {.method = method};
+    json_t *doc = NULL;
+    if (body) {
+        call.body = buf_slice(body);
+        call.has_body = true;
+    }
+    service_path(&call, arg(c, 0), NULL);
+    ctl_query_author(c, &call);
+    ctl_query_names(c, &call);
+    enum ctl_exit how = ctl_call_json(c, &call, &doc);
+    if (!how)
+        ctl_print_done(c, doc,
+                       !body                                             ? "%s has no settings any more"
+                       : json_is_true(json_object_get(doc, "unchanged")) ? "%s: no change"
+                                                                         : "%s: saved",
+                       arg(c, 0));
+    json_decref(doc);
+    ctl_call_done(&call);
+    return how;
+}
+
+enum ctl_exit ctl_service_set(struct ctl *c)
+{
+    const char *threshold = ctl_flag_value(&c->line, "protect-threshold");
+    json_t *settings = json_object(), *metadata = json_object();
+    char *end = NULL;
+    double share = threshold ? strtod(threshold, &end) : 0;
+    struct buf body = {0};
+    enum ctl_exit how = read_metadata(c, metadata);
+    if (!how && !threshold && !json_object_size(metadata))
+        how = ctl_fail(c, CTL_BAD_ARGS,
+                       "give the settings: --meta or --protect-threshold; \"service unset\" deletes them");
+    if (!how && threshold && (end == threshold || *end || !(share >= 0 && share <= 1)))
+        how = ctl_fail(c, CTL_BAD_ARGS, "--protect-threshold is \"%s\"; it must be a number from 0 to 1",
+                       threshold);
+    json_object_set_new(settings, "metadata", metadata);
+    if (threshold)
+        json_object_set_new(settings, "protect_threshold", json_real(share));
+    if (!how) {
+        ctl_show_json(&body, settings);
+        how = call_settings(c, "PUT", &body);
+    }
+    buf_done(&body);
+    json_decref(settings);
+    return how;
+}
+
+enum ctl_exit ctl_service_unset(struct ctl *c)
+{
+    return call_settings(c, "DELETE", NULL);
+}
+
+/* --- subscribers ---------------------------------------------------------------------------------------- */
 
 enum ctl_exit ctl_service_subscribers(struct ctl *c)
 {

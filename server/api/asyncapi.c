@@ -136,7 +136,8 @@ static const struct {
     {"read_known",
      "{\"type\":\"array\",\"maxItems\":%llu,\"items\":{\"type\":\"object\",\"properties\":{\"id\":{"
      "\"type\":\"string\"},\"revision\":{\"type\":\"integer\",\"minimum\":0},\"seq\":{\"type\":"
-     "\"integer\",\"minimum\":0}},\"required\":[\"id\",\"revision\"],\"additionalProperties\":false}}"},
+     "\"integer\",\"minimum\":0},\"settings_revision\":{\"type\":\"integer\",\"minimum\":0}},\"required\":["
+     "\"id\",\"revision\"],\"additionalProperties\":false}}"},
     {"read_filter",
      "{\"type\":\"object\",\"properties\":{\"healthy\":{\"type\":\"boolean\"},\"guarded\":{\"type\":"
      "\"boolean\"},\"cluster\":{\"type\":\"string\"},\"version\":{\"type\":\"string\"},\"protocol\":{"

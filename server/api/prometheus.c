@@ -125,7 +125,11 @@ static void take_labels(struct targets *t, const struct catalog_instance *i)
     add_label(&w, "__meta_cairn_version", doc->version);
     add_label(&w, "__meta_cairn_source", doc->source);
     add_tags(&w, doc);
-    add_metadata(&w, &doc->metadata);
+    const struct inheritance inherited = inheritance_of(i->service);
+    struct arena scratch = {0};
+    const struct document_map merged = inheritance_merge(&inherited, &doc->metadata, &scratch);
+    add_metadata(&w, &merged);
+    arena_done(&scratch);
 }
 
 static void take_port(struct targets *t, uint16_t port, struct slice name)

@@ -138,6 +138,8 @@ struct service_rendering {
     struct select_result result;
     size_t next; /* index of the next instance to write */
     struct buf settings;
+    struct inheritance inherited; /* a copy: the settings may change while the instances are written */
+    struct arena arena;           /* of it */
     bool is_fixed;
 };
 
@@ -184,6 +186,8 @@ static bool service_fix(struct service_rendering *x, struct api_read *r, struct 
         return false;
     if (service->has_settings)
         settings_write_view(&service->settings, &x->settings);
+    x->inherited = inheritance_of(service);
+    x->inherited.metadata = document_map_copy(&x->inherited.metadata, &x->arena);
     jw_key(&s->writer, "protected");
     jw_bool(&s->writer, x->result.is_protected);
     jw_key(&s->writer, "instances");
@@ -220,7 +224,7 @@ static bool service_render(struct api_read *r, struct api_shared *s)
         }
     }
     while (x->next < x->result.count) {
-        view_write_instance(x->result.list[x->next++], w);
+        view_write_instance(x->result.list[x->next++], &x->inherited, w);
         if (api_slice_is_over(r->call))
             return false;
     }
@@ -239,6 +243,7 @@ static bool service_free_some(struct api_garbage *g)
         return false;
     audience_unref(x->audience);
     buf_done(&x->settings);
+    arena_done(&x->arena);
     mem_free(x);
     return true;
 }
@@ -258,7 +263,7 @@ static void service_render_end(struct api_shared *s)
 static size_t service_render_bytes(const struct api_shared *s)
 {
     const struct service_rendering *x = s->state;
-    return x ? service_snapshot_bytes(x->snapshot) : 0;
+    return x ? service_snapshot_bytes(x->snapshot) + arena_bytes(&x->arena) : 0;
 }
 
 static const struct api_source service_source = {
@@ -290,8 +295,9 @@ static enum api_error instance_render(const struct api_read *r, struct json_writ
     const struct catalog_instance *i = s ? catalog_instance(s, r->call->id) : NULL;
     if (!i || !audience_sees(api_audience(r->call), i))
         return API_NOT_FOUND;
+    const struct inheritance inherited = inheritance_of(s);
     jw_key(w, "instance");
-    view_write_instance(i, w);
+    view_write_instance(i, &inherited, w);
     return API_ERRORS;
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/text.h"
+#include "registry/inherit.h"
 #include "server/dns/dns_choice.h"
 
 enum {
@@ -327,16 +328,19 @@ static void write_pair(struct dns_writer *w, size_t from, const char *key, struc
     dns_write_string(w, slice_of(text, n + 1 + value.size));
 }
 
-static void write_map(struct answer *a, size_t from, const struct document_map *map)
+/* Without the keys of `hidden`; NULL = none. */
+static void write_map(struct answer *a, size_t from, const struct document_map *map,
+                      const struct document_map *hidden)
 {
     for (size_t i = 0; i < map->count; i++)
         if (map->list[i].key.size < DNS_STRING_MAX &&
-            !memchr(map->list[i].key.data, 0, map->list[i].key.size))
+            !memchr(map->list[i].key.data, 0, map->list[i].key.size) &&
+            !(hidden && document_map_find(hidden, map->list[i].key)))
             write_pair(&a->writer, from, arena_string(a->arena, map->list[i].key.data, map->list[i].key.size),
                        map->list[i].value);
 }
 
-/* "key=value" strings (RFC 6763): the instance's fields, then its metadata. Pairs that do not fit into a
+/* "key=value" strings (RFC 6763): the instance's fields, then its metadata, its own pairs first. Pairs that do not fit into a
  * string or into the record are left out. */
 static bool add_txt(struct answer *a, const struct catalog_instance *i)
 {
@@ -355,7 +359,9 @@ static bool add_txt(struct answer *a, const struct catalog_instance *i)
     write_pair(&a->writer, from, "guarded", doc->is_guarded ? slice_text("true") : (struct slice){0});
     for (size_t k = 0; k < doc->tag_count; k++)
         write_pair(&a->writer, from, "tag", doc->tags[k]);
-    write_map(a, from, &doc->metadata);
+    const struct inheritance inherited = inheritance_of(i->service);
+    write_map(a, from, &doc->metadata, NULL);
+    write_map(a, from, &inherited.metadata, &doc->metadata);
     if (a->writer.size == from)
         dns_write_string(&a->writer, (struct slice){0}); /* a TXT record needs at least one string */
     return dns_answer_end(a, DNS_ANSWER);
@@ -368,7 +374,7 @@ static bool add_settings(struct answer *a, const struct catalog_service *s)
         return true;
     dns_answer_begin(a, DNS_QUESTION_AT, DNS_TXT);
     size_t from = a->writer.size;
-    write_map(a, from, &s->settings.metadata);
+    write_map(a, from, &s->settings.metadata, NULL);
     if (a->writer.size == from)
         dns_write_string(&a->writer, (struct slice){0});
     return dns_answer_end(a, DNS_ANSWER);

@@ -224,7 +224,7 @@ READER(read_session)
 
 READER(read_known)
 {
-    static const char *const names[] = {"id", "revision", "seq"};
+    static const char *const names[] = {"id", "revision", "seq", "settings_revision"};
     json_t *one;
     size_t i;
     (void)to;
@@ -235,19 +235,22 @@ READER(read_known)
     f->known.list = arena_alloc(&f->arena, (json_array_size(value) + 1) * sizeof *f->known.list);
     json_array_foreach(value, i, one)
     {
-        int err = only(one, names, 3, error, size);
+        int err = only(one, names, 4, error, size);
         if (err)
             return err;
         json_t *id = json_object_get(one, names[0]), *revision = json_object_get(one, names[1]),
-               *seq = json_object_get(one, names[2]);
+               *seq = json_object_get(one, names[2]), *settings = json_object_get(one, names[3]);
         if (!json_is_string(id) || json_string_length(id) > STREAM_KEY_MAX ||
-            !is_uint(revision, STREAM_NUMBER_MAX) || (seq && !is_uint(seq, STREAM_NUMBER_MAX))) {
-            snprintf(error, size, "a list of {\"id\": a string, \"revision\": a number, \"seq\": a number}");
+            !is_uint(revision, STREAM_NUMBER_MAX) || (seq && !is_uint(seq, STREAM_NUMBER_MAX)) ||
+            (settings && !is_uint(settings, STREAM_NUMBER_MAX))) {
+            snprintf(error, size,
+                     "a list of {\"id\": a string, \"revision\": a number, \"seq\": a number, "
+                     "\"settings_revision\": a number}");
             return ERR_INVALID;
         }
         f->known.list[f->known.count++] =
             (struct stream_known){stream_frame_text_of(id), (int64_t)json_integer_value(revision),
-                                  (uint64_t)json_integer_value(seq)};
+                                  (uint64_t)json_integer_value(seq), (int64_t)json_integer_value(settings)};
     }
     return 0;
 }

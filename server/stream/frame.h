@@ -37,7 +37,8 @@ enum stream_field {
 struct stream_known {
     struct slice id;
     int64_t revision;
-    uint64_t seq; /* of a configuration; 0 = not given */
+    uint64_t seq;              /* of a configuration; 0 = not given */
+    int64_t settings_revision; /* of an instance: from which it inherits; 0 = not given, nothing */
 };
 
 #define STREAM_FIELD(field) (UINT64_C(1) << (field))

@@ -132,6 +132,7 @@ static void instances_changed(struct registry_watch *w, const struct catalog_cha
     struct instances_view *v = container_of(w, struct instances_view, watch);
     const struct catalog_service *s = change->service;
     bool is_whole = update_protection(v, s);
+    is_whole = stream_inherited_as_delta(v->topic, change) || is_whole;
     for (size_t i = 0; is_whole && i < s->count; i++)
         if (sees(v, s->list[i]))
             stream_topic_changed(v->topic, id_of(v, s, s->list[i]->id), change->revision);
@@ -267,11 +268,19 @@ static int64_t instances_item(const void *view, struct slice id, uint32_t varian
             jw_key(w, "protected");
             jw_bool(w, true);
         }
+        const struct inheritance inherited = inheritance_of(s);
         jw_key(w, "instance");
-        view_write_instance(i, w);
+        view_write_instance(i, &inherited, w);
         jw_close(w, '}');
     }
     return i->mod_revision > i->override_revision ? i->mod_revision : i->override_revision;
+}
+
+static bool instances_are_known(const void *view, struct slice id, uint32_t variant,
+                                const struct stream_known *known)
+{
+    (void)variant;
+    return stream_inherited_is_known(find_instance(view, id), known);
 }
 
 /* --- subscribers: acknowledgements, one by one ------------------------------------------------------- */
@@ -326,6 +335,7 @@ const struct stream_source stream_instances_source = {
     .audience = instances_audience,
     .describe = instances_describe,
     .depends_on_rights = instances_depend_on_rights,
+    .is_known = instances_are_known,
     .reached = stream_registry_reached,
     .revision = instances_revision,
     .changed = instances_last_change,

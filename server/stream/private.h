@@ -275,6 +275,13 @@ struct slice stream_subscribe_copy(
 bool stream_subscribe_copy_filter(struct select_query *ret, const struct select_query *q, struct buf *texts);
 void stream_subscribe_add_audience(struct buf *key, const struct audience *a);
 
+/* inherited.c */
+/* After a change of what the instances of change->service inherit. True: the caller reports all of them as changed.
+ * False: nothing has changed, or they are too many, and the topic's readers get a snapshot. */
+bool stream_inherited_as_delta(struct stream_topic *topic, const struct catalog_change *change);
+/* The client has this instance (NULL: there is none) as it is now, with what it inherits. */
+bool stream_inherited_is_known(const struct catalog_instance *i, const struct stream_known *known);
+
 /* services.c */
 /* The first service after this name (empty = the beginning) that the scope may have, by the names that its
  * patterns begin with; stream_scope_fits decides. NULL: no more. */

@@ -66,8 +66,10 @@ static void service_changed(struct registry_watch *w, const struct catalog_chang
     struct service_view *v = container_of(w, struct service_view, watch);
     bool was_protected = v->is_protected;
     v->is_protected = find_protection(v);
-    /* Storm protection began or ended, which changes each instance. Deleted ones are among the ids below. */
-    for (size_t i = 0; was_protected != v->is_protected && i < change->service->count; i++)
+    bool is_whole = was_protected != v->is_protected || stream_inherited_as_delta(v->topic, change);
+    /* Storm protection began or ended, or what they inherit has changed: each instance has. Deleted ones are among
+     * the ids below. */
+    for (size_t i = 0; is_whole && i < change->service->count; i++)
         if (audience_sees(v->audience, change->service->list[i]))
             stream_topic_changed(v->topic, change->service->list[i]->id, change->revision);
     for (size_t i = 0; i < change->id_count; i++)
@@ -168,9 +170,19 @@ static int64_t service_item(const void *view, struct slice id, uint32_t variant,
     (void)variant;
     if (!i || !i->doc || !is_in(v, i))
         return 0;
-    if (w)
-        view_write_instance(i, w);
+    if (w) {
+        const struct inheritance inherited = inheritance_of(i->service);
+        view_write_instance(i, &inherited, w);
+    }
     return i->mod_revision > i->override_revision ? i->mod_revision : i->override_revision;
+}
+
+static bool service_is_known(const void *view, struct slice id, uint32_t variant,
+                             const struct stream_known *known)
+{
+    const struct service_view *v = view;
+    (void)variant;
+    return stream_inherited_is_known(catalog_instance(v->watch.service, id), known);
 }
 
 static bool service_is_doubtful(const void *view)
@@ -230,6 +242,7 @@ const struct stream_source stream_service_source = {
     .audience = service_audience,
     .describe = service_describe,
     .depends_on_rights = service_is_doubtful,
+    .is_known = service_is_known,
     .reached = stream_registry_reached,
     .revision = service_revision,
     .changed = service_last_change,

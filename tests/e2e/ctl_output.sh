@@ -29,6 +29,8 @@ service_get doc $C service get web$W w1
 service_override doc $C service override web$W w1 --weight 5 --reason why
 service_undrain doc $C service undrain web$W w1
 service_drain doc $C service drain web$W w1 --no-wait
+service_set doc $C service set web$W --meta team=shop --protect-threshold 0.3
+service_unset doc $C service unset web$W
 service_subscribers doc $C service subscribers web$W
 service_watch stream $C service watch web$W
 service_events doc $C service events web$W

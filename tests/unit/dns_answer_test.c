@@ -809,6 +809,22 @@ static void large_services_change(void **state)
     dns_world_free(w);
 }
 
+/* The service's own record, then the instances' pairs, then what they inherit. */
+static void inherited(void **state)
+{
+    (void)state;
+    struct dns_world *w = dns_world_new();
+    const struct asking how = {0};
+    dns_world_put(w, NAME_SERVICE, "default/default/held",
+                  "{\"metadata\":{\"k\":\"w\",\"team\":\"shop\"},\"inherit\":true}");
+    dns_world_put(w, NAME_INSTANCE, "default/default/held/h1",
+                  "{\"host\":\"10.12.0.1\",\"port\":1,\"metadata\":{\"k\":\"v\"}}");
+    expect(w, "held.svc.cairn", DNS_TXT, how,
+           "NOERROR aa | held.svc.cairn. 5 IN TXT \"id=h1\" \"host=10.12.0.1\" \"port=1\" \"k=v\" "
+           "\"team=shop\" | held.svc.cairn. 5 IN TXT \"k=w\" \"team=shop\"");
+    dns_world_free(w);
+}
+
 static void zones(void **state)
 {
     (void)state;
@@ -842,6 +858,7 @@ int main(void)
         cmocka_unit_test(options),
         cmocka_unit_test(limited),
         cmocka_unit_test(large_services_change),
+        cmocka_unit_test(inherited),
         cmocka_unit_test(zones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "registry/inherit.h"
 #include "tests/unit/registry_node.h"
 
 #define UP "{\"host\":\"h\",\"port\":1}"
@@ -318,6 +319,51 @@ static void test_subscribers(void **state)
         registry_unwatch(&c[i].watch);
 }
 
+static struct slice inherited_by(struct trio *t, unsigned i, const char *id, const char *key)
+{
+    const struct catalog_instance *one = find(t, i, id);
+    const struct inheritance inherited = inheritance_of(one ? one->service : NULL);
+    struct slice value = {0};
+    if (one)
+        inheritance_find(&inherited, &one->doc->metadata, slice_text(key), &value);
+    return value;
+}
+
+/* Inherited metadata is the same on every member, before and after a change of leaders, and on a member that
+ * reads the state anew. */
+static void test_inherited(void **state)
+{
+    struct trio *t = *state;
+    struct document_pair pair = {slice_text("team"), slice_text("shop")};
+    const struct settings doc = {.metadata = {&pair, 1}};
+    struct registry_key key = registry_key_of("web", NULL);
+    unsigned follower = trio_index(t, world_follower(t->world));
+    struct registry_reply a = {.request.done = registry_reply_done};
+    assert_int_equal(put(t, follower, "a", open_session(t, follower, 600)).err, OK);
+    registry_put_settings(at(t, follower), &a.request, &key, &doc);
+    wait(t, &a);
+    assert_int_equal(a.err, OK);
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(slice_equal(inherited_by(t, i, "a", "team"), pair.value));
+    struct machine *leader = world_leader(t->world);
+    unsigned old = trio_index(t, leader);
+    trio_close(t, old);
+    machine_crash(leader);
+    world_wait_for_leader(t->world);
+    pair.value = slice_text("pay");
+    a = (struct registry_reply){.request.done = registry_reply_done};
+    registry_put_settings(at(t, follower), &a.request, &key, &doc);
+    wait(t, &a);
+    assert_int_equal(a.err, OK);
+    assert_true(slice_equal(inherited_by(t, follower, "a", "team"), pair.value));
+    assert_true(slice_equal(inherited_by(t, 3 - follower - old, "a", "team"), pair.value));
+    machine_start(leader, false);
+    trio_open(t, old);
+    for (unsigned n = 0; n < 1000 && !trio_is_ready(t); n++)
+        world_run_ms(t->world, 20);
+    assert_true(slice_equal(inherited_by(t, old, "a", "team"), pair.value));
+}
+
 /* Without a quorum nothing is written and no view is returned as current; the present view can be read. */
 static void test_no_quorum(void **state)
 {
@@ -345,7 +391,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_read_your_writes), TEST(test_session_elsewhere), TEST(test_leader_dies), TEST(test_drain),
-        TEST(test_subscribers),      TEST(test_no_quorum),
+        TEST(test_subscribers),      TEST(test_no_quorum),         TEST(test_inherited),
     };
     log_set_level(LOG_FATAL);
     return cmocka_run_group_tests(tests, NULL, NULL);

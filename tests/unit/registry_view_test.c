@@ -54,7 +54,7 @@ static void test_guarded_is_shown(void **state)
     struct json_writer w = {.out = &text};
     registry_node_put(n, NAME_INSTANCE, "web", "a", "{\"host\":\"h\",\"guarded\":true,\"session\":\"5\"}");
     registry_node_settle(n);
-    view_write_instance(registry_node_find(n, "web", "a"), &w);
+    view_write_instance(registry_node_find(n, "web", "a"), &(struct inheritance){0}, &w);
     assert_non_null(strstr(buf_text(&text), "\"guarded\":true"));
     assert_non_null(strstr(buf_text(&text), "\"serving\":true"));
     buf_done(&text);

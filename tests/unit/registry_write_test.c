@@ -545,7 +545,7 @@ static void test_author(void **state)
     assert_true(slice_equal(o->author.name, slice_text("eve")));
     assert_true(slice_equal(o->author.address, slice_text("10.0.0.5")));
     struct json_writer w = {.out = &text};
-    view_write_instance(registry_node_find(n, "web", "a"), &w);
+    view_write_instance(registry_node_find(n, "web", "a"), &(struct inheritance){0}, &w);
     assert_non_null(strstr(buf_text(&text), "\"author\":\"eve\",\"on_behalf_of\":\"bob\",\"time_ms\":"));
     assert_null(strstr(buf_text(&text), "10.0.0.5"));
     buf_done(&text);

@@ -72,9 +72,11 @@ static void test_reading(void **state)
                 !stream_frame_has(&f, STREAM_HAS_TITLE));
     assert_int_equal(
         read_text("{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"config\",\"name\":\"a\","
-                  "\"known\":[{\"id\":\"a\",\"revision\":5,\"seq\":3},{\"id\":\"b\",\"revision\":6}]}"),
+                  "\"known\":[{\"id\":\"a\",\"revision\":5,\"seq\":3},{\"id\":\"b\",\"revision\":6,"
+                  "\"settings_revision\":8}]}"),
         0);
     assert_true(f.known.list[0].seq == 3 && f.known.list[1].seq == 0 && f.known.list[1].revision == 6);
+    assert_true(f.known.list[0].settings_revision == 0 && f.known.list[1].settings_revision == 8);
     assert_int_equal(read_text("{\"type\":\"ack\",\"revision\":9007199254740992}"), 0);
     assert_int_equal(read_text("{\"type\":\"heartbeat\"}"), 0);
 }
@@ -118,6 +120,9 @@ static void test_refusing(void **state)
          ERR_INVALID, NULL},
         {"{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"config\",\"known\":[{\"id\":\"a\",\"revision\":1,"
          "\"seq\":-1}]}",
+         ERR_INVALID, NULL},
+        {"{\"type\":\"subscribe\",\"sid\":1,\"kind\":\"kv\",\"known\":[{\"id\":\"a\",\"revision\":1,"
+         "\"settings_revision\":\"8\"}]}",
          ERR_INVALID, NULL},
         {"{\"type\":\"publish\",\"rid\":1,\"name\":\"a\",\"content\":\"\",\"if_md5\":"
          "\"C4CA4238A0B923820DCC509A6F75849B\"}",

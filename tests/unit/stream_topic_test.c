@@ -589,10 +589,10 @@ static void test_compare(void **state)
     change(1, true, 11);
     change(2, true, 12);
     change(3, true, 13);
-    struct stream_known known[] = {{slice_text("i01"), 11, 0},
-                                   {slice_text("i02"), 5, 0},
-                                   {slice_text("i09"), 4, 0},
-                                   {slice_text("i01"), 11, 0}};
+    struct stream_known known[] = {{slice_text("i01"), 11, 0, 0},
+                                   {slice_text("i02"), 5, 0, 0},
+                                   {slice_text("i09"), 4, 0, 0},
+                                   {slice_text("i01"), 11, 0, 0}};
     assert_int_equal(stream_topic_compare(t, known, 4, 0, &tail), STREAM_DELTA);
     json_t *root = members(buf_slice(&tail));
     assert_int_equal(json_array_size(json_object_get(root, "put")), 2);
