@@ -204,6 +204,13 @@ void registry_op_written(struct registry_op *op, int64_t revision)
     pending_op_written(&op->pending_ops, revision);
 }
 
+void registry_refuse_absent(struct registry_op *op, const struct registry_key *key)
+{
+    pending_op_refuse(&op->pending_ops, ERR_NOT_FOUND, "the service %.*s has no instance %.*s",
+                      (int)key->service.size, (const char *)key->service.data, (int)key->id.size,
+                      (const char *)key->id.data);
+}
+
 void registry_cancel(struct registry *r, struct registry_request *q)
 {
     (void)r;

@@ -240,7 +240,7 @@ static void registry_drain_decide(struct drain_op *d)
     if (i && i->doc) {
         registry_drain_propose(d, i);
     } else if (d->is_confirmed) {
-        pending_op_end(&d->op.pending_ops, ERR_NOT_FOUND);
+        registry_refuse_absent(&d->op, &d->key);
     } else {
         d->op.pending_ops.kv.done = registry_drain_on_barrier;
         kv_barrier(r->kv, &d->op.pending_ops.kv);

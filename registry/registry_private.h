@@ -82,6 +82,8 @@ struct slice registry_audit(struct registry_op *op, struct txn *txn, enum txn_si
                             const char *operation, const struct registry_key *key);
 /* pending_op_written, and sets the result's revision. */
 void registry_op_written(struct registry_op *op, int64_t revision);
+/* Ends it with ERR_NOT_FOUND: there is no such instance. */
+void registry_refuse_absent(struct registry_op *op, const struct registry_key *key);
 
 /* registry_watch.c */
 void registry_notify(struct registry *r, const struct catalog_change *change);

@@ -688,8 +688,10 @@ static void on_deregistered(struct kv_request *kv, int err, const ProtobufCMessa
     }
     if (!err && !response->succeeded)
         err = ERR_CONFLICT;
-    else if (!err && !w->compared_revision)
-        err = ERR_NOT_FOUND;
+    if (!err && !w->compared_revision) {
+        registry_refuse_absent(&w->op, &w->key);
+        return;
+    }
     if (err) {
         pending_op_end(&w->op.pending_ops, err);
         return;

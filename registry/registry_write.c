@@ -190,14 +190,21 @@ static void registry_write_on_put(struct kv_request *kv, int err, const Protobuf
 static void on_removed(struct kv_request *kv, int err, const ProtobufCMessage *message)
 {
     struct registry_op *op = container_of(kv, struct registry_op, pending_ops.kv);
+    const struct document_write *w = container_of(op, struct document_write, op);
     const Etcdserverpb__TxnResponse *response = (const Etcdserverpb__TxnResponse *)message;
-    if (!err && !response->succeeded)
-        err = ERR_NOT_FOUND;
     if (err) {
         pending_op_end(&op->pending_ops, err);
         return;
     }
-    audit_written(op->registry->options.audit, container_of(op, struct document_write, op)->record);
+    if (!response->succeeded) {
+        bool is_override = w->key.id.size > 0;
+        struct slice of = is_override ? w->key.id : w->key.service;
+        pending_op_refuse(&op->pending_ops, ERR_NOT_FOUND, "the %s %.*s has no %s",
+                          is_override ? "instance" : "service", (int)of.size, (const char *)of.data,
+                          is_override ? "override" : "settings");
+        return;
+    }
+    audit_written(op->registry->options.audit, w->record);
     registry_op_written(op, response->header->revision);
 }
 

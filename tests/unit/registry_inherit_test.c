@@ -147,6 +147,19 @@ static void test_view(void **state)
     assert_false(is_selected(n, "b", "team", "shop"));
 }
 
+/* An instance that another framework registered inherits as well. */
+static void test_projected(void **state)
+{
+    struct registry_node *n = *state;
+    one_node_put(
+        &n->node, "/microservices/web/k1",
+        "{\"id\":\"k1\",\"name\":\"web\",\"metadata\":{\"tier\":\"2\"},\"endpoints\":[\"grpc://h:9\"]}", 0);
+    put_settings(n, TEAM);
+    assert_has(view_of(n, "kratos:k1"), "\"metadata\":{\"team\":\"shop\",\"tier\":\"2\"},");
+    assert_has(view_of(n, "kratos:k1"), "\"inherited\":[\"team\"],");
+    assert_true(is_selected(n, "kratos:k1", "team", "shop"));
+}
+
 /* A registration with the same document is a heartbeat, whatever the service has; and so is one settings' put. */
 static void test_nothing_is_written(void **state)
 {
@@ -332,6 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_merge),
         TEST(test_view),
+        TEST(test_projected),
         TEST(test_nothing_is_written),
         cmocka_unit_test_setup_teardown(test_older_members, setup_older, teardown),
         TEST(test_older_settings),

@@ -41,12 +41,15 @@ static int teardown(void **state)
     return 0;
 }
 
+static char deregister_error[256];
+
 static int deregister(struct registry_node *n, const char *service, const char *id)
 {
     struct registry_reply a = {.request.done = registry_reply_done};
     struct registry_key key = registry_key_of(service, id);
     registry_deregister(n->registry, &a.request, &key);
     registry_node_wait(n, &a);
+    memcpy(deregister_error, a.error, sizeof a.error);
     return a.err;
 }
 
@@ -179,6 +182,7 @@ static void test_deregister(void **state)
     assert_null(registry_node_find(n, "web", "a"));
     assert_int_equal(deregister(n, "web", "a"), ERR_NOT_FOUND);
     assert_int_equal(deregister(n, "other", "a"), ERR_NOT_FOUND);
+    assert_string_equal(deregister_error, "the service other has no instance a");
     assert_int_equal(heartbeat(n, session), ERR_SESSION_GONE);
     assert_int_equal(registry_node_leases(n), 0);
     assert_int_equal(kv_revision(n->node.kv), before + 1); /* instance and session in one */
@@ -503,8 +507,10 @@ static void test_settings(void **state)
 {
     struct registry_node *n = *state;
     struct registry_key key = registry_key_of("web", NULL);
-    assert_int_equal(put_settings(n, "web", -1).err, ERR_NOT_FOUND);
-    struct registry_reply a = put_settings(n, "web", 0.5);
+    struct registry_reply a = put_settings(n, "web", -1);
+    assert_int_equal(a.err, ERR_NOT_FOUND);
+    assert_string_equal(a.error, "the service web has no settings");
+    a = put_settings(n, "web", 0.5);
     assert_int_equal(a.err, OK);
     struct catalog_service *s = catalog_find(registry_catalog(n->registry), key.ns, key.group, key.service);
     assert_true(s && s->settings.protect_threshold > 0.4);
@@ -555,7 +561,9 @@ static void test_author(void **state)
 static void test_override_outlives(void **state)
 {
     struct registry_node *n = *state;
-    assert_int_equal(put_override(n, "web", "a", -1).err, ERR_NOT_FOUND);
+    struct registry_reply none = put_override(n, "web", "a", -1);
+    assert_int_equal(none.err, ERR_NOT_FOUND);
+    assert_string_equal(none.error, "the instance a has no override");
     assert_int_equal(put_override(n, "web", "a", 7).err, OK);
     for (int i = 0; i < 2; i++) {
         registry_node_registered(n, "web", "a", UP, 0);
