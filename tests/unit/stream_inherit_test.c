@@ -1,30 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Tests of inherited metadata in streams: a change of it reaches subscribers, instances begin and cease to match a
  * selector, a large service becomes a snapshot, and clients that resume get what has changed. */
-#include "tests/unit/stream_world.h"
+#include "tests/unit/stream_fixture.h"
 
 #include <stdio.h>
 
 #include "tests/unit/unit.h"
-
-static struct stream_world world;
-
-static int open_world(void **state)
-{
-    (void)state;
-    struct stream_options options = {.mark_ms = 3600 * 1000};
-    memset(&world, 0, sizeof world);
-    stream_world_open(&world, &options, NULL);
-    return 0;
-}
-
-static int close_world(void **state)
-{
-    (void)state;
-    stream_world_close(&world);
-    one_node_remove(&world.node);
-    return 0;
-}
 
 #define SETTINGS "/cairn/registry/services/default/default/orders"
 

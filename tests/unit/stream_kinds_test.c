@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Tests of further kinds of streams: keys, sessions and registering, drains, Server-Sent Events,
  * compression, hostile clients. */
-#include "tests/unit/stream_world.h"
+#include "tests/unit/stream_fixture.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -10,25 +10,6 @@
 
 #include "base/clock.h"
 #include "tests/unit/unit.h"
-
-static struct stream_world world;
-
-static int open_world(void **state)
-{
-    (void)state;
-    struct stream_options options = {.mark_ms = 3600 * 1000};
-    memset(&world, 0, sizeof world);
-    stream_world_open(&world, &options, NULL);
-    return 0;
-}
-
-static int close_world(void **state)
-{
-    (void)state;
-    stream_world_close(&world);
-    one_node_remove(&world.node);
-    return 0;
-}
 
 /* --- keys -------------------------------------------------------------------------------------------- */
 

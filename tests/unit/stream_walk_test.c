@@ -3,31 +3,12 @@
  * subscription comes exactly once, whatever its scope leaves open. */
 #include <stdio.h>
 
-#include "tests/unit/stream_world.h"
+#include "tests/unit/stream_fixture.h"
 #include "tests/unit/unit.h"
 
 enum { SERVICES = 60, INSTANCES = 4 };
 
-static struct stream_world world;
-
 static const char *const namespaces[] = {"default", "n1", "n2"}, *const groups[] = {"default", "g"};
-
-static int open_world(void **state)
-{
-    (void)state;
-    struct stream_options options = {.mark_ms = 3600 * 1000};
-    world = (struct stream_world){0};
-    stream_world_open(&world, &options, NULL);
-    return 0;
-}
-
-static int close_world(void **state)
-{
-    (void)state;
-    stream_world_close(&world);
-    one_node_remove(&world.node);
-    return 0;
-}
 
 /* Subscribes, and counts the different items of the whole snapshot, which has as many items. */
 static size_t count_items(const char *kind, const char *more)
