@@ -8,6 +8,9 @@ cd "$(dirname "$0")/../.."
 . tests/shell/ports.sh
 CAIRND=${CAIRND:-bin/cairnd}
 TOOLS=${TOOLS:-build/release/tools}
+for program in "$CAIRND" "$TOOLS/config_load"; do
+    [ -x "$program" ] || { echo "audit: there is no $program: make $program"; exit 2; }
+done
 work=$(mktemp -d)
 pid=
 trap '[ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null; rm -rf "$work"' EXIT
